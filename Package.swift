@@ -1,0 +1,94 @@
+// swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
+import PackageDescription
+
+/// What every target is compiled with; pure targets also refuse unsafe constructs that do not say so.
+let common: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+  .treatAllWarnings(as: .error),
+]
+let pure = common + [.strictMemorySafety()]
+
+func nio(_ name: String) -> Target.Dependency { .product(name: name, package: "swift-nio") }
+
+let package = Package(
+  name: "weir",
+  platforms: [.macOS(.v26)],
+  products: [
+    .executable(name: "weir", targets: ["weir"]),
+    .executable(name: "weir-example", targets: ["WeirExample"]),
+    .library(name: "WeirPatterns", targets: ["WeirPatterns"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+  ],
+  targets: [
+    // Layer 0.
+    .target(name: "WeirBase", swiftSettings: pure),
+    // Layer 1.
+    .target(name: "WeirPatterns", dependencies: ["WeirBase"], swiftSettings: pure),
+    .target(name: "WeirWire", dependencies: ["WeirBase"], swiftSettings: pure),
+    .target(name: "CWeirPlatform"),
+    .target(name: "WeirPlatform", dependencies: ["WeirBase", "CWeirPlatform"], swiftSettings: common),
+    // Layer 2.
+    .target(name: "WeirFlows", dependencies: ["WeirBase", "WeirPatterns"], swiftSettings: pure),
+    // Layer 3.
+    .target(
+      name: "WeirModel", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", "Yams"], swiftSettings: common),
+    // Layer 4.
+    .target(
+      name: "WeirCheck", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", "WeirModel"], swiftSettings: common),
+    .target(
+      name: "WeirSimulation", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", "WeirModel"],
+      swiftSettings: common),
+    .target(
+      name: "WeirProxy",
+      dependencies: [
+        "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirModel", "WeirPlatform",
+        nio("NIOCore"), nio("NIOPosix"),
+      ], swiftSettings: common),
+    .target(
+      name: "WeirProcesses", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", "WeirModel", "WeirPlatform"],
+      swiftSettings: common),
+    .target(
+      name: "WeirTelemetry", dependencies: ["WeirBase", "WeirFlows", "WeirModel"], swiftSettings: common),
+    // Layer 5.
+    .target(
+      name: "WeirReport", dependencies: ["WeirBase", "WeirFlows", "WeirModel", "WeirCheck", "WeirSimulation"],
+      swiftSettings: common),
+    .target(
+      name: "WeirRuntime",
+      dependencies: [
+        "WeirBase", "WeirPatterns", "WeirFlows", "WeirModel", "WeirPlatform", "WeirProxy", "WeirProcesses",
+        "WeirTelemetry",
+        nio("NIOCore"), nio("NIOPosix"),
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "Logging", package: "swift-log"),
+      ], swiftSettings: common),
+    // Layer 7.
+    .executableTarget(
+      name: "weir",
+      dependencies: [
+        "WeirBase", "WeirFlows", "WeirModel", "WeirCheck", "WeirSimulation", "WeirReport", "WeirRuntime",
+        "WeirProcesses", "WeirPlatform",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], swiftSettings: common),
+    // The programs of the examples. They use nothing of Weir: any program in any language can take their place.
+    .executableTarget(
+      name: "WeirExample",
+      dependencies: [
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "GRDB", package: "GRDB.swift"),
+      ], resources: [.embedInCode("Page")], swiftSettings: common),
+  ]
+)

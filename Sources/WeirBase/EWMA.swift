@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A mean that forgets: each value weighs less by half for every `halfLife` that has passed since.
+///
+/// Irregularly spaced samples: the weight of the past is 2^(−Δt ÷ half-life), as in Finagle's `Ewma`. A copy is a
+/// snapshot; there is no clock in it.
+public struct EWMA: Sendable, Equatable, BitwiseCopyable {
+  /// The mean; what it was started with until the first sample.
+  public private(set) var value: Double
+  private var last: Instant
+  private var primed = false
+
+  public init(_ value: Double = 0, at start: Instant = .zero) {
+    self.value = value
+    last = start
+  }
+
+  /// Takes a sample. The first one replaces the start value; `now` never goes back.
+  public mutating func add(_ sample: Double, halfLife: Int64, now: Instant) {
+    guard primed else {
+      primed = true
+      value = sample
+      last = now
+      return
+    }
+    let weight = EWMA.weight(after: now.since(last), halfLife: halfLife)
+    value = value * weight + sample * (1 - weight)
+    last = now
+  }
+
+  /// The mean as it has faded towards 0 by `now`, when silence means idleness.
+  public func faded(halfLife: Int64, now: Instant) -> Double {
+    value * EWMA.weight(after: now.since(last), halfLife: halfLife)
+  }
+
+  /// Jumps to a value: what peak-sensitive users do when a sample exceeds the mean.
+  public mutating func jump(to sample: Double, now: Instant) {
+    primed = true
+    value = sample
+    last = now
+  }
+
+  /// 2^(−elapsed ÷ halfLife), by a table-free rational approximation whose error is below 2·10⁻⁴.
+  ///
+  /// `exp` would need the C library, which the pure targets do not import. 2^−x for the whole part is a shift of the
+  /// exponent; the fraction is the cubic least-squares fit on [0, 1).
+  @inlinable
+  static func weight(after elapsed: Int64, halfLife: Int64) -> Double {
+    if elapsed <= 0 { return 1 }
+    if halfLife <= 0 { return 0 }
+    let x = Double(elapsed) / Double(halfLife)
+    if x >= 60 { return 0 }
+    let whole = x.rounded(.down)
+    let f = x - whole
+    let fraction = 1 - f * (0.692_926 - f * (0.236_650 - f * 0.043_724))
+    return fraction * Double(sign: .plus, exponent: -Int(whole), significand: 1)
+  }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// A histogram of lengths of time in a fixed 5 KB: exact count, sum and maximum, quantiles within 3.1 %.
+///
+/// Log-linear buckets (as HdrHistogram: Tene, 2012): below 32 µs-units one bucket a unit, above that 16 buckets a
+/// doubling. The unit is 1 µs = 1000 ns; the last bucket ends beyond 2³⁹ µs (6 days) and takes whatever is longer.
+/// The same type counts in the simulator and in the runtime, so that their quantiles carry the same error.
+///
+/// ## Invariants
+/// 1. `count` is the sum of the buckets; merging adds buckets and loses nothing.
+/// 2. A quantile is the upper end of its bucket, never above `maximum`: never optimistic by more than its bucket.
+public struct Tally: Sendable, Equatable {
+  /// 32 unit buckets, then 16 for each of 37 doublings: 624 buckets × 8 bytes = 4 992 bytes.
+  public static let bucketCount = 32 + 37 * 16
+
+  public private(set) var buckets: [UInt64]
+  public private(set) var count: UInt64 = 0
+  /// The sum of what was recorded, in nanoseconds.
+  public private(set) var sum: Double = 0
+  /// The longest that was recorded, in nanoseconds.
+  public private(set) var maximum: Int64 = 0
+
+  public init() { buckets = [UInt64](repeating: 0, count: Tally.bucketCount) }
+
+  /// The bucket of a length; lengths below 0 count as 0.
+  @inlinable
+  public static func bucket(of nanoseconds: Int64) -> Int {
+    let units = UInt64(max(0, nanoseconds)) / 1000
+    if units < 32 { return Int(units) }
+    let exponent = 63 - units.leadingZeroBitCount
+    let index = 32 + (exponent - 5) * 16 + Int((units >> UInt64(exponent - 4)) & 15)
+    return min(index, bucketCount - 1)
+  }
+
+  /// The exclusive upper end of a bucket, in nanoseconds.
+  public static func upperBound(of bucket: Int) -> Int64 {
+    if bucket < 32 { return Int64(bucket + 1) * 1000 }
+    let exponent = (bucket - 32) / 16 + 5
+    let within = Int64((bucket - 32) % 16 + 16 + 1)
+    return (within << Int64(exponent - 4)) * 1000
+  }
+
+  public mutating func record(_ nanoseconds: Int64) {
+    buckets[Tally.bucket(of: nanoseconds)] &+= 1
+    count &+= 1
+    sum += Double(nanoseconds)
+    if nanoseconds > maximum { maximum = nanoseconds }
+  }
+
+  public mutating func merge(_ other: Tally) {
+    for i in 0..<Tally.bucketCount { buckets[i] &+= other.buckets[i] }
+    count &+= other.count
+    sum += other.sum
+    maximum = max(maximum, other.maximum)
+  }
+
+  /// The mean in nanoseconds, or 0 of nothing.
+  public var mean: Double { count == 0 ? 0 : sum / Double(count) }
+
+  /// The length that a share `q` (0 … 1) of the recorded ones do not exceed, in nanoseconds; nil of nothing.
+  public func quantile(_ q: Double) -> Int64? {
+    guard count > 0 else { return nil }
+    let rank = UInt64(max(1, (q * Double(count)).rounded(.up)))
+    var seen: UInt64 = 0
+    for i in 0..<Tally.bucketCount {
+      seen += buckets[i]
+      if seen >= rank { return min(Tally.upperBound(of: i), maximum) }
+    }
+    return maximum
+  }
+}
