@@ -1,0 +1,488 @@
+// SPDX-License-Identifier: Apache-2.0
+package import WeirBase
+
+/// A described system, whole: every name resolved, every default set, every value knows where it comes from.
+///
+/// Made by ``ModelReader`` from a file without mistakes; immutable from then on. Things stand in the order of the file
+/// and refer to each other by their index in these arrays, which is safe because a design is never changed.
+package struct Design: Sendable, Equatable {
+  /// The file it was read from, as named on the command line.
+  package var file: String
+  package var system: Value<String>
+  package var owner: Value<String>?
+  package var requirements: Requirements
+  /// One in this version, called `gateway`; none for a system that is only modelled.
+  package var gateways: [Gateway]
+  package var services: [Service]
+  package var stores: [Store]
+  package var traffic: [Traffic]
+  package var scenarios: [Scenario]
+  package var acceptances: [Acceptance]
+  /// Texts of the file that may carry a secret, with their places: what the rule `literal-secret` reads.
+  package var texts: [Value<Text>]
+  /// Keys that are understood but that some verb cannot honour yet: see ``unsupported(for:)``.
+  package var refusals: [Refusal]
+
+  package struct Refusal: Sendable, Equatable {
+    package var verb: Verb
+    package var diagnostic: Diagnostic
+  }
+
+  /// What `verb` must refuse of this design: errors with their lines, none if it can honour all of it.
+  package func unsupported(for verb: Verb) -> [Diagnostic] {
+    refusals.filter { $0.verb == verb }.map(\.diagnostic)
+  }
+}
+
+/// The verbs that act on a design and may not be able to honour all of it.
+package enum Verb: String, Sendable, CaseIterable {
+  case check, simulate, run, drill
+}
+
+/// A thing that is called: what `to:` and `calls:` name.
+package enum Component: Sendable, Hashable {
+  /// Index in `Design.services`.
+  case service(Int)
+  /// Index in `Design.stores`.
+  case store(Int)
+}
+
+extension Design {
+  package func name(of component: Component) -> Name {
+    switch component {
+    case .service(let index): services[index].name
+    case .store(let index): stores[index].name
+    }
+  }
+
+  /// The component called `name`, if there is one: services and stores share one namespace.
+  package func component(named name: String) -> Component? {
+    if let index = services.firstIndex(where: { $0.name.text == name }) { return .service(index) }
+    if let index = stores.firstIndex(where: { $0.name.text == name }) { return .store(index) }
+    return nil
+  }
+}
+
+// MARK: - Requirements
+
+/// What the system must reach: read by check and by the verdict of simulate.
+package struct Requirements: Sendable, Equatable {
+  /// Where `requirements:` stands; nil if the file has none (a finding: `no-requirements`).
+  package var place: Place?
+  package var availability: Value<Double>?
+  package var latency: [LatencyBound]
+  /// Requests a second that it must stand: the verdict plays `traffic` scaled to it.
+  package var load: Value<Rate>?
+}
+
+/// `p99: 250ms`.
+package struct LatencyBound: Sendable, Equatable {
+  /// 0.99 for `p99`, 0.999 for `p99.9`; nil for `mean`.
+  package var quantile: Double?
+  /// As written: `p99`.
+  package var label: String
+  package var bound: Value<Duration>
+}
+
+// MARK: - Gateway
+
+/// Where requests from outside come in.
+package struct Gateway: Sendable, Equatable {
+  package var name: Name
+  package var listeners: [Listener]
+  package var routes: [Route]
+  /// How it calls each service that a route leads to: one for all routes to the same service.
+  package var calls: [Call]
+  /// Networks whose `X-Forwarded-*` and `Forwarded` fields are believed, as CIDR: `10.0.0.0/8`.
+  package var trustForwardedFrom: [Value<String>]
+  package var flood: Flood
+  /// A request's body may have so many bytes.
+  package var body: Value<Bytes>
+
+  package struct Listener: Sendable, Equatable {
+    package var place: Place
+    /// The address it binds; `0.0.0.0` unless said.
+    package var host: Value<String>
+    package var port: Value<Int>
+  }
+
+  /// Limits by address, before anything costs. Nil means no limit.
+  package struct Flood: Sendable, Equatable {
+    /// Connections that one address may hold at the same time.
+    package var connections: Value<Int>?
+    /// Connections that one address may open in a time.
+    package var limit: Value<Rate>?
+  }
+}
+
+/// Which requests go where, and within which limits.
+package struct Route: Sendable, Equatable {
+  package var name: Name
+  /// `/api/**`: `*` is one part, `**` the rest, also none.
+  package var path: Value<String>
+  /// In capitals; nil for all methods.
+  package var methods: Value<[String]>?
+  /// In lower case; nil for any host. `*.shop.example` for every name below.
+  package var host: Value<String>?
+  /// Index in `Design.services`.
+  package var to: Value<Int>
+  package var limit: RouteLimit?
+  /// Replaces the timeout of the call from the gateway to the service.
+  package var timeout: Value<Duration>?
+}
+
+package struct RouteLimit: Sendable, Equatable {
+  package enum By: String, Sendable, CaseIterable { case client, route }
+  package var place: Place
+  package var rate: Value<Rate>
+  package var burst: Value<Int>
+  package var by: Value<By>
+}
+
+// MARK: - Services
+
+/// A program that answers requests: started by Weir (`run`), running elsewhere (`at`), or only modelled (neither).
+package struct Service: Sendable, Equatable {
+  package var name: Name
+  package var owner: Value<String>?
+  package var runbook: Value<String>?
+  package var kind: Kind
+  /// At least 1. For `at:` the number of addresses.
+  package var instances: Value<Int>
+  package var health: Health?
+  package var balance: Value<Balance>
+  /// Requests that Weir sends to one instance at the same time; nil for no limit.
+  package var atOnce: Value<Int>?
+  package var queue: Queue
+  package var calls: [Call]
+  /// Empty: any request makes every call, in order, once.
+  package var operations: [Operation]
+  package var work: Work?
+  /// The share of time that something outside our hands is up: `at:` services, simulated.
+  package var availability: Value<Double>?
+  /// It stops working when its caller has given up.
+  package var cancels: Value<Bool>
+  /// Instances that exist in addition while a new version is brought out; nil when the file does not say.
+  package var surge: Value<Surge>?
+
+  package enum Kind: Sendable, Equatable {
+    case program(Program)
+    /// `host:port` of each instance.
+    case addresses([Value<Text>])
+    /// Known by its `work` only: `simulate` and `check` take it, `run` refuses it.
+    case modelled
+  }
+}
+
+/// What Weir starts for a service: argv by POSIX quoting, no shell.
+package struct Program: Sendable, Equatable {
+  /// As written, before quoting and `$NAME` are resolved: `weir-example web --port $PORT`.
+  package var command: Value<Text>
+  package var environment: [Variable]
+  /// What must be ready before it is started (beside what it calls).
+  package var after: [Value<Component>]
+  /// Working directory, relative to the file; the file's own unless said.
+  package var directory: Value<String>
+
+  package struct Variable: Sendable, Equatable {
+    package var name: String
+    package var value: Value<Text>
+  }
+}
+
+/// How Weir learns whether an instance can be used.
+package struct Health: Sendable, Equatable {
+  package var place: Place
+  /// GET: 2xx means that it takes requests.
+  package var ready: Value<String>?
+  /// GET: anything but 2xx, in a row, means that it must be restarted. Nil: only its exit counts.
+  package var live: Value<String>?
+  package var startWithin: Value<Duration>
+  package var every: Value<Duration>
+  package var timeout: Value<Duration>
+}
+
+package enum Balance: String, Sendable, CaseIterable {
+  case peakEWMA = "peak-ewma"
+  case leastRequest = "least-request"
+  case roundRobin = "round-robin"
+}
+
+/// Who waits when all places are taken.
+package struct Queue: Sendable, Equatable {
+  package var length: Value<Int>
+  package var wait: Value<Duration>
+}
+
+/// Instances in addition during a deployment.
+package enum Surge: Sendable, Equatable {
+  case count(Int)
+  /// Of the instances, rounded up.
+  case share(Double)
+
+  package func instances(of count: Int) -> Int {
+    switch self {
+    case .count(let n): n
+    case .share(let share): Int((share * Double(count)).rounded(.up))
+    }
+  }
+}
+
+// MARK: - Calls
+
+/// How one component calls another: one entry of `calls`, or a gateway's calls to a service it routes to.
+package struct Call: Sendable, Equatable {
+  /// `place.path` is `services.api.calls.search`; for a gateway's call it is the route's.
+  package var place: Place
+  package var to: Value<Component>
+  package var timeout: Value<Duration>
+  package var attempt: Value<Duration>
+  package var connect: Value<Duration>
+  package var retry: Retry
+  /// Nil for `breaker: none`, and for stores, which programs call by themselves.
+  package var breaker: Breaker?
+  /// Calls of one instance of the caller at the same time; nil for no limit.
+  package var atOnce: Value<Int>?
+  /// Connections that one instance of the caller holds open; nil when the file does not say.
+  package var connections: Value<Int>?
+  package var optional: Value<Bool>
+  /// What the caller gets instead when the call fails; nil: the failure.
+  package var fallback: Value<Fallback>?
+}
+
+package enum Fallback: Sendable, Equatable {
+  /// An empty answer (204) that says it was left out.
+  case omit
+  /// This body, with status 200.
+  case answer(String)
+}
+
+package struct Retry: Sendable, Equatable {
+  /// The first included: 1 means no retry.
+  package var attempts: Value<Int>
+  package var first: Value<Duration>
+  package var max: Value<Duration>
+  /// Share of the wait that is added by chance at most.
+  package var jitter: Value<Double>
+  /// Retries may be so large a share of first tries.
+  package var budget: Value<Double>
+}
+
+package struct Breaker: Sendable, Equatable {
+  /// Share of failures that opens it.
+  package var failures: Value<Double>
+  /// … of so many calls at least.
+  package var ofAtLeast: Value<Int>
+  package var within: Value<Duration>
+  package var rest: Value<Duration>
+  /// Failures in a row that open it while the window holds fewer than `ofAtLeast`.
+  package var inARow: Value<Int>
+  /// A call slower than this counts as slow; half slow ones open it too.
+  package var slow: Value<Duration>
+}
+
+/// What requests of one kind do: `GET /api/notes: { does: [notes-db] }`.
+package struct Operation: Sendable, Equatable {
+  package var place: Place
+  package var method: String
+  package var path: String
+  package var does: [Step]
+  /// Replaces the service's work for this operation.
+  package var work: Work?
+}
+
+/// A step of an operation, in order; an inner list is done at the same time.
+package indirect enum Step: Sendable, Equatable {
+  case call(CallStep)
+  case together([Step])
+}
+
+package struct CallStep: Sendable, Equatable {
+  /// Index in the service's `calls`.
+  package var call: Value<Int>
+  /// Method and path of the callee's operation, when it is said; index in its `operations`.
+  package var operation: Int?
+  /// Share of the requests that make this call.
+  package var share: Value<Double>
+  /// Overrides the call's.
+  package var optional: Value<Bool>?
+}
+
+// MARK: - Work
+
+/// Own service time of a component, without its calls.
+package struct Work: Sendable, Equatable {
+  package var place: Place
+  package var shape: Value<Shape>
+  /// As written, in the order of the file: `median: 4ms`, `p99: 25ms`.
+  package var points: [Point]
+  package var distribution: Distribution
+  /// From the start of the process until it is ready: modelled.
+  package var start: Value<Duration>?
+
+  package enum Shape: String, Sendable, CaseIterable { case lognormal, exponential, constant }
+
+  package struct Point: Sendable, Equatable {
+    package var label: String
+    /// Nil for `mean`.
+    package var quantile: Double?
+    package var value: Value<Duration>
+  }
+
+  /// What the simulator draws from; in nanoseconds.
+  package enum Distribution: Sendable, Equatable {
+    /// e^(ln(median) + sigma·Z).
+    case lognormal(median: Double, sigma: Double)
+    case exponential(mean: Double)
+    case constant(Double)
+  }
+}
+
+// MARK: - Stores
+
+/// Something that keeps data, called by the programs themselves.
+package struct Store: Sendable, Equatable {
+  package var name: Name
+  package var owner: Value<String>?
+  package var engine: Value<Engine>
+  /// The file of an embedded store, relative to the Weir file.
+  package var path: Value<String>?
+  /// `host:port` of one that runs elsewhere.
+  package var at: [Value<Text>]
+  /// Connections that the server takes.
+  package var maxConnections: Value<Int>?
+  /// Connections that a pooler in front of it holds; nil without one.
+  package var pool: Value<Int>?
+  /// Requests that it works on at the same time; nil for no limit.
+  package var atOnce: Value<Int>?
+  /// Of any request, or of reads if `write` is given.
+  package var work: Work?
+  package var write: Work?
+
+  package enum Engine: String, Sendable, CaseIterable { case sqlite, postgres, mysql, other }
+}
+
+// MARK: - Traffic and scenarios
+
+/// Requests that come from outside, whatever happens (an open loop).
+package struct Traffic: Sendable, Equatable {
+  package var name: Name
+  package var to: Value<Destination>
+  package var rate: Value<Rate>
+  /// How many different clients send it: limits by client count them apart.
+  package var clients: Value<Int>?
+}
+
+/// Where a request goes: through the gateway, or to a component.
+package enum Destination: Sendable, Equatable {
+  /// `GET /api/products/*`: with the gateway's route it takes, and the service's operation if it declares it.
+  case gateway(method: String, path: String, gateway: Int, route: Int, operation: Int?)
+  /// `catalog`, `POST mailer/send`.
+  case component(Component, method: String?, path: String?, operation: Int?)
+}
+
+/// A story that is simulated, and played on the running system.
+package struct Scenario: Sendable, Equatable {
+  package var name: Name
+  package var length: Value<Duration>
+  package var traffic: [Multiplier]
+  package var faults: [Fault]
+  package var expect: Requirements
+
+  /// `browse: x5`.
+  package struct Multiplier: Sendable, Equatable {
+    /// Index in `Design.traffic`.
+    package var traffic: Int
+    package var times: Value<Double>
+  }
+}
+
+package struct Fault: Sendable, Equatable {
+  package var place: Place
+  package var when: Value<Duration>
+  package var kind: Kind
+  /// How long it lasts. Of `kill`: nil means until Weir has restarted it; else it stays away so long.
+  package var length: Value<Duration>?
+
+  package enum Kind: Sendable, Equatable {
+    /// So many instances end at once.
+    case kill(Value<Component>, count: Value<Int>)
+    /// A share of the requests takes longer by so much.
+    case slow(Value<Component>, by: Value<Duration>, share: Value<Double>)
+    /// A share of the requests is answered with this status.
+    case fail(Value<Component>, status: Value<Int>, share: Value<Double>)
+  }
+}
+
+// MARK: - Acceptances
+
+/// A finding that somebody has decided to live with.
+package struct Acceptance: Sendable, Equatable {
+  package var place: Place
+  package var rule: Value<String>
+  /// A path into the file: `services.search`; it covers what stands below it.
+  package var at: Value<String>
+  package var because: Value<String>?
+  package var owner: Value<String>?
+  package var until: Value<Day>?
+}
+
+/// A day of the calendar.
+package struct Day: Sendable, Hashable, Comparable {
+  package var year: Int
+  package var month: Int
+  package var day: Int
+
+  package init?(year: Int, month: Int, day: Int) {
+    let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0
+    let lengths = [31, leap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+    guard (1...9999).contains(year), (1...12).contains(month), (1...lengths[month - 1]).contains(day) else {
+      return nil
+    }
+    self.year = year
+    self.month = month
+    self.day = day
+  }
+
+  /// `2027-06-30`.
+  package init?(_ text: String) {
+    let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+    guard parts.count == 3, parts[0].utf8.count == 4, parts[1].utf8.count == 2, parts[2].utf8.count == 2,
+      parts.allSatisfy({ $0.utf8.allSatisfy { (48...57).contains($0) } }),
+      let year = Int(parts[0]), let month = Int(parts[1]), let day = Int(parts[2])
+    else { return nil }
+    self.init(year: year, month: month, day: day)
+  }
+
+  package static func < (a: Day, b: Day) -> Bool { (a.year, a.month, a.day) < (b.year, b.month, b.day) }
+
+  /// `2027-06-30`.
+  package var text: String {
+    func padded(_ n: Int, _ width: Int) -> String {
+      let digits = String(n)
+      return String(repeating: "0", count: max(0, width - digits.count)) + digits
+    }
+    return "\(padded(year, 4))-\(padded(month, 2))-\(padded(day, 2))"
+  }
+}
+
+// MARK: - Texts with references
+
+/// A text of the file in which `$(env:NAME)`, `$(secret:name)` and `$(file:path)` stand for what is read at run time.
+package struct Text: Sendable, Equatable {
+  /// As written.
+  package var raw: String
+  package var parts: [Part]
+
+  package enum Part: Sendable, Equatable {
+    case literal(String)
+    case env(String)
+    case secret(String)
+    case file(String)
+  }
+
+  /// Whether nothing of it is read at run time.
+  package var isLiteral: Bool {
+    parts.allSatisfy { if case .literal = $0 { true } else { false } }
+  }
+}
