@@ -1,0 +1,513 @@
+// SPDX-License-Identifier: Apache-2.0
+public import WeirBase
+
+/// Refuses calls to a dependency that keeps failing, and finds out cheaply when it is well again.
+///
+/// Source: Nygard, *Release It!*, 2nd ed. (2018), ch. 5; the window with a minimum from Hystrix, slow calls and windows by
+/// count from resilience4j. Leases for probes and the ramp are ours: half-open permits that never come back are how
+/// peers wedge (resilience4j#544, #935, #1090).
+///
+///                    ┌──── too many failed or slow in the window, or in a row ────┐
+///                    │                                                            ▼
+///     closed (admits; after a rest only a growing share: the ramp)        open (refuses until)
+///                    ▲                                                        │       ▲
+///                    │ enough probes answered                     rest is over│       │a probe failed:
+///                    └─────────────────────────────── probing ◀───────────────┘       │a longer rest
+///                                      (a few leased probes, the rest refused) ───────┘
+/// Alone, a caller asks `admit` and tells `settle`. On several event loops each loop holds a ``View``: it admits by it,
+/// gathers ``Outcomes``, and has them absorbed here now and then (at once if ``View/trips(adding:by:)``); only a probe
+/// needs a permit from here (`acquireProbe`).
+///
+/// ## Invariants
+/// 1. At most `probes` leases are out at a time.
+/// 2. The result of a call let through before the last change of phase changes nothing: it tells of the past.
+/// 3. No sequence of inputs refuses for ever: a probe that never comes back is replaced after `probeLease`, and open ends
+///    after at most `restMax`·(1 + `restJitter`).
+/// 4. The window's totals are the sums of its buckets; failed and slow calls are calls.
+/// 5. An ignored call counts nowhere; an ignored probe gives its place back.
+public struct CircuitBreaker: Sendable, Equatable {
+  public struct Settings: Sendable, Equatable {
+    public enum Window: Sendable, Equatable {
+      /// The last so long, in 10 buckets (Hystrix).
+      case time(Duration)
+      /// The last so many (resilience4j).
+      case calls(Int)
+    }
+
+    /// What the shares are of.
+    public var window = Window.time(.seconds(10))
+    /// The share of failures that opens it.
+    public var failures = 0.5
+    /// Calls in the window before a share counts; at most the window, when that is one of calls.
+    public var ofAtLeast = 20
+    /// Failures in a row that open it while fewer than `ofAtLeast` are in the window; 0: none do. Envoy's five.
+    public var inARow = 5
+    /// The share of slow calls that opens it.
+    public var slowShare = 0.5
+    /// What takes longer than this is slow; nil: nothing is.
+    public var slow: Duration?
+    /// How long it refuses before a probe may pass. The seeds' 30 s.
+    public var rest = Duration.seconds(30)
+    /// Each opening in a row rests this many times longer.
+    public var restGrowth = 1.5
+    /// The longest rest, before jitter. Envoy's longest ejection.
+    public var restMax = Duration.seconds(300)
+    /// The share by which chance lengthens or shortens a rest, so that breakers that opened together do not probe together.
+    public var restJitter = 0.2
+    /// Probes out at once; 1 … ``CircuitBreaker/probesLimit``.
+    public var probes = 1
+    /// Probes that must succeed before it closes.
+    public var probesToClose = 1
+    /// A probe that has not come back after this is given up and replaced.
+    public var probeLease = Duration.seconds(10)
+    /// After closing, the admitted share grows from `rampFrom` to 1 over this long; zero: all at once.
+    public var ramp = Duration.seconds(10)
+    /// The share admitted right after closing.
+    public var rampFrom = 0.1
+
+    public init() {}
+
+    /// Hystrix 1.5: 10 s in 10 buckets, 20 calls, 50 %, 5 s of sleep, one probe, no ramp.
+    public static var hystrix: Settings {
+      var settings = Settings()
+      settings.inARow = 0
+      settings.rest = .seconds(5)
+      settings.restGrowth = 1
+      settings.restJitter = 0
+      settings.ramp = .zero
+      return settings
+    }
+
+    /// resilience4j 2: the last 100 calls, at least 100, 50 %, slow from 60 s at 100 %, open 60 s, 10 probes, no ramp.
+    public static var resilience4j: Settings {
+      var settings = Settings()
+      settings.window = .calls(100)
+      settings.ofAtLeast = 100
+      settings.inARow = 0
+      settings.slowShare = 1
+      settings.slow = .seconds(60)
+      settings.rest = .seconds(60)
+      settings.restGrowth = 1
+      settings.restJitter = 0
+      settings.probes = 10
+      settings.probesToClose = 10
+      settings.ramp = .zero
+      return settings
+    }
+
+    /// Polly 8: 30 s, at least 100, 10 %, broken for 5 s, one probe, no ramp.
+    public static var polly: Settings {
+      var settings = Settings()
+      settings.window = .time(.seconds(30))
+      settings.failures = 0.1
+      settings.ofAtLeast = 100
+      settings.inARow = 0
+      settings.rest = .seconds(5)
+      settings.restGrowth = 1
+      settings.restJitter = 0
+      settings.ramp = .zero
+      return settings
+    }
+  }
+
+  /// How a call that was let through ended.
+  public enum Outcome: UInt8, Sendable, Equatable, CaseIterable, BitwiseCopyable {
+    case success, failure
+    /// A success that took longer than `slow`.
+    case slow
+    /// The caller went away, or a limit of our own: says nothing of the dependency.
+    case ignored
+  }
+
+  /// Results of many calls at once, as a loop posts them. Of their order only the run of failures at the end is kept.
+  public struct Outcomes: Sendable, Equatable, BitwiseCopyable {
+    /// Slow ones included.
+    public var successes: UInt32 = 0
+    public var failures: UInt32 = 0
+    public var slow: UInt32 = 0
+    /// Failures since the last success, or since the batch began.
+    public var failuresInARow: UInt32 = 0
+
+    public init() {}
+
+    public mutating func add(_ outcome: Outcome) {
+      switch outcome {
+      case .success:
+        successes &+= 1
+        failuresInARow = 0
+      case .slow:
+        successes &+= 1
+        slow &+= 1
+        failuresInARow = 0
+      case .failure:
+        failures &+= 1
+        failuresInARow &+= 1
+      case .ignored: break
+      }
+    }
+
+    public var isEmpty: Bool { successes == 0 && failures == 0 }
+  }
+
+  /// What a call that was let through gives back with its outcome.
+  public struct Ticket: Sendable, Equatable, Hashable, BitwiseCopyable {
+    /// The phase it was let through in.
+    public var epoch: UInt32
+    /// Which probe it is, from 1; 0: an ordinary call.
+    public var probe: UInt32
+
+    public init(epoch: UInt32, probe: UInt32 = 0) {
+      self.epoch = epoch
+      self.probe = probe
+    }
+
+    public var isProbe: Bool { probe != 0 }
+  }
+
+  public enum Admission: Sendable, Equatable, BitwiseCopyable {
+    case allow(Ticket)
+    /// Ask again then: when the rest, the lease of a probe or the ramp is over.
+    case refuse(until: Instant)
+  }
+
+  public enum Change: Sendable, Equatable, BitwiseCopyable {
+    case none
+    case opened(until: Instant)
+    /// The rest is over; said by ``wake(now:)`` only.
+    case probing
+    case closed
+  }
+
+  public enum Phase: UInt8, Sendable, Equatable, CaseIterable, BitwiseCopyable { case closed, open, probing }
+
+  /// Calls in the window.
+  public struct Totals: Sendable, Equatable, BitwiseCopyable {
+    public var calls: UInt32 = 0
+    public var failures: UInt32 = 0
+    public var slow: UInt32 = 0
+    /// Failures since the last success, however long ago.
+    public var failuresInARow: UInt32 = 0
+
+    public init() {}
+  }
+
+  /// What opens it, resolved for the hot path.
+  public struct Thresholds: Sendable, Equatable, BitwiseCopyable {
+    public var failures: Double
+    public var slowShare: Double
+    public var ofAtLeast: UInt32
+    /// 0: failures in a row never open it.
+    public var inARow: UInt32
+    /// In nanoseconds; `Int64.max`: nothing is slow.
+    public var slow: Int64
+
+    public init(_ settings: Settings = Settings()) {
+      failures = settings.failures
+      slowShare = settings.slowShare
+      var minimum = max(1, settings.ofAtLeast)
+      if case .calls(let length) = settings.window { minimum = min(minimum, max(1, length)) }
+      ofAtLeast = UInt32(clamping: minimum)
+      inARow = UInt32(clamping: settings.inARow)
+      slow = settings.slow?.inNanoseconds ?? .max
+    }
+
+    /// Whether a window with these totals opens the breaker.
+    public func trips(_ totals: Totals) -> Bool {
+      guard totals.calls >= ofAtLeast else { return inARow > 0 && totals.failuresInARow >= inARow }
+      // The slack of 1e-9 keeps a share such as 0.1 · 30, which is not exact in binary, on its boundary.
+      let calls = Double(totals.calls)
+      if Double(totals.failures) >= failures * calls - 1e-9 && totals.failures > 0 { return true }
+      return slow != .max && totals.slow > 0 && Double(totals.slow) >= slowShare * calls - 1e-9
+    }
+
+    /// What an answer with this status after so many nanoseconds says of the dependency: 5xx and 429 are failures.
+    public func outcome(status: UInt16, took: Int64) -> Outcome {
+      if status >= 500 || status == 429 { return .failure }
+      return took > slow ? .slow : .success
+    }
+  }
+
+  /// What a copy elsewhere needs in order to decide without the window: 40 bytes, taken at the last merge.
+  public struct View: Sendable, Equatable, BitwiseCopyable {
+    public typealias Phase = CircuitBreaker.Phase
+
+    public enum Leave: Sendable, Equatable, BitwiseCopyable {
+      /// The ticket is `Ticket(epoch: view.epoch)`.
+      case allow
+      /// The rest is over: ask the breaker itself for a probe.
+      case askPermit
+      case refuse(until: Instant)
+    }
+
+    public var phase = Phase.closed
+    public var epoch: UInt32 = 0
+    /// Open: when the rest is over. Closed: when the ramp is over. Probing: when the next lease is free.
+    public var until = Instant.zero
+    /// The share refused for each nanosecond that the ramp still has to go.
+    public var rampSlope: Float = 0
+    /// The window at the last merge.
+    public var window = Totals()
+
+    /// A breaker that was never in trouble.
+    public init() {}
+
+    /// Closed: allow, less what the ramp holds back. Open: refuse until the rest is over. After it: ask for a permit.
+    public func admit(now: Instant, using random: inout SeededRandom) -> Leave {
+      switch phase {
+      case .closed:
+        if now >= until { return .allow }
+        return random.unit() < Double(until.since(now)) * Double(rampSlope) ? .refuse(until: until) : .allow
+      case .open: return now < until ? .refuse(until: until) : .askPermit
+      case .probing: return .askPermit
+      }
+    }
+
+    /// Would these outcomes, on top of the window, open it? Then they are posted at once.
+    public func trips(adding outcomes: Outcomes, by thresholds: Thresholds) -> Bool {
+      phase == .closed && thresholds.trips(window.adding(outcomes))
+    }
+  }
+
+  /// The most probes at once: the leases live in the value. resilience4j's default of 10 fits.
+  public static let probesLimit = 16
+
+  /// A probe that is out.
+  struct Lease: Sendable, Equatable, BitwiseCopyable {
+    /// 0: free.
+    var probe: UInt32 = 0
+    var ends = Instant.zero
+  }
+
+  public let thresholds: Thresholds
+  private let rest: Int64
+  private let restMax: Int64
+  private let restGrowth: Double
+  private let restJitter: Double
+  private let probes: Int
+  private let probesToClose: Int
+  private let probeLease: Int64
+  private let ramp: Int64
+  private let rampSlope: Float
+
+  public private(set) var phase = Phase.closed
+  /// Changes with every change of phase.
+  public private(set) var epoch: UInt32 = 0
+  /// Open: when the rest is over. Closed: when the ramp is over.
+  private var until = Instant.zero
+  private var window: OutcomeWindow
+  /// The rest before jitter of the last opening; 0: the next opening is not one in a row.
+  private var lastRest: Int64 = 0
+  private var leases = FixedArray<16, Lease>(repeating: Lease())
+  private var probesSent: UInt32 = 0
+  private var probesAnswered: Int = 0
+
+  public init(_ settings: Settings = Settings()) {
+    thresholds = Thresholds(settings)
+    rest = max(0, settings.rest.inNanoseconds)
+    restMax = max(rest, settings.restMax.inNanoseconds)
+    restGrowth = max(1, settings.restGrowth)
+    restJitter = min(max(0, settings.restJitter), 1)
+    probes = min(max(1, settings.probes), CircuitBreaker.probesLimit)
+    probesToClose = max(1, settings.probesToClose)
+    // A lease of no length would be over before the probe is sent, and every caller would be one.
+    probeLease = max(1, settings.probeLease.inNanoseconds)
+    ramp = max(0, settings.ramp.inNanoseconds)
+    rampSlope = ramp == 0 ? 0 : Float((1 - min(max(0, settings.rampFrom), 1)) / Double(ramp))
+    window = OutcomeWindow(settings.window)
+  }
+
+  // MARK: Asking
+
+  /// The window as it was last counted; what has aged since is taken out with the next input.
+  public var totals: Totals { window.totals }
+
+  /// Probes out whose lease is not over by `now`.
+  public func probesOut(now: Instant) -> Int {
+    var count = 0
+    for i in 0..<probes where leases[i].probe != 0 && leases[i].ends > now { count += 1 }
+    return count
+  }
+
+  public var view: View {
+    var view = View()
+    view.phase = phase
+    view.epoch = epoch
+    view.until = phase == .probing ? (nextWake ?? .zero) : until
+    view.rampSlope = rampSlope
+    view.window = window.totals
+    return view
+  }
+
+  /// When ``wake(now:)`` has something to do: the end of a rest, or of the first lease when all are out.
+  public var nextWake: Instant? {
+    switch phase {
+    case .closed: return nil
+    case .open: return until
+    case .probing:
+      var first = Instant.distantFuture
+      for i in 0..<probes {
+        if leases[i].probe == 0 { return nil }
+        first = min(first, leases[i].ends)
+      }
+      return first
+    }
+  }
+
+  // MARK: Inputs
+
+  /// May this call be made? An allowed one is settled later; one that is not comes back as a lost probe at worst.
+  public mutating func admit(now: Instant, using random: inout SeededRandom) -> Admission {
+    _ = wake(now: now)
+    switch view.admit(now: now, using: &random) {
+    case .allow: return .allow(Ticket(epoch: epoch))
+    case .refuse(let until): return .refuse(until: until)
+    case .askPermit:
+      if let ticket = acquireProbe(now: now) { return .allow(ticket) }
+      return .refuse(until: nextWake ?? now)
+    }
+  }
+
+  /// A permit for one probe, when the rest is over; nil while it is not, or while all permits are out.
+  ///
+  /// Asked by a copy that has not heard yet that the breaker is closed again, it gives an ordinary ticket.
+  public mutating func acquireProbe(now: Instant) -> Ticket? {
+    _ = wake(now: now)
+    switch phase {
+    case .closed: return Ticket(epoch: epoch)
+    case .open: return nil
+    case .probing:
+      for i in 0..<probes where leases[i].probe == 0 || leases[i].ends <= now {
+        probesSent = probesSent == .max ? 1 : probesSent + 1
+        leases[i] = Lease(probe: probesSent, ends: now.advanced(by: probeLease))
+        return Ticket(epoch: epoch, probe: probesSent)
+      }
+      return nil
+    }
+  }
+
+  /// Time has passed: from open to probing when the rest is over. Early, late or double calls do no harm.
+  @discardableResult
+  public mutating func wake(now: Instant) -> Change {
+    guard phase == .open && now >= until else { return .none }
+    phase = .probing
+    epoch &+= 1
+    probesAnswered = 0
+    leases = FixedArray(repeating: Lease())
+    return .probing
+  }
+
+  /// A call that was let through has ended.
+  public mutating func settle(
+    _ ticket: Ticket, _ outcome: Outcome, now: Instant, using random: inout SeededRandom
+  ) -> Change {
+    guard ticket.epoch == epoch else { return .none }
+    switch phase {
+    case .open: return .none
+    case .closed:
+      guard outcome != .ignored else { return .none }
+      window.record(outcome, now: now)
+      return thresholds.trips(window.totals) ? open(now: now, using: &random) : .none
+    case .probing:
+      guard let place = leaseIndex(of: ticket.probe) else { return .none }
+      leases[place] = Lease()
+      switch outcome {
+      case .ignored: return .none
+      case .failure: return open(now: now, using: &random)
+      case .slow where thresholds.slow != .max: return open(now: now, using: &random)
+      case .success, .slow:
+        probesAnswered += 1
+        guard probesAnswered >= probesToClose else { return .none }
+        close(now: now)
+        return .closed
+      }
+    }
+  }
+
+  /// Results of ordinary calls, gathered by a copy under the epoch it held.
+  ///
+  /// The same as settling each, but for three effects of order, all within one batch: the window is judged once, at the
+  /// end; a run of failures that a success ended is not seen (its holder sees it, and posts at once); and all count as of
+  /// `now`.
+  public mutating func absorb(
+    _ outcomes: Outcomes, epoch: UInt32, now: Instant, using random: inout SeededRandom
+  ) -> Change {
+    guard epoch == self.epoch && phase == .closed && !outcomes.isEmpty else { return .none }
+    window.record(outcomes, now: now)
+    return thresholds.trips(window.totals) ? open(now: now, using: &random) : .none
+  }
+
+  // MARK: Changes of phase
+
+  private mutating func open(now: Instant, using random: inout SeededRandom) -> Change {
+    // An opening after a ramp that was passed whole is a new trouble, not the old one.
+    if phase == .closed && now >= until { lastRest = 0 }
+    let grown = lastRest == 0 ? Double(rest) : Double(lastRest) * restGrowth
+    let length = grown >= Double(restMax) ? restMax : Int64(grown)
+    lastRest = max(1, length)
+    let swing = Int64(Double(length) * restJitter)
+    let jittered = max(0, length - swing).saturatingAdd(random.nanoseconds(upTo: swing.saturatingAdd(swing)))
+    phase = .open
+    epoch &+= 1
+    until = now.advanced(by: jittered)
+    probesAnswered = 0
+    leases = FixedArray(repeating: Lease())
+    window.clear()
+    return .opened(until: until)
+  }
+
+  private mutating func close(now: Instant) {
+    phase = .closed
+    epoch &+= 1
+    until = now.advanced(by: ramp)
+    probesAnswered = 0
+    leases = FixedArray(repeating: Lease())
+    window.clear()
+  }
+
+  private func leaseIndex(of probe: UInt32) -> Int? {
+    guard probe != 0 else { return nil }
+    for i in 0..<probes where leases[i].probe == probe { return i }
+    return nil
+  }
+
+  // MARK: Checking
+
+  /// What is wrong with this state, or nil.
+  public func violation() -> String? {
+    if let wrong = window.violation() { return wrong }
+    var out = 0
+    for i in leases.indices where leases[i].probe != 0 {
+      if i >= probes { return "lease \(i) of \(probes) is out" }
+      out += 1
+      for j in 0..<i where leases[j].probe == leases[i].probe { return "probe \(leases[i].probe) is out twice" }
+    }
+    switch phase {
+    case .closed:
+      if out > 0 { return "\(out) probes are out while closed" }
+      if thresholds.trips(window.totals) { return "closed, though the window opens it: \(window.totals)" }
+    case .open:
+      if out > 0 { return "\(out) probes are out while open" }
+      if window.totals != Totals() { return "open with a window of \(window.totals)" }
+      if lastRest == 0 { return "open without a rest" }
+    case .probing:
+      if probesAnswered >= probesToClose { return "\(probesAnswered) probes answered and still probing" }
+      if window.totals != Totals() { return "probing with a window of \(window.totals)" }
+      if lastRest == 0 { return "probing without a rest before" }
+    }
+    if lastRest > max(1, restMax) { return "a rest of \(lastRest) ns is longer than \(restMax)" }
+    return nil
+  }
+}
+
+extension CircuitBreaker.Totals {
+  /// These calls and those after them, none of them aged.
+  func adding(_ outcomes: CircuitBreaker.Outcomes) -> Self {
+    var sum = self
+    sum.calls &+= outcomes.successes &+ outcomes.failures
+    sum.failures &+= outcomes.failures
+    sum.slow &+= outcomes.slow
+    sum.failuresInARow =
+      outcomes.successes == 0 ? failuresInARow &+ outcomes.failuresInARow : outcomes.failuresInARow
+    return sum
+  }
+}
