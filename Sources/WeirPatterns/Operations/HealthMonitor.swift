@@ -32,13 +32,19 @@ public struct HealthMonitor: Sendable, Equatable {
     public var startEvery = Duration.milliseconds(50)
     /// The pause between probes while in doubt: one has failed, or traffic has.
     public var doubtEvery = Duration.milliseconds(250)
-    /// Readiness probes that must fail in a row before it gets no traffic. Kubernetes' 3.
+    /// Readiness probes that must fail in a row before it gets no traffic.
+    ///
+    /// Kubernetes' 3.
     public var failuresToUnready = 3
-    /// Readiness probes that must succeed in a row before it gets traffic (again). Kubernetes' 1.
+    /// Readiness probes that must succeed in a row before it gets traffic (again).
+    ///
+    /// Kubernetes' 1.
     public var successesToReady = 1
     /// Whether there is a liveness probe of its own.
     public var checksLiveness = false
-    /// Liveness probes that must fail in a row before it is restarted. Kubernetes' 3.
+    /// Liveness probes that must fail in a row before it is restarted.
+    ///
+    /// Kubernetes' 3.
     public var failuresToRestart = 3
     /// The share by which chance lengthens or shortens the pause between probes, so that they spread over time.
     public var jitter = 0.1
@@ -147,7 +153,9 @@ public struct HealthMonitor: Sendable, Equatable {
     return wasReady ? .becameUnready : .none
   }
 
-  /// The probe to make now, if one is due. Ask again until nil: both kinds may be due.
+  /// The probe to make now, if one is due.
+  ///
+  /// Ask again until nil: both kinds may be due.
   public mutating func probe(now: Instant) -> Probe? {
     guard isWatched else { return nil }
     if readiness.until == nil && now >= readiness.next {
@@ -166,7 +174,9 @@ public struct HealthMonitor: Sendable, Equatable {
     return nil
   }
 
-  /// A probe was answered (or failed). One that nobody waits for any more changes nothing.
+  /// A probe was answered (or failed).
+  ///
+  /// One that nobody waits for any more changes nothing.
   public mutating func probed(ok: Bool, kind: Kind, now: Instant, using random: inout SeededRandom) -> Change {
     guard isWatched else { return .none }
     switch kind {

@@ -26,8 +26,10 @@ public struct Backoff: Sendable, Equatable {
     public var first = Duration.milliseconds(100)
     /// Each further wait is this many times the one before it.
     public var factor = 2.0
-    /// No wait is longer than this, before jitter is added. Ten seconds is twice the default request timeout: for calls
-    /// the deadline decides long before; the cap is for work that has none.
+    /// No wait is longer than this, before jitter is added.
+    ///
+    /// Ten seconds is twice the default request timeout: for calls the deadline decides long before; the cap is for
+    /// work that has none.
     public var max = Duration.seconds(10)
     /// The share of the wait that chance adds (`seed`), or moves it by (`around`).
     public var jitter = 0.5

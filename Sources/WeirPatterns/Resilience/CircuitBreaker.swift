@@ -40,17 +40,23 @@ public struct CircuitBreaker: Sendable, Equatable {
     public var failures = 0.5
     /// Calls in the window before a share counts; at most the window, when that is one of calls.
     public var ofAtLeast = 20
-    /// Failures in a row that open it while fewer than `ofAtLeast` are in the window; 0: none do. Envoy's five.
+    /// Failures in a row that open it while fewer than `ofAtLeast` are in the window; 0: none do.
+    ///
+    /// Envoy's five.
     public var inARow = 5
     /// The share of slow calls that opens it.
     public var slowShare = 0.5
     /// What takes longer than this is slow; nil: nothing is.
     public var slow: Duration?
-    /// How long it refuses before a probe may pass. The seeds' 30 s.
+    /// How long it refuses before a probe may pass.
+    ///
+    /// The seeds' 30 s.
     public var rest = Duration.seconds(30)
     /// Each opening in a row rests this many times longer.
     public var restGrowth = 1.5
-    /// The longest rest, before jitter. Envoy's longest ejection.
+    /// The longest rest, before jitter.
+    ///
+    /// Envoy's longest ejection.
     public var restMax = Duration.seconds(300)
     /// The share by which chance lengthens or shortens a rest, so that breakers that opened together do not probe together.
     public var restJitter = 0.2
@@ -119,7 +125,9 @@ public struct CircuitBreaker: Sendable, Equatable {
     case ignored
   }
 
-  /// Results of many calls at once, as a loop posts them. Of their order only the run of failures at the end is kept.
+  /// Results of many calls at once, as a loop posts them.
+  ///
+  /// Of their order only the run of failures at the end is kept.
   public struct Outcomes: Sendable, Equatable, BitwiseCopyable {
     /// Slow ones included.
     public var successes: UInt32 = 0
@@ -241,7 +249,9 @@ public struct CircuitBreaker: Sendable, Equatable {
 
     public var phase = Phase.closed
     public var epoch: UInt32 = 0
-    /// Open: when the rest is over. Closed: when the ramp is over. Probing: when the next lease is free.
+    /// Open: when the rest is over.
+    ///
+    /// Closed: when the ramp is over. Probing: when the next lease is free.
     public var until = Instant.zero
     /// The share refused for each nanosecond that the ramp still has to go.
     public var rampSlope: Float = 0
@@ -251,7 +261,9 @@ public struct CircuitBreaker: Sendable, Equatable {
     /// A breaker that was never in trouble.
     public init() {}
 
-    /// Closed: allow, less what the ramp holds back. Open: refuse until the rest is over. After it: ask for a permit.
+    /// Closed: allow, less what the ramp holds back.
+    ///
+    /// Open: refuse until the rest is over. After it: ask for a permit.
     public func admit(now: Instant, using random: inout SeededRandom) -> Leave {
       switch phase {
       case .closed:
@@ -268,7 +280,9 @@ public struct CircuitBreaker: Sendable, Equatable {
     }
   }
 
-  /// The most probes at once: the leases live in the value. resilience4j's default of 10 fits.
+  /// The most probes at once: the leases live in the value.
+  ///
+  /// resilience4j's default of 10 fits.
   public static let probesLimit = 16
 
   /// A probe that is out.
@@ -292,7 +306,9 @@ public struct CircuitBreaker: Sendable, Equatable {
   public private(set) var phase = Phase.closed
   /// Changes with every change of phase.
   public private(set) var epoch: UInt32 = 0
-  /// Open: when the rest is over. Closed: when the ramp is over.
+  /// Open: when the rest is over.
+  ///
+  /// Closed: when the ramp is over.
   private var until = Instant.zero
   private var window: OutcomeWindow
   /// The rest before jitter of the last opening; 0: the next opening is not one in a row.
@@ -385,7 +401,9 @@ public struct CircuitBreaker: Sendable, Equatable {
     }
   }
 
-  /// Time has passed: from open to probing when the rest is over. Early, late or double calls do no harm.
+  /// Time has passed: from open to probing when the rest is over.
+  ///
+  /// Early, late or double calls do no harm.
   @discardableResult
   public mutating func wake(now: Instant) -> Change {
     guard phase == .open && now >= until else { return .none }

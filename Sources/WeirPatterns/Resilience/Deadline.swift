@@ -16,7 +16,9 @@ public import WeirBase
 /// 3. An inherited deadline can only shorten: it is capped by the own timeout.
 public struct Deadline: Sendable, Equatable, BitwiseCopyable {
   public struct Settings: Sendable, Equatable {
-    /// The whole call, waits and retries included. DESIGN's default for requests.
+    /// The whole call, waits and retries included.
+    ///
+    /// DESIGN's default for requests.
     public var timeout = Duration.seconds(5)
     /// One attempt; nil: half of `timeout`, so that a second attempt fits behind a first one that hangs.
     public var attempt: Duration?

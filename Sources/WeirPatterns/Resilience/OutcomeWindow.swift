@@ -100,7 +100,9 @@ struct OutcomeWindow: Sendable, Equatable {
     }
   }
 
-  /// Puts `count` equal outcomes into the ring, over the oldest. More than the ring holds change nothing further.
+  /// Puts `count` equal outcomes into the ring, over the oldest.
+  ///
+  /// More than the ring holds change nothing further.
   private mutating func push(_ outcome: Outcome, _ count: UInt32) {
     for _ in 0..<min(Int(count), ring.count) {
       let place = Int(head)

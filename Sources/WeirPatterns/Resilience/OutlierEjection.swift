@@ -29,19 +29,33 @@ public struct OutlierEjection: Sendable, Equatable {
     public var shareMax = 0.5
     /// When a larger share than this of those not down is in doubt, the doubt is not about the instance: all serve.
     public var everyoneAbove = 0.5
-    /// When a smaller share than this is not down, the down ones serve too. Zero: only when all are down.
+    /// When a smaller share than this is not down, the down ones serve too.
+    ///
+    /// Zero: only when all are down.
     public var panic = 0.0
-    /// How many standard deviations below the mean success rate makes an outlier. Envoy's 1900 ÷ 1000.
+    /// How many standard deviations below the mean success rate makes an outlier.
+    ///
+    /// Envoy's 1900 ÷ 1000.
     public var successRateFactor = 1.9
-    /// Success rates are compared only among at least so many instances with enough calls. Envoy's.
+    /// Success rates are compared only among at least so many instances with enough calls.
+    ///
+    /// Envoy's.
     public var hostsMin = 5
-    /// Calls in an interval before an instance's rate is compared. Envoy's.
+    /// Calls in an interval before an instance's rate is compared.
+    ///
+    /// Envoy's.
     public var volumeMin = 100
-    /// How long success rates are counted before they are compared. Envoy's.
+    /// How long success rates are counted before they are compared.
+    ///
+    /// Envoy's.
     public var interval = Duration.seconds(10)
-    /// How long the first ejection of an outlier lasts; each further one lasts once more longer. Envoy's.
+    /// How long the first ejection of an outlier lasts; each further one lasts once more longer.
+    ///
+    /// Envoy's.
     public var base = Duration.seconds(30)
-    /// The longest ejection. Envoy's.
+    /// The longest ejection.
+    ///
+    /// Envoy's.
     public var max = Duration.seconds(300)
 
     public init() {}
@@ -144,7 +158,9 @@ public struct OutlierEjection: Sendable, Equatable {
     decide(down: [Bool](repeating: false, count: instances.count), suspects: suspects, now: now)
   }
 
-  /// Who serves. Both lists are by instance; what they do not cover is taken as false.
+  /// Who serves.
+  ///
+  /// Both lists are by instance; what they do not cover is taken as false.
   public mutating func decide(down: [Bool], suspects: [Bool], now: Instant) -> Decision {
     compareRates(now: now)
     let n = instances.count

@@ -79,7 +79,9 @@ public struct RetryRule: Sendable, Equatable {
     }
   }
 
-  /// Why the failure is kept and passed on. The last two are said by the flow, which knows budget and deadline.
+  /// Why the failure is kept and passed on.
+  ///
+  /// The last two are said by the flow, which knows budget and deadline.
   public enum Why: UInt8, Sendable, Equatable, CaseIterable, BitwiseCopyable {
     case status, failure, committed, method, body, outerRetries, attemptsUsedUp, budgetSpent, deadline
 
@@ -104,7 +106,9 @@ public struct RetryRule: Sendable, Equatable {
     case keep(Why)
   }
 
-  /// Answers that say that the request itself is wrong or not allowed. From the seeds.
+  /// Answers that say that the request itself is wrong or not allowed.
+  ///
+  /// From the seeds.
   public static let neverRetried: [UInt16] = [400, 401, 403, 404, 409]
 
   public let attemptsMax: Int
@@ -153,7 +157,9 @@ public struct RetryRule: Sendable, Equatable {
   /// Whether this failure is worth another attempt, the request aside.
   public func isRetryable(failure: Failure) -> Bool { failures >> failure.rawValue & 1 == 1 }
 
-  /// An answer came, and this was its status. It was sent for: something went out, whatever the facts say of it.
+  /// An answer came, and this was its status.
+  ///
+  /// It was sent for: something went out, whatever the facts say of it.
   public func judge(status: UInt16, _ facts: Facts) -> Verdict {
     guard isRetryable(status: status) else { return .keep(.status) }
     var facts = facts
