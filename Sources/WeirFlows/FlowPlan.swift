@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+public import WeirBase
+public import WeirPatterns
+
+/// What the flows need of a design: dense ids and resolved settings, no names. `WeirModel.Plan` compiles it.
+///
+/// Ids are indexes into these arrays. An **edge** is a caller and a callee; a gateway route and every other route of the
+/// same gateway to the same service share one edge, so that what one learns of an instance serves all.
+public struct FlowPlan: Sendable, Equatable {
+  public var services: [Service]
+  public var edges: [Edge]
+  public var routes: [Route]
+  public var limits: [Limit]
+
+  public init(services: [Service] = [], edges: [Edge] = [], routes: [Route] = [], limits: [Limit] = []) {
+    self.services = services
+    self.edges = edges
+    self.routes = routes
+    self.limits = limits
+  }
+
+  /// A component that is called: a service, a store.
+  public struct Service: Sendable, Equatable {
+    /// How many instances there are, at least 1.
+    public var instances: Int
+    /// Requests that Weir sends to one instance at the same time; the rest waits. `Int32.max` for no limit.
+    public var atOnce: Int32
+    /// Instances start out ready: nothing probes them (`at:` without a health check, or a model).
+    public var startsReady: Bool
+    /// Instances have a health check, which a resting instance passes before its probe.
+    public var hasHealthCheck: Bool
+    public var ejection: OutlierEjection.Settings
+
+    public init(
+      instances: Int, atOnce: Int32 = .max, startsReady: Bool = true, hasHealthCheck: Bool = false,
+      ejection: OutlierEjection.Settings = .init()
+    ) {
+      self.instances = instances
+      self.atOnce = atOnce
+      self.startsReady = startsReady
+      self.hasHealthCheck = hasHealthCheck
+      self.ejection = ejection
+    }
+  }
+
+  /// One caller and one callee, and how the calls between them are made.
+  public struct Edge: Sendable, Equatable {
+    /// Index of the callee in `services`.
+    public var service: Int
+    public var call: CallSettings
+
+    public init(service: Int, call: CallSettings = .init()) {
+      self.service = service
+      self.call = call
+    }
+  }
+
+  /// A gateway's route.
+  public struct Route: Sendable, Equatable {
+    /// Index into `edges`.
+    public var edge: Int
+    /// Index into `limits`, or nil.
+    public var limit: Int?
+    /// Total time of a request, which replaces the edge's when it is given.
+    public var timeout: Duration?
+
+    public init(edge: Int, limit: Int? = nil, timeout: Duration? = nil) {
+      self.edge = edge
+      self.limit = limit
+      self.timeout = timeout
+    }
+  }
+
+  /// A rate limit and what it counts by.
+  public struct Limit: Sendable, Equatable {
+    public enum By: UInt8, Sendable { case client, route }
+    public var rate: Rate
+    public var burst: Int
+    public var by: By
+    /// Cells of its table: clients that are told apart at the same time.
+    public var cells: Int
+
+    public init(rate: Rate, burst: Int, by: By = .client, cells: Int = 65_536) {
+      self.rate = rate
+      self.burst = burst
+      self.by = by
+      self.cells = cells
+    }
+  }
+}
+
+/// How calls along one edge are made. The defaults here are the ones a file gets: `weir explain` shows them.
+public struct CallSettings: Sendable, Equatable {
+  /// From the first decision to the last byte, waits included.
+  public var timeout: Duration = .seconds(5)
+  /// One attempt, from connecting to the end of the answer's head; nil is half the timeout.
+  public var attempt: Duration?
+  /// Connecting, within the attempt.
+  public var connect: Duration = .seconds(1)
+  public var retry: RetryRule.Settings = .init()
+  public var backoff: Backoff.Settings = .init()
+  public var budget: RetryBudget.Settings = .init()
+  /// The breaker of each instance: settles on attempts.
+  public var instanceBreaker: CircuitBreaker.Settings = .init()
+  /// The breaker of the whole callee: settles on final outcomes, and only when no instance is left to try.
+  public var serviceBreaker: CircuitBreaker.Settings = .init()
+  /// False for callees without a breaker: stores that programs call by themselves.
+  public var breaks = true
+  public var balance: Balancer.Settings = .init()
+  /// Who waits for a place on an instance.
+  public var queue: WaitingRoom.Settings = .init()
+  /// Calls along this edge at the same time; `Int32.max` for no limit.
+  public var atOnce: Int32 = .max
+  /// The caller lives without it: when the call fails, its fallback is the answer.
+  public var optional = false
+  /// Something is written to answer with when the call fails; an optional call without it is left out.
+  public var hasFallback = false
+  /// The callee stops working when its caller has given up.
+  public var cancels = false
+
+  public init() {}
+
+  /// One attempt's longest time.
+  public var attemptResolved: Duration { attempt ?? timeout / 2 }
+  /// The instances' breaker, where an answer is slow after half the timeout unless the file says otherwise.
+  public var instanceBreakerResolved: CircuitBreaker.Settings {
+    var settings = instanceBreaker
+    settings.slow = settings.slow ?? timeout / 2
+    return settings
+  }
+}

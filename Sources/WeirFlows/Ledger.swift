@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+public import WeirBase
+
+/// One request or call as it ended, for the access log and traces; 64 bytes at most.
+public struct RequestRecord: Sendable, Equatable, BitwiseCopyable {
+  public var startedAt: Instant
+  /// Nanoseconds from the first decision to the end.
+  public var duration: Int64
+  /// The driver's own number for what it knows besides (path, trace id, address).
+  public var tag: UInt64
+  public var route: UInt32
+  public var edge: UInt32
+  /// The status the caller saw.
+  public var status: UInt16
+  /// The instance that was tried last.
+  public var instance: UInt16
+  public var reason: Reason
+  public var phase: Phase
+  public var attempts: UInt8
+  public var fallback: Bool
+}
+
+/// What happened on one loop, in numbers: no strings, bounded. Swapped out once a tick; names are added off the loop.
+///
+/// ## Invariants
+/// 1. Every call that began is counted once more when it ends: `calls = answered + failed + refused + fallbacks +
+///    open`, where the open ones are the slab's.
+public struct Ledger: Sendable, Equatable {
+  /// Counters of one edge since the beginning.
+  public struct Edge: Sendable, Equatable, BitwiseCopyable {
+    /// Calls that began.
+    public var calls: UInt64 = 0
+    /// Attempts that were made, the first included.
+    public var attempts: UInt64 = 0
+    /// Calls whose answer reached the caller and was no failure.
+    public var answered: UInt64 = 0
+    /// Calls whose answer reached the caller and was a failure (5xx, 429) or was cut.
+    public var failed: UInt64 = 0
+    /// Calls that ended with an answer of ours.
+    public var refused: UInt64 = 0
+    /// Calls that ended with their fallback.
+    public var fallbacks: UInt64 = 0
+
+    /// Calls that are over.
+    public var ended: UInt64 { answered + failed + refused + fallbacks }
+  }
+
+  /// Counters of one route since the beginning.
+  public struct Route: Sendable, Equatable, BitwiseCopyable {
+    public var requests: UInt64 = 0
+    /// By class of status: index 0 is 1xx, 4 is 5xx.
+    public var statuses = FixedArray<5, UInt64>(repeating: 0)
+  }
+
+  public private(set) var edges: [Edge]
+  public private(set) var routes: [Route]
+  /// By edge, then reason: how often a call ended for it.
+  public private(set) var edgeReasons: [UInt64]
+  /// By route (the last place is requests without a route), then reason.
+  public private(set) var routeReasons: [UInt64]
+  /// By edge: how long calls took that were answered.
+  public private(set) var edgeLatencies: [Tally]
+  /// By route: how long requests took that were answered, fallbacks and refusals included.
+  public private(set) var routeLatencies: [Tally]
+  public var events: EventLog
+  public private(set) var records: [RequestRecord] = []
+  public private(set) var recordsLost: UInt64 = 0
+  /// How many records are kept between two swaps; 0 keeps none.
+  public let recordsLimit: Int
+
+  public init(plan: FlowPlan, recordsLimit: Int = 0) {
+    edges = Array(repeating: Edge(), count: plan.edges.count)
+    routes = Array(repeating: Route(), count: plan.routes.count + 1)
+    edgeReasons = Array(repeating: 0, count: plan.edges.count * Reason.count)
+    routeReasons = Array(repeating: 0, count: (plan.routes.count + 1) * Reason.count)
+    edgeLatencies = Array(repeating: Tally(), count: plan.edges.count)
+    routeLatencies = Array(repeating: Tally(), count: plan.routes.count + 1)
+    events = EventLog()
+    self.recordsLimit = recordsLimit
+    records.reserveCapacity(recordsLimit)
+  }
+
+  public func edgeReason(_ edge: Int, _ reason: Reason) -> UInt64 {
+    edgeReasons[edge * Reason.count + Int(reason.rawValue)]
+  }
+
+  public func routeReason(_ route: Int, _ reason: Reason) -> UInt64 {
+    routeReasons[route * Reason.count + Int(reason.rawValue)]
+  }
+
+  mutating func began(edge: Int) { edges[edge].calls &+= 1 }
+  mutating func attempted(edge: Int) { edges[edge].attempts &+= 1 }
+  /// The attempt was not made after all: its instance's places were taken.
+  mutating func unattempted(edge: Int) { edges[edge].attempts &-= 1 }
+
+  mutating func answered(edge: Int, failed: Bool, reason: Reason, duration: Int64) {
+    if failed { edges[edge].failed &+= 1 } else { edges[edge].answered &+= 1 }
+    count(edge: edge, reason)
+    edgeLatencies[edge].record(duration)
+  }
+
+  mutating func refused(edge: Int, reason: Reason) {
+    edges[edge].refused &+= 1
+    count(edge: edge, reason)
+  }
+
+  mutating func fellBack(edge: Int, reason: Reason) {
+    edges[edge].fallbacks &+= 1
+    count(edge: edge, reason)
+  }
+
+  private mutating func count(edge: Int, _ reason: Reason) {
+    if reason != .none { edgeReasons[edge * Reason.count + Int(reason.rawValue)] &+= 1 }
+  }
+
+  /// A request of a gateway is over. `route` is the plan's index, or ``RequestFacts/none``.
+  mutating func ended(_ record: RequestRecord) {
+    let route = record.route == RequestFacts.none ? routes.count - 1 : Int(record.route)
+    routes[route].requests &+= 1
+    let group = Int(record.status) / 100 - 1
+    if (0..<5).contains(group) { routes[route].statuses[group] &+= 1 }
+    if record.reason != .none {
+      routeReasons[route * Reason.count + Int(record.reason.rawValue)] &+= 1
+    }
+    routeLatencies[route].record(record.duration)
+    keep(record)
+  }
+
+  mutating func keep(_ record: RequestRecord) {
+    guard recordsLimit > 0 else { return }
+    if records.count < recordsLimit { records.append(record) } else { recordsLost &+= 1 }
+  }
+
+  /// Hands out the records that have come and begins anew.
+  public mutating func takeRecords() -> (records: [RequestRecord], lost: UInt64) {
+    defer {
+      records.removeAll(keepingCapacity: true)
+      recordsLost = 0
+    }
+    return (records, recordsLost)
+  }
+
+  /// Adds another loop's numbers; events and records stay with their loop.
+  public mutating func merge(_ other: Ledger) {
+    for i in edges.indices {
+      edges[i].calls &+= other.edges[i].calls
+      edges[i].attempts &+= other.edges[i].attempts
+      edges[i].answered &+= other.edges[i].answered
+      edges[i].failed &+= other.edges[i].failed
+      edges[i].refused &+= other.edges[i].refused
+      edges[i].fallbacks &+= other.edges[i].fallbacks
+      edgeLatencies[i].merge(other.edgeLatencies[i])
+    }
+    for i in routes.indices {
+      routes[i].requests &+= other.routes[i].requests
+      for group in 0..<5 { routes[i].statuses[group] &+= other.routes[i].statuses[group] }
+      routeLatencies[i].merge(other.routeLatencies[i])
+    }
+    for i in edgeReasons.indices { edgeReasons[i] &+= other.edgeReasons[i] }
+    for i in routeReasons.indices { routeReasons[i] &+= other.routeReasons[i] }
+  }
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+public import WeirBase
+public import WeirPatterns
+
+/// What the inputs of a loop's flows share: callees, chance, the ledger, and the input's own moment.
+public struct LoopState: Sendable, Equatable {
+  public internal(set) var upstreams: [Upstream]
+  public internal(set) var ledger: Ledger
+  var random: SeededRandom
+  /// Of the input that is being worked on.
+  var edge = 0
+  var slot = Slot.none
+  var now = Instant.zero
+
+  init(plan: FlowPlan, views: [EdgeView], loop: Int, loops: Int, seed: UInt64, recordsLimit: Int) {
+    upstreams = plan.edges.indices.map { i in
+      Upstream(
+        edge: plan.edges[i], service: plan.services[plan.edges[i].service], view: views[i], loop: loop, loops: loops)
+    }
+    ledger = Ledger(plan: plan, recordsLimit: recordsLimit)
+    random = SeededRandom(seed: seed, stream: "loop \(loop)")
+  }
+}
+
+/// All flow state of one event loop: the only door through which a driver (proxy or simulator) feeds inputs.
+///
+/// Every input is one method; it says what happened, returns what to do, and can be recorded, so that a run replays into
+/// a fresh value and gives the same actions (``Recorder``). Owned by one loop and confined to it; it never calls out, so
+/// an action may safely lead to the next input: decide inside the access, end it, then act.
+///
+/// Time contract: `now` never goes back within a loop.
+public struct LoopFlows: Sendable {
+  public let loop: Int
+  public private(set) var state: LoopState
+  public private(set) var calls: Slab<UpstreamCall>
+  public private(set) var requests: Slab<GatewayRequest>
+  private let timeouts: [Int64]
+  private let routes: [RouteConstants]
+  public private(set) var recorder: Recorder?
+
+  struct RouteConstants: Sendable, Equatable {
+    var edge: Int32
+    var limit: Int32
+    var limitsClients: Bool
+    var timeout: Int64
+  }
+
+  /// `views` are the node's (``NodeFlows/view(_:)``), one an edge.
+  public init(
+    plan: FlowPlan, views: [EdgeView], loop: Int = 0, loops: Int = 1, seed: UInt64, recordsLimit: Int = 0,
+    records inputs: Int = 0
+  ) {
+    self.loop = loop
+    state = LoopState(plan: plan, views: views, loop: loop, loops: loops, seed: seed, recordsLimit: recordsLimit)
+    calls = Slab()
+    requests = Slab()
+    timeouts = plan.edges.map { $0.call.timeout.inNanoseconds }
+    routes = plan.routes.map { route in
+      RouteConstants(
+        edge: Int32(route.edge), limit: Int32(route.limit ?? -1),
+        limitsClients: route.limit.map { plan.limits[$0].by == .client } ?? false,
+        timeout: (route.timeout ?? plan.edges[route.edge].call.timeout).inNanoseconds)
+    }
+    recorder = inputs > 0 ? Recorder(limit: inputs) : nil
+  }
+
+  // MARK: - Requests of a gateway
+
+  /// A request whose route is known.
+  public mutating func begin(request facts: RequestFacts, now: Instant) -> (slot: Slot, step: RequestStep) {
+    let route = routes[Int(facts.route)]
+    let request = GatewayRequest(facts: facts, route: route, now: now)
+    let step = request.begin()
+    let slot = requests.insert(request)
+    recorder?.record(.request(facts), slot, now, step)
+    return (slot, step)
+  }
+
+  /// What the rate limit said of a request.
+  public mutating func answered(_ slot: Slot, limit answer: LimitAnswer, now: Instant) -> RequestStep {
+    let step = requests[slot].answered(limit: answer)
+    recorder?.record(.limit(answer), slot, now, step)
+    return step
+  }
+
+  /// The request is over; `record` is completed from what the request knows and kept.
+  public mutating func end(request slot: Slot, as ending: RequestEnding, tag: UInt64 = 0, now: Instant) {
+    state.ledger.ended(requests[slot].record(ending, tag: tag, now: now))
+    requests.remove(slot)
+    recorder?.record(.requestEnded(ending), slot, now)
+  }
+
+  /// A request that never got a slot: refused before its route was known.
+  public mutating func refused(_ ending: RequestEnding, startedAt: Instant, tag: UInt64 = 0, now: Instant) {
+    let request = GatewayRequest(startedAt: startedAt)
+    state.ledger.ended(request.record(ending, tag: tag, now: now))
+    recorder?.record(.requestEnded(ending), .none, now)
+  }
+
+  // MARK: - Calls
+
+  /// A call along an edge begins: for a gateway's request, or from one service to another.
+  public mutating func begin(call edge: Int, facts: RequestFacts, now: Instant) -> (slot: Slot, step: CallStep) {
+    let timeout = facts.route == RequestFacts.none ? timeouts[edge] : routes[Int(facts.route)].timeout
+    let slot = calls.insert(UpstreamCall(edge: edge, facts: facts, timeout: timeout, now: now))
+    enter(slot, edge: edge, now)
+    let step = calls[slot].begin(&state)
+    recorder?.record(.call(edge: UInt32(edge), facts), slot, now, step)
+    return (slot, close(slot, step))
+  }
+
+  /// The node's answer to `ask`; nil when it is no. For `ask(.place)` any ticket means yes.
+  public mutating func permit(_ slot: Slot, _ granted: CircuitBreaker.Ticket?, now: Instant) -> CallStep {
+    enter(slot, now)
+    let step = calls[slot].permit(granted, &state)
+    recorder?.record(.permit(granted), slot, now, step)
+    return close(slot, step)
+  }
+
+  /// The place that `attempt` asked for is taken.
+  public mutating func full(_ slot: Slot, now: Instant) -> CallStep {
+    enter(slot, now)
+    let step = calls[slot].full(&state)
+    recorder?.record(.full, slot, now, step)
+    return close(slot, step)
+  }
+
+  public mutating func connected(_ slot: Slot, now: Instant) {
+    enter(slot, now)
+    calls[slot].connected(&state)
+    recorder?.record(.connected, slot, now, CallStep(.none))
+  }
+
+  public mutating func sent(_ slot: Slot, _ amount: RetryRule.Sent, now: Instant) {
+    calls[slot].sent(amount)
+    recorder?.record(.sent(amount), slot, now, CallStep(.none))
+  }
+
+  /// The head of the attempt's answer; 1xx heads are not fed.
+  public mutating func head(
+    _ slot: Slot, status: UInt16, retryAfter: Int64? = nil, fromWeir: Bool = false, now: Instant
+  ) -> CallStep {
+    enter(slot, now)
+    let step = calls[slot].head(status: status, retryAfter: retryAfter, fromWeir: fromWeir, &state)
+    recorder?.record(.head(status: status, retryAfter: retryAfter, fromWeir: fromWeir), slot, now, step)
+    return close(slot, step)
+  }
+
+  /// The answer was received and relayed whole.
+  public mutating func ended(_ slot: Slot, now: Instant) -> CallStep {
+    enter(slot, now)
+    let step = calls[slot].ended(&state)
+    recorder?.record(.ended, slot, now, step)
+    return close(slot, step)
+  }
+
+  public mutating func failed(_ slot: Slot, _ failure: RetryRule.Failure, now: Instant) -> CallStep {
+    enter(slot, now)
+    let step = calls[slot].failed(failure, &state)
+    recorder?.record(.failed(failure), slot, now, step)
+    return close(slot, step)
+  }
+
+  /// A timer of this call fired; an early or stale one changes nothing.
+  public mutating func wake(_ slot: Slot, now: Instant) -> CallStep {
+    guard calls.isLive(slot) else { return CallStep(.none) }
+    enter(slot, now)
+    let step = calls[slot].wake(&state)
+    if step.action != .none { recorder?.record(.wake, slot, now, step) }
+    return close(slot, step)
+  }
+
+  public mutating func callerGone(_ slot: Slot, now: Instant) -> CallStep {
+    enter(slot, now)
+    let step = calls[slot].callerGone(&state)
+    recorder?.record(.callerGone, slot, now, step)
+    return close(slot, step)
+  }
+
+  // MARK: - Places and merges
+
+  /// A place of this edge or of one of its callee's instances is free again: who waited longest is next, or nobody.
+  ///
+  /// The driver asks after each step that freed something, until the answer is nil or the step is `wait` again.
+  public mutating func turn(edge: Int, now: Instant) -> (slot: Slot, step: CallStep)? {
+    while state.upstreams[edge].waiting.count > 0, let slot = state.upstreams[edge].waiting.take(now: now) {
+      guard calls.isLive(slot) else { continue }
+      enter(slot, edge: edge, now)
+      let step = calls[slot].turn(&state)
+      recorder?.record(.turn, slot, now, step)
+      return (slot, close(slot, step))
+    }
+    return nil
+  }
+
+  /// Another edge or loop gave back a place on this edge's instance.
+  public mutating func placeFreed(edge: Int, instance: UInt16) {
+    state.upstreams[edge].placeFreed(instance)
+    recorder?.record(.placeFreed(edge: UInt32(edge), instance: instance), .none, state.now, CallStep(.none))
+  }
+
+  /// What this loop has learned of an edge since the last time; the node absorbs it.
+  public mutating func takeDelta(edge: Int) -> EdgeDelta? {
+    let delta = state.upstreams[edge].takeDelta(edge: edge)
+    if delta != nil { recorder?.record(.deltaTaken(edge: UInt32(edge)), .none, state.now) }
+    return delta
+  }
+
+  /// The node's new view of an edge.
+  public mutating func accept(_ view: EdgeView, edge: Int, now: Instant) {
+    state.upstreams[edge].accept(view, now: now)
+    recorder?.record(view, edge: edge, now: now)
+  }
+
+  /// The node should hear of this edge now rather than at the next tick.
+  @inlinable
+  public func isUrgent(edge: Int) -> Bool { state.upstreams[edge].isUrgent }
+
+  // MARK: - Effects out
+
+  public mutating func takeEvents() -> (events: [Event], lost: Int) { state.ledger.events.take() }
+  public mutating func takeRecords() -> (records: [RequestRecord], lost: UInt64) { state.ledger.takeRecords() }
+  public mutating func takeRecording() -> Recording? { recorder?.take() }
+
+  private mutating func enter(_ slot: Slot, _ now: Instant) { enter(slot, edge: Int(calls[slot].edge), now) }
+
+  private mutating func enter(_ slot: Slot, edge: Int, _ now: Instant) {
+    state.slot = slot
+    state.edge = edge
+    state.now = now
+  }
+
+  private mutating func close(_ slot: Slot, _ step: CallStep) -> CallStep {
+    if step.isLast { calls.remove(slot) }
+    return step
+  }
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+public import WeirBase
+public import WeirPatterns
+
+/// What all loops of a node decide together: breakers, ejection, health, permits to probe.
+///
+/// Each loop posts what it has learned every 100 ms, and at once when that may trip a breaker or gives back a permit;
+/// the results are merged here, in the order they come, and every loop gets the new ``EdgeView``. In the runtime a lock
+/// guards this value: it is taken ten times a second by each loop and on rare turns, never by an ordinary request. In the
+/// simulator the world owns it. (Permits could be atomics of their own; behind the same lock they need no second copy of
+/// the breaker's logic.)
+///
+/// ## Invariants
+/// 1. Ejection and the guard of the last instance are decided here only.
+/// 2. A view's version grows with every change; equal versions are equal views.
+/// 3. At most `probes` permits of a breaker are out, whatever the number of loops.
+public struct NodeFlows: Sendable {
+  /// The rhythm in which loops post what they have learned: a tenth of a second.
+  public static let mergeEvery: Int64 = 100_000_000
+
+  private struct Edge: Sendable {
+    var service: Int
+    var instances: [CircuitBreaker]
+    var callee: CircuitBreaker
+    var ejection: OutlierEjection
+    var view: EdgeView
+    var version: UInt32 = 0
+    var out: [Bool]
+    var panic = false
+  }
+
+  private struct Service: Sendable {
+    /// By instance: nobody may be sent there (not started, not ready, gone).
+    var down: [Bool]
+    var hasHealthCheck: Bool
+  }
+
+  private var edges: [Edge]
+  private var services: [Service]
+  private var random: SeededRandom
+  public private(set) var events = EventLog()
+
+  public init(plan: FlowPlan, seed: UInt64, now: Instant = .zero) {
+    services = plan.services.map { service in
+      Service(
+        down: Array(repeating: !service.startsReady, count: service.instances),
+        hasHealthCheck: service.hasHealthCheck)
+    }
+    edges = plan.edges.map { edge in
+      let service = plan.services[edge.service]
+      let breaker = CircuitBreaker(edge.call.instanceBreakerResolved)
+      let callee = CircuitBreaker(edge.call.serviceBreaker)
+      return Edge(
+        service: edge.service, instances: Array(repeating: breaker, count: service.instances), callee: callee,
+        ejection: OutlierEjection(instances: service.instances, service.ejection, now: now),
+        view: EdgeView(
+          serving: [], breakers: Array(repeating: breaker.view, count: service.instances), service: callee.view),
+        out: Array(repeating: false, count: service.instances))
+    }
+    random = SeededRandom(seed: seed, stream: "node")
+    for i in edges.indices { renew(i, now: now) }
+    _ = events.take()
+  }
+
+  // MARK: Asking
+
+  public func view(_ edge: Int) -> EdgeView { edges[edge].view }
+  public func version(_ edge: Int) -> UInt32 { edges[edge].version }
+
+  /// Whether an instance of a service may be sent requests, as far as its health goes.
+  public func isUp(service: Int, instance: Int) -> Bool { !services[service].down[instance] }
+
+  /// The breaker's phase, for `weir status`; the callee's own where `instance` is nil.
+  public func breakerPhase(edge: Int, instance: Int?) -> CircuitBreaker.Phase {
+    instance.map { edges[edge].instances[$0].phase } ?? edges[edge].callee.phase
+  }
+
+  /// An instance is left out of this edge's rotation for its answers, not for its health.
+  public func isEjected(edge: Int, instance: Int) -> Bool {
+    edges[edge].out[instance] && !services[edges[edge].service].down[instance]
+  }
+
+  // MARK: Inputs
+
+  /// What one loop has learned of an edge.
+  public mutating func absorb(_ delta: EdgeDelta, now: Instant) {
+    let e = delta.edge
+    for i in delta.outcomes.indices where !delta.outcomes[i].isEmpty {
+      let outcomes = delta.outcomes[i]
+      edges[e].ejection.report(
+        i, successes: Int(outcomes.successes), failures: Int(outcomes.failures))
+      let change = edges[e].instances[i].absorb(outcomes, epoch: delta.epochs[i], now: now, using: &random)
+      tell(change, edge: e, instance: UInt16(i), now: now)
+    }
+    if !delta.service.isEmpty {
+      let change = edges[e].callee.absorb(delta.service, epoch: delta.serviceEpoch, now: now, using: &random)
+      tell(change, edge: e, instance: CallStep.nobody, now: now)
+    }
+    for probe in delta.probes {
+      if probe.instance == CallStep.nobody {
+        let change = edges[e].callee.settle(probe.ticket, probe.outcome, now: now, using: &random)
+        tell(change, edge: e, instance: probe.instance, now: now)
+      } else {
+        let i = Int(probe.instance)
+        let change = edges[e].instances[i].settle(probe.ticket, probe.outcome, now: now, using: &random)
+        tell(change, edge: e, instance: probe.instance, now: now)
+      }
+    }
+    renew(e, now: now)
+  }
+
+  /// A permit to probe an instance, or the callee where `instance` is nil; nil: all are out, or it rests still.
+  public mutating func permit(edge e: Int, instance: UInt16?, now: Instant) -> CircuitBreaker.Ticket? {
+    let ticket: CircuitBreaker.Ticket?
+    let before: CircuitBreaker.Phase
+    if let instance {
+      guard isUp(service: edges[e].service, instance: Int(instance)) else { return nil }
+      before = edges[e].instances[Int(instance)].phase
+      ticket = edges[e].instances[Int(instance)].acquireProbe(now: now)
+    } else {
+      before = edges[e].callee.phase
+      ticket = edges[e].callee.acquireProbe(now: now)
+    }
+    if before == .open, ticket != nil { tell(.probing, edge: e, instance: instance ?? CallStep.nobody, now: now) }
+    renew(e, now: now)
+    return ticket
+  }
+
+  /// An instance became ready or unready, was started anew or is gone.
+  public mutating func health(service: Int, instance: Int, up: Bool, now: Instant) {
+    guard services[service].down[instance] == up else { return }
+    services[service].down[instance] = !up
+    events.append(
+      Event(up ? .instanceReady : .instanceUnready, at: now, service: UInt32(service), instance: UInt16(instance)))
+    for e in edges.indices where edges[e].service == service { renew(e, now: now) }
+  }
+
+  /// Another process serves under this index: what was learned was about the one before it.
+  public mutating func replaced(service: Int, instance: Int, now: Instant) {
+    for e in edges.indices where edges[e].service == service {
+      edges[e].instances[instance].forget(now: now)
+      edges[e].ejection.forget(instance)
+      renew(e, now: now)
+    }
+  }
+
+  /// Time has passed; call it with each merge.
+  public mutating func tick(now: Instant) {
+    for e in edges.indices where edges[e].ejection.nextWake <= now { renew(e, now: now) }
+  }
+
+  // MARK: Effects out
+
+  public mutating func takeEvents() -> (events: [Event], lost: Int) { events.take() }
+
+  /// Something of the driver's own making: a program started or exited.
+  public mutating func note(_ event: Event) { events.append(event) }
+
+  private mutating func tell(_ change: CircuitBreaker.Change, edge: Int, instance: UInt16, now: Instant) {
+    let edge = UInt32(edge)
+    switch change {
+    case .none: break
+    case .opened(let until):
+      events.append(Event(.breakerOpened, at: now, edge: edge, instance: instance, until: until))
+    case .probing: events.append(Event(.breakerProbing, at: now, edge: edge, instance: instance))
+    case .closed: events.append(Event(.breakerClosed, at: now, edge: edge, instance: instance))
+    }
+  }
+
+  /// Decides anew who serves, and publishes a new view when anything changed.
+  private mutating func renew(_ e: Int, now: Instant) {
+    let service = services[edges[e].service]
+    let suspects = edges[e].instances.map { $0.phase != .closed }
+    let decision = edges[e].ejection.decide(down: service.down, suspects: suspects, now: now)
+    var view = EdgeView(
+      serving: [], breakers: edges[e].instances.map(\.view), service: edges[e].callee.view,
+      everyoneServes: decision.everyone)
+    for i in decision.out.indices {
+      if !decision.out[i] { view.serving.append(UInt16(i)) }
+      if suspects[i] && !service.down[i] { view.probeable.append(UInt16(i)) }
+      let wasOut = edges[e].out[i]
+      if decision.out[i] != wasOut && !service.down[i] {
+        let kind: Event.Kind = wasOut ? .instanceReturned : .instanceEjected
+        // Coming up is told by health; a return is the end of an ejection.
+        if !wasOut || edges[e].view.breakers[i].phase != .closed || suspects[i] {
+          events.append(Event(kind, at: now, edge: UInt32(e), instance: UInt16(i)))
+        }
+      }
+    }
+    // A service that is not started yet has nobody: with everybody down nobody is sent for.
+    if service.down.allSatisfy({ $0 }) { view.serving = [] }
+    let everyone = decision.everyone && !view.serving.isEmpty && suspects.count > 1
+    if everyone != edges[e].panic {
+      edges[e].panic = everyone
+      events.append(Event(everyone ? .everyoneServes : .everyoneServesEnded, at: now, edge: UInt32(e)))
+    }
+    edges[e].out = decision.out
+    guard view != edges[e].view else { return }
+    edges[e].view = view
+    edges[e].version &+= 1
+  }
+}

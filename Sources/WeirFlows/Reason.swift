@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Why a request ended otherwise than with its callee's own answer: a closed list, one word everywhere.
+///
+/// The same ``name`` stands in `Proxy-Status` (RFC 9209), problem+json, the access log, metrics, events and forecasts.
+/// A case is never renamed and never reused.
+public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
+  /// The callee's own answer reached the caller.
+  case none = 0
+
+  // The client's doing.
+  /// The request breaks HTTP's grammar or is ambiguous (RFC 9112).
+  case badRequest
+  /// The request line is longer than the head may be.
+  case targetTooLong
+  /// The head is over its bytes or its count of fields.
+  case headTooLarge
+  /// The body is over its limit.
+  case bodyTooLarge
+  /// Head or body came too slowly, or stopped coming.
+  case senderTooSlow
+  /// No route has this host and path.
+  case noRoute
+  /// A route has the path, for other methods.
+  case methodNotAllowed
+  /// An `Upgrade` or `CONNECT` that is not offered here.
+  case upgradeNotSupported
+  /// An expectation other than `100-continue`.
+  case expectationFailed
+  /// This client's requests come faster than its limit.
+  case limitReached
+  /// This address has too many connections, or opens them too fast.
+  case tooManyConnections
+  /// The caller went away before the answer.
+  case callerGone
+
+  // Ours, for the callee's sake.
+  /// The callee's breaker is open.
+  case breakerOpen
+  /// No instance is up.
+  case noHealthyInstance
+  /// Every place is taken and the queue is full.
+  case queueFull
+  /// Waited for a place as long as the queue allows.
+  case queueTimeout
+  /// The total time was over.
+  case deadlinePassed
+
+  // The callee's doing.
+  /// Connecting was refused or failed.
+  case connectFailed
+  /// Connecting took too long.
+  case connectTimeout
+  /// The connection was lost before the answer began.
+  case connectionLost
+  /// The connection was lost within the answer's body.
+  case answerCut
+  /// An attempt took longer than an attempt may.
+  case attemptTimeout
+  /// The answer breaks HTTP's grammar.
+  case badAnswer
+
+  // Ours.
+  /// The system is stopping or this listener drains.
+  case draining
+  /// Weir is out of a resource (descriptors, memory, places in a table).
+  case overloaded
+  /// A defect of ours.
+  case internalError
+
+  /// How many cases there are: the length of a table by reason.
+  public static var count: Int { Int(Reason.internalError.rawValue) + 1 }
+
+  /// Who is to blame, for logs and metrics.
+  public enum Side: UInt8, Sendable, BitwiseCopyable {
+    case none, client, upstream, us
+
+    public var name: StaticString {
+      switch self {
+      case .none: "none"
+      case .client: "client"
+      case .upstream: "upstream"
+      case .us: "us"
+      }
+    }
+  }
+
+  /// The one word for it.
+  public var name: StaticString { entry.name }
+
+  /// The status of our own answer; 0 where none is sent.
+  public var status: UInt16 { entry.status }
+
+  /// The error type of `Proxy-Status` (RFC 9209 §2.3).
+  public var proxyStatus: StaticString { entry.proxyStatus }
+
+  public var side: Side { entry.side }
+
+  /// A sentence for the caller: no name or address of what lies behind us.
+  public var sentence: StaticString { entry.sentence }
+
+  private struct Entry {
+    var name: StaticString
+    var status: UInt16
+    var proxyStatus: StaticString
+    var side: Side
+    var sentence: StaticString
+
+    init(_ name: StaticString, _ status: UInt16, _ proxyStatus: StaticString, _ side: Side, _ sentence: StaticString) {
+      self.name = name
+      self.status = status
+      self.proxyStatus = proxyStatus
+      self.side = side
+      self.sentence = sentence
+    }
+  }
+
+  private var entry: Entry {
+    switch self {
+    case .none: Entry("none", 0, "", .none, "")
+    case .badRequest:
+      Entry("bad-request", 400, "http_request_error", .client, "The request is malformed or ambiguous.")
+    case .targetTooLong:
+      Entry("target-too-long", 414, "http_request_error", .client, "The request target is too long.")
+    case .headTooLarge:
+      Entry("head-too-large", 431, "http_request_error", .client, "The request's header fields are too large.")
+    case .bodyTooLarge:
+      Entry("body-too-large", 413, "http_request_error", .client, "The request's body is too large.")
+    case .senderTooSlow:
+      Entry("sender-too-slow", 408, "http_request_error", .client, "The request did not arrive in time.")
+    case .noRoute:
+      Entry("no-route", 404, "http_request_denied", .client, "Nothing is served at this address.")
+    case .methodNotAllowed:
+      Entry("method-not-allowed", 405, "http_request_denied", .client, "This method is not allowed here.")
+    case .upgradeNotSupported:
+      Entry("upgrade-not-supported", 501, "http_upgrade_failed", .client, "This upgrade is not supported here.")
+    case .expectationFailed:
+      Entry("expectation-failed", 417, "http_request_error", .client, "This expectation cannot be met.")
+    case .limitReached:
+      Entry("limit-reached", 429, "http_request_denied", .client, "Too many requests; try again later.")
+    case .tooManyConnections:
+      Entry("too-many-connections", 503, "connection_limit_reached", .client, "Too many connections from this address.")
+    case .callerGone: Entry("caller-gone", 499, "http_request_error", .client, "The caller went away.")
+    case .breakerOpen:
+      Entry("breaker-open", 503, "destination_unavailable", .us, "The service is failing and is left to recover.")
+    case .noHealthyInstance:
+      Entry("no-healthy-instance", 503, "destination_unavailable", .upstream, "The service is not available now.")
+    case .queueFull:
+      Entry("queue-full", 503, "connection_limit_reached", .us, "The service is busy and its queue is full.")
+    case .queueTimeout:
+      Entry("queue-timeout", 503, "connection_limit_reached", .us, "The service was busy for too long.")
+    case .deadlinePassed:
+      Entry("deadline-passed", 504, "http_response_timeout", .us, "The time for this request was over.")
+    case .connectFailed:
+      Entry("connect-failed", 502, "connection_refused", .upstream, "The service could not be reached.")
+    case .connectTimeout:
+      Entry("connect-timeout", 504, "connection_timeout", .upstream, "The service could not be reached in time.")
+    case .connectionLost:
+      Entry("connection-lost", 502, "connection_terminated", .upstream, "The service broke off before it answered.")
+    case .answerCut:
+      Entry("answer-cut", 502, "http_response_incomplete", .upstream, "The service broke off within its answer.")
+    case .attemptTimeout:
+      Entry("attempt-timeout", 504, "http_response_timeout", .upstream, "The service did not answer in time.")
+    case .badAnswer:
+      Entry("bad-answer", 502, "http_protocol_error", .upstream, "The service's answer was malformed.")
+    case .draining: Entry("draining", 503, "destination_unavailable", .us, "This server is about to stop.")
+    case .overloaded: Entry("overloaded", 503, "proxy_internal_response", .us, "This server is out of resources.")
+    case .internalError: Entry("internal-error", 500, "proxy_internal_error", .us, "This server made a mistake.")
+    }
+  }
+}
+
+/// Where in a request's life it ended.
+public enum Phase: UInt8, Sendable, CaseIterable, BitwiseCopyable {
+  case accept, head, body, queue, connect, send, wait, receive, drain, done
+
+  public var name: StaticString {
+    switch self {
+    case .accept: "accept"
+    case .head: "head"
+    case .body: "body"
+    case .queue: "queue"
+    case .connect: "connect"
+    case .send: "send"
+    case .wait: "wait"
+    case .receive: "receive"
+    case .drain: "drain"
+    case .done: "done"
+    }
+  }
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+import WeirBase
+public import WeirPatterns
+
+/// What a loop knows of an edge's callee from its node: which instances serve, and every breaker. Immutable between
+/// merges; a loop decides by it without asking anybody.
+public struct EdgeView: Sendable, Equatable {
+  /// Indexes of the instances in rotation, ascending.
+  public var serving: [UInt16]
+  /// By instance.
+  public var breakers: [CircuitBreaker.View]
+  /// The callee's own breaker.
+  public var service: CircuitBreaker.View
+  /// Instances out of rotation whose breaker may be probed once its rest is over: they pass their health check.
+  public var probeable: [UInt16]
+  /// More than half are bad, so all of them serve.
+  public var everyoneServes: Bool
+
+  public init(
+    serving: [UInt16], breakers: [CircuitBreaker.View], service: CircuitBreaker.View, probeable: [UInt16] = [],
+    everyoneServes: Bool = false
+  ) {
+    self.serving = serving
+    self.breakers = breakers
+    self.service = service
+    self.probeable = probeable
+    self.everyoneServes = everyoneServes
+  }
+}
+
+/// What a loop has learned of an edge since it last told the node.
+public struct EdgeDelta: Sendable, Equatable {
+  /// Results of a probe, with the permit they give back.
+  public struct Probe: Sendable, Equatable, BitwiseCopyable {
+    /// ``CallStep/nobody`` for the callee's own breaker.
+    public var instance: UInt16
+    public var ticket: CircuitBreaker.Ticket
+    public var outcome: CircuitBreaker.Outcome
+  }
+
+  public var edge: Int
+  /// By instance, and the epoch of the breaker they belong to.
+  public var outcomes: [CircuitBreaker.Outcomes]
+  public var epochs: [UInt32]
+  public var service: CircuitBreaker.Outcomes
+  public var serviceEpoch: UInt32
+  public var probes: [Probe]
+}
+
+/// Settings of an edge in Int64 nanoseconds, resolved once.
+struct CallConstants: Sendable, Equatable {
+  var timeout: Int64
+  var attempt: Int64
+  /// An attempt that nothing can follow may last until the deadline, unless the file says how long one may be.
+  var attemptIsWritten: Bool
+  var connect: Int64
+  var placesPerInstance: Int32
+  var atOnce: Int32
+  var hasFallback: Bool
+  var breaks: Bool
+  var isLimited: Bool
+
+  init(_ call: CallSettings, service: FlowPlan.Service) {
+    timeout = call.timeout.inNanoseconds
+    attempt = call.attemptResolved.inNanoseconds
+    attemptIsWritten = call.attempt != nil
+    connect = call.connect.inNanoseconds
+    placesPerInstance = service.atOnce
+    atOnce = call.atOnce
+    hasFallback = call.optional || call.hasFallback
+    breaks = call.breaks
+    isLimited = call.atOnce != .max
+  }
+}
+
+/// A callee as one loop sees it along one edge: settings, load and rotation, who waits, what may be retried.
+///
+/// Owned by ``LoopFlows``; inputs come through ``UpstreamCall``. What needs all loops of a node (breakers, ejection,
+/// health) is decided by ``NodeFlows`` and arrives as an ``EdgeView``.
+///
+/// ## Invariants
+/// 1. Calls wait only while no place is known to be free; whoever frees a place hands it to the one who waits longest.
+/// 2. What is learned under one epoch of a breaker is never told under another.
+public struct Upstream: Sendable, Equatable {
+  let constants: CallConstants
+  /// What counts as a failing or slow answer, and when an instance's breaker trips.
+  let thresholds: CircuitBreaker.Thresholds
+  private let serviceThresholds: CircuitBreaker.Thresholds
+  let rule: RetryRule
+  let backoff: Backoff
+  public private(set) var view: EdgeView
+  var balancer: Balancer
+  public internal(set) var waiting: WaitingRoom
+  var budget: RetryBudget
+  private var outcomes: [CircuitBreaker.Outcomes]
+  private var serviceOutcomes = CircuitBreaker.Outcomes()
+  private var probes: [EdgeDelta.Probe] = []
+  /// Something was learned since the last delta.
+  public private(set) var isDirty = false
+  /// What was learned may trip a breaker or frees a permit: the node should know now, not at the next tick.
+  public private(set) var isUrgent = false
+  /// After a refused permit or one that is out: when asking for another makes sense.
+  private var askProbeAt: [Instant]
+  private var askServiceProbeAt = Instant.zero
+  var budgetIsSpent = false
+  var fallbackIsOn = false
+
+  init(edge: FlowPlan.Edge, service: FlowPlan.Service, view: EdgeView, loop: Int, loops: Int) {
+    constants = CallConstants(edge.call, service: service)
+    thresholds = CircuitBreaker.Thresholds(edge.call.instanceBreakerResolved)
+    serviceThresholds = CircuitBreaker.Thresholds(edge.call.serviceBreaker)
+    rule = RetryRule(edge.call.retry)
+    backoff = Backoff(edge.call.backoff)
+    self.view = view
+    balancer = Balancer(edge.call.balance, instances: service.instances, weights: nil)
+    waiting = WaitingRoom(edge.call.queue)
+    budget = RetryBudget(edge.call.budget.share(of: loop, outOf: loops))
+    outcomes = Array(repeating: CircuitBreaker.Outcomes(), count: service.instances)
+    askProbeAt = Array(repeating: .zero, count: service.instances)
+  }
+
+  // MARK: Events in
+
+  /// The node has merged: what it knows now replaces what this loop knew.
+  mutating func accept(_ new: EdgeView, now: Instant) {
+    for i in new.breakers.indices where new.breakers[i].epoch != view.breakers[i].epoch {
+      outcomes[i] = CircuitBreaker.Outcomes()
+      askProbeAt[i] = .zero
+    }
+    if new.service.epoch != view.service.epoch {
+      serviceOutcomes = CircuitBreaker.Outcomes()
+      askServiceProbeAt = .zero
+    }
+    if new.serving != view.serving {
+      for i in new.serving where !view.serving.contains(i) { balancer.joined(Int(i), now: now) }
+    }
+    view = new
+  }
+
+  /// A place on an instance became free that another edge or loop had held.
+  mutating func placeFreed(_ instance: UInt16) { balancer.clearFull(Int(instance)) }
+
+  /// An attempt's result, for the instance's breaker. Results of an earlier epoch tell of the past and are dropped.
+  mutating func settle(instance: UInt16, epoch: UInt32, _ outcome: CircuitBreaker.Outcome) {
+    let i = Int(instance)
+    guard constants.breaks, outcome != .ignored, view.breakers[i].epoch == epoch else { return }
+    outcomes[i].add(outcome)
+    isDirty = true
+    if outcome != .success, view.breakers[i].trips(adding: outcomes[i], by: thresholds) { isUrgent = true }
+  }
+
+  /// A call's final outcome, for the callee's own breaker.
+  mutating func settleService(epoch: UInt32, _ outcome: CircuitBreaker.Outcome) {
+    guard constants.breaks, outcome != .ignored, view.service.epoch == epoch else { return }
+    serviceOutcomes.add(outcome)
+    isDirty = true
+    if outcome != .success, view.service.trips(adding: serviceOutcomes, by: serviceThresholds) { isUrgent = true }
+  }
+
+  /// A probe is over: its permit goes back with what it showed, at once.
+  mutating func settleProbe(
+    instance: UInt16, ticket: CircuitBreaker.Ticket, _ outcome: CircuitBreaker.Outcome
+  ) {
+    probes.append(EdgeDelta.Probe(instance: instance, ticket: ticket, outcome: outcome))
+    isDirty = true
+    isUrgent = true
+  }
+
+  // MARK: Questions
+
+  /// Chooses an instance that serves, for one attempt.
+  mutating func pick(
+    excluding tried: Balancer.Tried, now: Instant, using random: inout SeededRandom
+  ) -> Balancer.Choice {
+    balancer.pick(
+      among: view.serving, excluding: tried, limit: constants.placesPerInstance, now: now, using: &random)
+  }
+
+  /// The instance that a first attempt should probe, if one is due.
+  ///
+  /// A call that cannot be made up for elsewhere probes only when nobody better has come for a second: a system whose
+  /// calls are all unsafe must find out, too, that an instance is well again.
+  func dueProbe(now: Instant, canRepeat: Bool) -> UInt16? {
+    if view.probeable.isEmpty { return nil }
+    for i in view.probeable where askProbeAt[Int(i)] <= now {
+      let breaker = view.breakers[Int(i)]
+      let due = breaker.phase == .probing ? Instant.zero : breaker.until
+      if breaker.phase == .closed || now < due { continue }
+      if canRepeat || now >= due.advanced(by: 1_000_000_000) || view.serving.contains(i) { return i }
+    }
+    return nil
+  }
+
+  /// Whether the callee's breaker lets a call pass, asks for a permit, or refuses.
+  func admit(now: Instant, using random: inout SeededRandom) -> CircuitBreaker.View.Leave {
+    guard constants.breaks else { return .allow }
+    switch view.service.admit(now: now, using: &random) {
+    case .askPermit where askServiceProbeAt > now: return .refuse(until: askServiceProbeAt)
+    case let leave: return leave
+    }
+  }
+
+  /// A permit was refused, or one is out now: others do not ask again for this long. A tenth of a second, the rhythm
+  /// of the merges: until then this loop knows nothing new.
+  mutating func probeAsked(_ question: CallAction.Question, now: Instant) {
+    let again = now.advanced(by: 100_000_000)
+    switch question {
+    case .probeInstance(let i): askProbeAt[Int(i)] = again
+    case .probeService: askServiceProbeAt = again
+    case .place: break
+    }
+  }
+
+  /// An instance that serves, was not tried and has a closed breaker is left.
+  func hasAnotherInstance(than tried: Balancer.Tried) -> Bool {
+    for i in view.serving where !tried.contains(Int(i)) && view.breakers[Int(i)].phase == .closed { return true }
+    return false
+  }
+
+  // MARK: Effects out
+
+  /// What was learned since the last time, or nil of nothing. The node absorbs it and answers with a view.
+  mutating func takeDelta(edge: Int) -> EdgeDelta? {
+    guard isDirty else { return nil }
+    let delta = EdgeDelta(
+      edge: edge, outcomes: outcomes, epochs: view.breakers.map(\.epoch), service: serviceOutcomes,
+      serviceEpoch: view.service.epoch, probes: probes)
+    for i in outcomes.indices { outcomes[i] = CircuitBreaker.Outcomes() }
+    serviceOutcomes = CircuitBreaker.Outcomes()
+    probes.removeAll(keepingCapacity: true)
+    isDirty = false
+    isUrgent = false
+    return delta
+  }
+}
+
+extension RetryBudget.Settings {
+  /// One loop's part of a node's budget: the share is the same, the floor is divided so that the parts add up to it.
+  func share(of loop: Int, outOf loops: Int) -> RetryBudget.Settings {
+    var part = self
+    part.floor = floor / loops + (loop < floor % loops ? 1 : 0)
+    return part
+  }
+}

@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: Apache-2.0
+public import WeirBase
+import WeirPatterns
+
+/// One call to a callee, from the first decision to the last byte: breaker, pick, attempt, settle, retry, fallback.
+///
+/// The order in which these act is written here and nowhere else; the proxy and the simulator both drive it, through
+/// ``LoopFlows``. Each input says what happened and gets back one ``CallStep``: what to do, and what became free.
+///
+///     begin ─▶ callee's breaker ─▶ pick an instance ─▶ attempt ─▶ head ─▶ answer ─▶ ended
+///                  │ askPermit        │ all places taken   │ failed, late, 5xx       └─▶ cut: abort
+///                  ▼                  ▼                     ▼
+///                refuse             wait for a place      settle ─▶ rest ─▶ pick …, else refuse / fallback
+///
+/// Time contract: `now` never goes back. Wake-ups may come late, early or twice; only ``nextWake`` decides.
+///
+/// ## Invariants
+/// 1. At most one attempt is under way; its place is given back exactly once (`freed` of one step).
+/// 2. After `answer` nothing is retried; after the last step the slot is stale.
+/// 3. A permit to probe is settled exactly once, however the call ends: a probe is never lost here.
+public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
+  enum Stage: UInt8, Sendable {
+    case new, askingPlace, askingService, askingInstance, queued, connecting, sending,
+      waiting, resting, answering, over
+  }
+
+  /// When the driver must call `wake` at the latest; `distantFuture` when there is nothing to wait for.
+  public private(set) var nextWake = Instant.distantFuture
+  /// When the whole call ends at the latest (until its answer begins).
+  public private(set) var deadline: Instant
+  public let startedAt: Instant
+  private var attemptStartedAt = Instant.zero
+  /// While resting: when to try again. In an attempt: when it is given up.
+  private var limit = Instant.distantFuture
+  private var previousWait: Int64 = 0
+  private var tried = Balancer.Tried()
+  private var ticket = CircuitBreaker.Ticket(epoch: 0)
+  private var serviceTicket = CircuitBreaker.Ticket(epoch: 0)
+  private var epoch: UInt32 = 0
+  private var serviceEpoch: UInt32 = 0
+  public let edge: UInt32
+  private let route: UInt32
+  /// The instance of the attempt under way, or of the last one.
+  public private(set) var instance = CallStep.nobody
+  /// The status of the answer that is relayed; 0 before.
+  public private(set) var status: UInt16 = 0
+  /// Attempts so far.
+  public private(set) var attempts: UInt8 = 0
+  private var stage = Stage.new
+  private let method: RetryRule.Method
+  private let body: RetryRule.Body
+  private let outerRetries: Bool
+  private var sent = RetryRule.Sent.nothing
+  private var probesInstance = false
+  private var probesService = false
+  private var holdsPlaceOfEdge = false
+  private var isDeposited = false
+  private var withdrawn: UInt8 = 0
+  private var lastReason = Reason.none
+  private var failedFinally = false
+
+  init(edge: Int, facts: RequestFacts, timeout: Int64, now: Instant) {
+    self.edge = UInt32(edge)
+    route = facts.route
+    method = facts.method
+    body = facts.body
+    outerRetries = facts.outerRetries
+    startedAt = now
+    deadline = min(facts.deadline, now.advanced(by: timeout))
+  }
+
+  /// Where in its life the call is, for logs.
+  public var phase: Phase {
+    switch stage {
+    case .new, .askingPlace, .askingService, .askingInstance, .queued, .resting: .queue
+    case .connecting: .connect
+    case .sending: .send
+    case .waiting: .wait
+    case .answering: .receive
+    case .over: .done
+    }
+  }
+
+  /// The call waits for a place, and `turn` may hand it one.
+  public var isQueued: Bool { stage == .queued }
+
+  // MARK: - Inputs
+
+  mutating func begin(_ state: inout LoopState) -> CallStep {
+    state.ledger.began(edge: Int(edge))
+    if state.now >= deadline { return refuse(.deadlinePassed, &state) }
+    if state.upstreams[state.edge].constants.isLimited {
+      if state.upstreams[state.edge].waiting.count > 0 { return queue(&state) }
+      stage = .askingPlace
+      return CallStep(.ask(.place))
+    }
+    return admit(&state)
+  }
+
+  /// The node's answer to a question.
+  mutating func permit(_ granted: CircuitBreaker.Ticket?, _ state: inout LoopState) -> CallStep {
+    switch stage {
+    case .askingPlace:
+      guard granted != nil else { return queue(&state) }
+      holdsPlaceOfEdge = true
+      return admit(&state)
+    case .askingService:
+      state.upstreams[state.edge].probeAsked(.probeService, now: state.now)
+      guard let granted else {
+        return refuse(.breakerOpen, &state, until: state.upstreams[state.edge].view.service.until)
+      }
+      probesService = true
+      serviceTicket = granted
+      return enter(&state)
+    case .askingInstance:
+      state.upstreams[state.edge].probeAsked(.probeInstance(instance), now: state.now)
+      guard let granted else { return pick(&state, mayProbe: false) }
+      probesInstance = true
+      ticket = granted
+      return attempt(instance, &state)
+    default: return CallStep(.none)
+    }
+  }
+
+  /// The instance's places are all taken, by callers that this loop does not see.
+  mutating func full(_ state: inout LoopState) -> CallStep {
+    guard stage == .connecting else { return CallStep(.none) }
+    state.upstreams[state.edge].balancer.released(Int(instance))
+    state.upstreams[state.edge].balancer.markFull(Int(instance))
+    attempts -= 1
+    state.ledger.unattempted(edge: Int(edge))
+    giveBackInstanceProbe(.ignored, &state)
+    return pick(&state, mayProbe: false)
+  }
+
+  /// A place may be free now, and this call waited longest.
+  mutating func turn(_ state: inout LoopState) -> CallStep {
+    guard stage == .queued else { return CallStep(.none) }
+    if state.upstreams[state.edge].constants.isLimited && !holdsPlaceOfEdge {
+      stage = .askingPlace
+      nextWake = .distantFuture
+      return CallStep(.ask(.place))
+    }
+    return pick(&state)
+  }
+
+  mutating func connected(_ state: inout LoopState) {
+    guard stage == .connecting else { return }
+    stage = .sending
+    nextWake = limit
+  }
+
+  /// How much of the request has been handed to the connection; `all` once its last byte has.
+  mutating func sent(_ amount: RetryRule.Sent) {
+    sent = amount
+    if amount == .all, stage == .sending { stage = .waiting }
+  }
+
+  /// The head of the attempt's answer.
+  ///
+  /// `fromWeir`: the answer was made by another Weir for its callee's sake (its `Proxy-Status` says so); that instance
+  /// is well. `retryAfter`: nanoseconds it asks to wait, or nil.
+  mutating func head(status: UInt16, retryAfter: Int64?, fromWeir: Bool, _ state: inout LoopState) -> CallStep {
+    guard stage == .connecting || stage == .sending || stage == .waiting else { return CallStep(.none) }
+    let latency = state.now.since(attemptStartedAt)
+    var outcome = state.upstreams[state.edge].thresholds.outcome(status: status, took: latency)
+    let isFailure = outcome == .failure
+    if isFailure && fromWeir { outcome = .ignored }
+    let wasProbe = probesInstance
+    settleAttempt(outcome, latency: latency, failed: isFailure, &state)
+    if isFailure {
+      if !fromWeir || status == 429 {
+        let verdict = state.upstreams[state.edge].rule.judge(status: status, retryFacts)
+        if let wait = retryWait(verdict, retryAfter: retryAfter, probeFailed: wasProbe, &state) {
+          return rest(wait, &state, cancels: false)
+        }
+        if wasProbe, status >= 500, let step = repeatProbe(&state) { return step }
+      }
+      failedFinally = true
+      if state.upstreams[state.edge].constants.hasFallback {
+        return last(.fallback(.none), &state, freed: true, cancels: true)
+      }
+    }
+    self.status = status
+    stage = .answering
+    nextWake = .distantFuture
+    return CallStep(.answer)
+  }
+
+  /// The answer has been received whole.
+  mutating func ended(_ state: inout LoopState) -> CallStep {
+    guard stage == .answering else { return CallStep(.none) }
+    return last(.finish, &state, freed: true, cancels: false)
+  }
+
+  /// The attempt failed: connecting, or the connection was lost, or what came is no HTTP.
+  mutating func failed(_ failure: RetryRule.Failure, _ state: inout LoopState) -> CallStep {
+    switch stage {
+    case .connecting, .sending, .waiting:
+      return fail(failure, cancels: failure == .protocolError || failure == .connectTimeout, &state)
+    case .answering:
+      failedFinally = true
+      return last(.abort(.answerCut), &state, freed: true, cancels: false)
+    default: return CallStep(.none)
+    }
+  }
+
+  mutating func wake(_ state: inout LoopState) -> CallStep {
+    guard state.now >= nextWake else { return CallStep(.none) }
+    switch stage {
+    case .resting: return state.now >= deadline ? refuse(lastReason, &state) : pick(&state)
+    case .queued:
+      return refuse(state.now >= deadline ? .deadlinePassed : .queueTimeout, &state)
+    case .connecting: return fail(.connectTimeout, cancels: true, &state)
+    case .sending, .waiting: return fail(.attemptTimeout, cancels: true, &state)
+    case .new, .askingPlace, .askingService, .askingInstance, .answering, .over: return CallStep(.none)
+    }
+  }
+
+  /// The caller went away; nothing that it caused counts against anybody.
+  mutating func callerGone(_ state: inout LoopState) -> CallStep {
+    guard stage != .over else { return CallStep(.none) }
+    let under = isUnderWay
+    if under && stage != .answering { release(.ignored, &state) }
+    return last(.refuse(.callerGone, until: .zero), &state, freed: under, cancels: under)
+  }
+
+  // MARK: - Steps
+
+  private var isUnderWay: Bool {
+    switch stage {
+    case .connecting, .sending, .waiting, .answering: true
+    default: false
+    }
+  }
+
+  private var retryFacts: RetryRule.Facts {
+    RetryRule.Facts(
+      attempts: Int(attempts), method: method, body: body, sent: sent, committed: stage == .answering,
+      outerRetries: outerRetries)
+  }
+
+  private mutating func admit(_ state: inout LoopState) -> CallStep {
+    switch state.upstreams[state.edge].admit(now: state.now, using: &state.random) {
+    case .allow:
+      serviceEpoch = state.upstreams[state.edge].view.service.epoch
+      return enter(&state)
+    case .askPermit:
+      stage = .askingService
+      return CallStep(.ask(.probeService))
+    case .refuse(let until): return refuse(.breakerOpen, &state, until: until)
+    }
+  }
+
+  /// The callee's breaker let it pass: from here on it is a first try, on which retries are earned.
+  private mutating func enter(_ state: inout LoopState) -> CallStep {
+    state.upstreams[state.edge].budget.deposit(now: state.now)
+    isDeposited = true
+    if state.upstreams[state.edge].waiting.count > 0 { return queue(&state) }
+    return pick(&state)
+  }
+
+  private mutating func pick(_ state: inout LoopState, mayProbe: Bool = true) -> CallStep {
+    if mayProbe, attempts == 0, !probesService,
+      let due = state.upstreams[state.edge].dueProbe(now: state.now, canRepeat: canRepeat)
+    {
+      stage = .askingInstance
+      instance = due
+      return CallStep(.ask(.probeInstance(due)))
+    }
+    switch state.upstreams[state.edge].pick(excluding: tried, now: state.now, using: &state.random) {
+    case .instance(let index): return attempt(UInt16(index), &state)
+    case .full: return queue(&state)
+    case .none: return refuse(.noHealthyInstance, &state)
+    }
+  }
+
+  /// A failed attempt can be made up for on another instance, whatever was sent.
+  private var canRepeat: Bool { method != .unsafe && body != .streaming && !outerRetries }
+
+  private mutating func attempt(_ index: UInt16, _ state: inout LoopState) -> CallStep {
+    instance = index
+    attempts += 1
+    tried.insert(Int(index))
+    epoch = state.upstreams[state.edge].view.breakers[Int(index)].epoch
+    sent = .nothing
+    stage = .connecting
+    attemptStartedAt = state.now
+    limit = min(deadline, state.now.advanced(by: attemptLength(state.upstreams[state.edge])))
+    nextWake = min(limit, state.now.advanced(by: state.upstreams[state.edge].constants.connect))
+    state.upstreams[state.edge].balancer.started(Int(index), now: state.now)
+    state.ledger.attempted(edge: Int(edge))
+    return CallStep(.attempt(instance: index, number: attempts))
+  }
+
+  /// Half the timeout leaves room for a second attempt; where none can follow, it would only cut good answers short.
+  private func attemptLength(_ upstream: Upstream) -> Int64 {
+    if upstream.constants.attemptIsWritten { return upstream.constants.attempt }
+    let canFollow =
+      Int(attempts) < upstream.rule.attemptsMax && method != .unsafe && body != .streaming && !outerRetries
+      && upstream.rule.isRetryable(failure: .attemptTimeout)
+    return canFollow ? upstream.constants.attempt : .max
+  }
+
+  private mutating func queue(_ state: inout LoopState) -> CallStep {
+    switch state.upstreams[state.edge].waiting.offer(state.slot, now: state.now, deadline: deadline) {
+    case .waits(let until):
+      stage = .queued
+      nextWake = until
+      return CallStep(.wait)
+    case .full: return refuse(.queueFull, &state)
+    }
+  }
+
+  private mutating func fail(
+    _ failure: RetryRule.Failure, cancels: Bool, _ state: inout LoopState
+  ) -> CallStep {
+    let reason = UpstreamCall.reason(failure)
+    // The deadline cut this attempt short: that is the caller's time, not necessarily the callee's fault, but a callee
+    // that does not answer is still a failing one.
+    let isLate = state.now >= deadline
+    lastReason = isLate && failure == .attemptTimeout ? .deadlinePassed : reason
+    let wasProbe = probesInstance
+    settleAttempt(.failure, latency: state.now.since(attemptStartedAt), failed: true, &state)
+    let verdict = state.upstreams[state.edge].rule.judge(failure: failure, retryFacts)
+    if let wait = retryWait(verdict, retryAfter: nil, probeFailed: wasProbe, &state) {
+      return rest(wait, &state, cancels: cancels)
+    }
+    failedFinally = true
+    return end(lastReason, &state, freed: true, cancels: cancels)
+  }
+
+  /// How long to rest before the next attempt, or nil when none is made.
+  private mutating func retryWait(
+    _ verdict: RetryRule.Verdict, retryAfter: Int64?, probeFailed: Bool, _ state: inout LoopState
+  ) -> Int64? {
+    guard verdict == .retry else { return nil }
+    // A caller that was used as a probe does not pay for it: it is tried elsewhere at once, on nobody's budget.
+    if probeFailed { return 0 }
+    let backoff = state.upstreams[state.edge].backoff.wait(
+      after: Int(attempts), previous: previousWait, using: &state.random)
+    let wait = RetryRule.wait(backoff: backoff, retryAfter: retryAfter)
+    guard Deadline(ends: deadline, attemptMax: 0).leaves(room: wait, now: state.now) else { return nil }
+    guard state.upstreams[state.edge].budget.withdraw(now: state.now) else {
+      if !state.upstreams[state.edge].budgetIsSpent {
+        state.upstreams[state.edge].budgetIsSpent = true
+        state.ledger.events.append(Event(.retryBudgetSpent, at: state.now, edge: edge))
+      }
+      return nil
+    }
+    state.upstreams[state.edge].budgetIsSpent = false
+    withdrawn += 1
+    previousWait = wait
+    return wait
+  }
+
+  /// A probe answered with a status that is not retried otherwise: the caller gets one try elsewhere.
+  private mutating func repeatProbe(_ state: inout LoopState) -> CallStep? {
+    guard canRepeat, state.upstreams[state.edge].hasAnotherInstance(than: tried) else { return nil }
+    return rest(0, &state, cancels: false)
+  }
+
+  private mutating func rest(_ wait: Int64, _ state: inout LoopState, cancels: Bool) -> CallStep {
+    let freed = instance
+    if wait == 0 {
+      var step = pick(&state, mayProbe: false)
+      step.freed = freed
+      step.cancels = cancels
+      return step
+    }
+    stage = .resting
+    nextWake = min(deadline, state.now.advanced(by: wait))
+    return CallStep(.wait, freed: freed, cancels: cancels)
+  }
+
+  /// The attempt's result goes to the balancer and to the instance's breaker.
+  private mutating func settleAttempt(
+    _ outcome: CircuitBreaker.Outcome, latency: Int64, failed: Bool, _ state: inout LoopState
+  ) {
+    if outcome == .ignored {
+      state.upstreams[state.edge].balancer.released(Int(instance))
+    } else {
+      state.upstreams[state.edge].balancer.finished(Int(instance), latency: latency, failed: failed, now: state.now)
+    }
+    if probesInstance {
+      giveBackInstanceProbe(outcome, &state)
+    } else {
+      state.upstreams[state.edge].settle(instance: instance, epoch: epoch, outcome)
+    }
+  }
+
+  private mutating func release(_ outcome: CircuitBreaker.Outcome, _ state: inout LoopState) {
+    state.upstreams[state.edge].balancer.released(Int(instance))
+    giveBackInstanceProbe(outcome, &state)
+  }
+
+  private mutating func giveBackInstanceProbe(_ outcome: CircuitBreaker.Outcome, _ state: inout LoopState) {
+    guard probesInstance else { return }
+    probesInstance = false
+    state.upstreams[state.edge].settleProbe(instance: instance, ticket: ticket, outcome)
+  }
+
+  private mutating func refuse(_ reason: Reason, _ state: inout LoopState, until: Instant = .zero) -> CallStep {
+    end(reason, &state, freed: false, cancels: false, until: until)
+  }
+
+  private mutating func end(
+    _ reason: Reason, _ state: inout LoopState, freed: Bool, cancels: Bool, until: Instant = .zero
+  ) -> CallStep {
+    let action: CallAction =
+      state.upstreams[state.edge].constants.hasFallback ? .fallback(reason) : .refuse(reason, until: until)
+    return last(action, &state, freed: freed, cancels: cancels)
+  }
+
+  /// The one way out: settles the callee's breaker, counts, gives back what is held.
+  private mutating func last(
+    _ action: CallAction, _ state: inout LoopState, freed: Bool, cancels: Bool
+  ) -> CallStep {
+    if stage == .queued { state.upstreams[state.edge].waiting.leave(state.slot) }
+    settleCallee(action, &state)
+    if isDeposited { state.upstreams[state.edge].budget.ended(.first) }
+    for _ in 0..<withdrawn { state.upstreams[state.edge].budget.ended(.retry) }
+    count(action, &state)
+    stage = .over
+    nextWake = .distantFuture
+    return CallStep(
+      action, freed: freed ? instance : CallStep.nobody, cancels: freed && cancels, freesEdge: holdsPlaceOfEdge)
+  }
+
+  /// The callee's breaker hears of final outcomes: of every success, and of failures when no instance was left to try.
+  private mutating func settleCallee(_ action: CallAction, _ state: inout LoopState) {
+    let outcome: CircuitBreaker.Outcome =
+      switch action {
+      case .finish where !failedFinally: .success
+      default: failedFinally && !state.upstreams[state.edge].hasAnotherInstance(than: tried) ? .failure : .ignored
+      }
+    if probesService {
+      probesService = false
+      // A probe that failed while others were left to try showed nothing of the callee as a whole.
+      state.upstreams[state.edge].settleProbe(instance: CallStep.nobody, ticket: serviceTicket, outcome)
+    } else if attempts > 0 {
+      state.upstreams[state.edge].settleService(epoch: serviceEpoch, outcome)
+    }
+  }
+
+  private func count(_ action: CallAction, _ state: inout LoopState) {
+    let edge = Int(edge)
+    let duration = state.now.since(startedAt)
+    switch action {
+    case .finish:
+      state.ledger.answered(edge: edge, failed: failedFinally, reason: .none, duration: duration)
+      if state.upstreams[state.edge].fallbackIsOn {
+        state.upstreams[state.edge].fallbackIsOn = false
+        state.ledger.events.append(Event(.fallbackEnded, at: state.now, edge: self.edge))
+      }
+    case .abort(let reason): state.ledger.answered(edge: edge, failed: true, reason: reason, duration: duration)
+    case .refuse(let reason, _): state.ledger.refused(edge: edge, reason: reason)
+    case .fallback(let reason):
+      state.ledger.fellBack(edge: edge, reason: reason)
+      if !state.upstreams[state.edge].fallbackIsOn {
+        state.upstreams[state.edge].fallbackIsOn = true
+        state.ledger.events.append(Event(.fallbackBegan, at: state.now, edge: self.edge, reason: reason))
+      }
+    case .none, .attempt, .ask, .wait, .answer: break
+    }
+  }
+
+  static func reason(_ failure: RetryRule.Failure) -> Reason {
+    switch failure {
+    case .connectRefused: .connectFailed
+    case .connectTimeout: .connectTimeout
+    case .lostBeforeHead: .connectionLost
+    case .lostInBody: .answerCut
+    case .attemptTimeout: .attemptTimeout
+    case .protocolError: .badAnswer
+    }
+  }
+}
