@@ -15,7 +15,9 @@ public struct EWMA: Sendable, Equatable, BitwiseCopyable {
     last = start
   }
 
-  /// Takes a sample. The first one replaces the start value; `now` never goes back.
+  /// Takes a sample.
+  ///
+  /// The first one replaces the start value; `now` never goes back.
   public mutating func add(_ sample: Double, halfLife: Int64, now: Instant) {
     guard primed else {
       primed = true

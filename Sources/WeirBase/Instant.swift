@@ -24,11 +24,11 @@ public struct Instant: Sendable, Hashable, Comparable, BitwiseCopyable {
   @inlinable
   public static func < (a: Instant, b: Instant) -> Bool { a.nanoseconds < b.nanoseconds }
 
-  /// The point `nanoseconds` later (earlier if negative), saturating.
+  /// The point `nanoseconds` later (earlier if negative), saturating at both ends: nothing is before the beginning.
   @inlinable
   public func advanced(by nanoseconds: Int64) -> Instant {
     let (sum, overflow) = self.nanoseconds.addingReportingOverflow(nanoseconds)
-    return Instant(nanoseconds: overflow ? (nanoseconds > 0 ? .max : 0) : sum)
+    return Instant(nanoseconds: overflow ? (nanoseconds > 0 ? .max : 0) : max(0, sum))
   }
 
   /// Nanoseconds from `earlier` to this point; negative when this point is the earlier one.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// A histogram of lengths of time in a fixed 5 KB: exact count, sum and maximum, quantiles within 3.1 %.
+/// A histogram of lengths of time in a fixed 5 KB: exact count, sum and maximum, quantiles at most 1/16 high.
 ///
-/// Log-linear buckets (as HdrHistogram: Tene, 2012): below 32 µs-units one bucket a unit, above that 16 buckets a
-/// doubling. The unit is 1 µs = 1000 ns; the last bucket ends beyond 2³⁹ µs (6 days) and takes whatever is longer.
+/// Log-linear buckets (as HdrHistogram: Tene, 2012): below 32 µs one bucket a microsecond, above that 16 buckets a
+/// doubling, so a bucket is 1/16 = 6.25 % of its lower end wide at most; the last one ends at 2⁴² µs (51 days) and takes
+/// whatever is longer.
 /// The same type counts in the simulator and in the runtime, so that their quantiles carry the same error.
 ///
 /// ## Invariants

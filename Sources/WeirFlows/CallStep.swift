@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 public import WeirBase
 
-/// What the driver of a call is to do now. One action an input; trivial.
+/// What the driver of a call is to do now.
+///
+/// One action an input; trivial.
 public enum CallAction: Sendable, Equatable, BitwiseCopyable {
   /// Nothing; the call goes on as it is.
   case none
@@ -39,7 +41,9 @@ public enum CallAction: Sendable, Equatable, BitwiseCopyable {
 /// An action, and what became free with it.
 public struct CallStep: Sendable, Equatable, BitwiseCopyable {
   public var action: CallAction
-  /// The attempt on this instance is over: give its place back. ``nobody`` when none is.
+  /// The attempt on this instance is over: give its place back.
+  ///
+  /// ``nobody`` when none is.
   public var freed: UInt16
   /// The attempt that is over is still under way at the callee: close its connection.
   public var cancels: Bool

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 public import WeirBase
 
-/// Something rare that changed what happens to requests; the same under simulator and runtime. 32 bytes at most.
+/// Something rare that changed what happens to requests; the same under simulator and runtime.
+///
+/// 32 bytes at most.
 public struct Event: Sendable, Equatable, BitwiseCopyable {
   public enum Kind: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     /// A breaker let nothing through any more; `until` says how long it rests.

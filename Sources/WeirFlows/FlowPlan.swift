@@ -2,7 +2,9 @@
 public import WeirBase
 public import WeirPatterns
 
-/// What the flows need of a design: dense ids and resolved settings, no names. `WeirModel.Plan` compiles it.
+/// What the flows need of a design: dense ids and resolved settings, no names.
+///
+/// `WeirModel.Plan` compiles it.
 ///
 /// Ids are indexes into these arrays. An **edge** is a caller and a callee; a gateway route and every other route of the
 /// same gateway to the same service share one edge, so that what one learns of an instance serves all.
@@ -23,7 +25,9 @@ public struct FlowPlan: Sendable, Equatable {
   public struct Service: Sendable, Equatable {
     /// How many instances there are, at least 1.
     public var instances: Int
-    /// Requests that Weir sends to one instance at the same time; the rest waits. `Int32.max` for no limit.
+    /// Requests that Weir sends to one instance at the same time; the rest waits.
+    ///
+    /// `Int32.max` for no limit.
     public var atOnce: Int32
     /// Instances start out ready: nothing probes them (`at:` without a health check, or a model).
     public var startsReady: Bool
@@ -89,7 +93,9 @@ public struct FlowPlan: Sendable, Equatable {
   }
 }
 
-/// How calls along one edge are made. The defaults here are the ones a file gets: `weir explain` shows them.
+/// How calls along one edge are made.
+///
+/// The defaults here are the ones a file gets: `weir explain` shows them.
 public struct CallSettings: Sendable, Equatable {
   /// From the first decision to the last byte, waits included.
   public var timeout: Duration = .seconds(5)

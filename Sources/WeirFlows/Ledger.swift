@@ -20,7 +20,9 @@ public struct RequestRecord: Sendable, Equatable, BitwiseCopyable {
   public var fallback: Bool
 }
 
-/// What happened on one loop, in numbers: no strings, bounded. Swapped out once a tick; names are added off the loop.
+/// What happened on one loop, in numbers: no strings, bounded.
+///
+/// Swapped out once a tick; names are added off the loop.
 ///
 /// ## Invariants
 /// 1. Every call that began is counted once more when it ends: `calls = answered + failed + refused + fallbacks +
@@ -113,7 +115,9 @@ public struct Ledger: Sendable, Equatable {
     if reason != .none { edgeReasons[edge * Reason.count + Int(reason.rawValue)] &+= 1 }
   }
 
-  /// A request of a gateway is over. `route` is the plan's index, or ``RequestFacts/none``.
+  /// A request of a gateway is over.
+  ///
+  /// `route` is the plan's index, or ``RequestFacts/none``.
   mutating func ended(_ record: RequestRecord) {
     let route = record.route == RequestFacts.none ? routes.count - 1 : Int(record.route)
     routes[route].requests &+= 1

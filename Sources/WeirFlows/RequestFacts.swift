@@ -2,7 +2,9 @@
 public import WeirBase
 public import WeirPatterns
 
-/// What a flow knows of a request: numbers only. Made by the driver (scanner, traffic model); trivial, at most 64 bytes.
+/// What a flow knows of a request: numbers only.
+///
+/// Made by the driver (scanner, traffic model); trivial, at most 64 bytes.
 ///
 /// No flow sees bytes, strings, header fields, sockets or closures.
 public struct RequestFacts: Sendable, Equatable, BitwiseCopyable {

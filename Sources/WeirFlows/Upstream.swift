@@ -2,8 +2,9 @@
 import WeirBase
 public import WeirPatterns
 
-/// What a loop knows of an edge's callee from its node: which instances serve, and every breaker. Immutable between
-/// merges; a loop decides by it without asking anybody.
+/// What a loop knows of an edge's callee from its node: which instances serve, and every breaker.
+///
+/// Immutable between merges; a loop decides by it without asking anybody.
 public struct EdgeView: Sendable, Equatable {
   /// Indexes of the instances in rotation, ascending.
   public var serving: [UInt16]
@@ -140,7 +141,9 @@ public struct Upstream: Sendable, Equatable {
   /// A place on an instance became free that another edge or loop had held.
   mutating func placeFreed(_ instance: UInt16) { balancer.clearFull(Int(instance)) }
 
-  /// An attempt's result, for the instance's breaker. Results of an earlier epoch tell of the past and are dropped.
+  /// An attempt's result, for the instance's breaker.
+  ///
+  /// Results of an earlier epoch tell of the past and are dropped.
   mutating func settle(instance: UInt16, epoch: UInt32, _ outcome: CircuitBreaker.Outcome) {
     let i = Int(instance)
     guard constants.breaks, outcome != .ignored, view.breakers[i].epoch == epoch else { return }
@@ -200,8 +203,9 @@ public struct Upstream: Sendable, Equatable {
     }
   }
 
-  /// A permit was refused, or one is out now: others do not ask again for this long. A tenth of a second, the rhythm
-  /// of the merges: until then this loop knows nothing new.
+  /// A permit was refused, or one is out now: others do not ask again for this long.
+  ///
+  /// A tenth of a second, the rhythm of the merges: until then this loop knows nothing new.
   mutating func probeAsked(_ question: CallAction.Question, now: Instant) {
     let again = now.advanced(by: 100_000_000)
     switch question {
@@ -219,7 +223,9 @@ public struct Upstream: Sendable, Equatable {
 
   // MARK: Effects out
 
-  /// What was learned since the last time, or nil of nothing. The node absorbs it and answers with a view.
+  /// What was learned since the last time, or nil of nothing.
+  ///
+  /// The node absorbs it and answers with a view.
   mutating func takeDelta(edge: Int) -> EdgeDelta? {
     guard isDirty else { return nil }
     let delta = EdgeDelta(

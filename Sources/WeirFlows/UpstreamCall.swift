@@ -30,7 +30,9 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   public private(set) var deadline: Instant
   public let startedAt: Instant
   private var attemptStartedAt = Instant.zero
-  /// While resting: when to try again. In an attempt: when it is given up.
+  /// While resting: when to try again.
+  ///
+  /// In an attempt: when it is given up.
   private var limit = Instant.distantFuture
   private var previousWait: Int64 = 0
   private var tried = Balancer.Tried()
