@@ -59,7 +59,9 @@ public struct SeededRandom: Sendable, Equatable, BitwiseCopyable, RandomNumberGe
   @inlinable
   public mutating func unit() -> Double { Double(next() >> 11) * 0x1p-53 }
 
-  /// Uniform in 0 ..< `bound`; `bound` is at least 1. Lemire's multiplication without the rejection step: the bias is
+  /// Uniform in 0 ..< `bound`; `bound` is at least 1.
+  ///
+  /// Lemire's multiplication without the rejection step: the bias is
   /// below 2⁻³² for any bound below 2³², which no test of ours can see.
   @inlinable
   public mutating func index(below bound: Int) -> Int {

@@ -109,7 +109,9 @@ public struct LoopFlows: Sendable {
     return (slot, close(slot, step))
   }
 
-  /// The node's answer to `ask`; nil when it is no. For `ask(.place)` any ticket means yes.
+  /// The node's answer to `ask`; nil when it is no.
+  ///
+  /// For `ask(.place)` any ticket means yes.
   public mutating func permit(_ slot: Slot, _ granted: CircuitBreaker.Ticket?, now: Instant) -> CallStep {
     enter(slot, now)
     let step = calls[slot].permit(granted, &state)
