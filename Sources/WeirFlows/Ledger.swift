@@ -18,6 +18,23 @@ public struct RequestRecord: Sendable, Equatable, BitwiseCopyable {
   public var phase: Phase
   public var attempts: UInt8
   public var fallback: Bool
+
+  public init(
+    startedAt: Instant, duration: Int64, tag: UInt64, route: UInt32, edge: UInt32, status: UInt16, instance: UInt16,
+    reason: Reason, phase: Phase, attempts: UInt8, fallback: Bool
+  ) {
+    self.startedAt = startedAt
+    self.duration = duration
+    self.tag = tag
+    self.route = route
+    self.edge = edge
+    self.status = status
+    self.instance = instance
+    self.reason = reason
+    self.phase = phase
+    self.attempts = attempts
+    self.fallback = fallback
+  }
 }
 
 /// What happened on one loop, in numbers: no strings, bounded.

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+package import WeirBase
+package import WeirFlows
+
+/// What the driver knows of a request beside the flow's record: text, addresses, bytes.
+package struct AccessFacts: Sendable, Equatable {
+  package var method: String
+  package var path: String
+  package var host: String
+  package var client: String
+  package var traceId: String
+  package var bytesIn: Int
+  package var bytesOut: Int
+
+  package init(
+    method: String, path: String, host: String, client: String, traceId: String, bytesIn: Int, bytesOut: Int
+  ) {
+    self.method = method
+    self.path = path
+    self.host = host
+    self.client = client
+    self.traceId = traceId
+    self.bytesIn = bytesIn
+    self.bytesOut = bytesOut
+  }
+}
+
+/// The access log: one JSON object a request, the same words as in metrics and `Proxy-Status`.
+package struct AccessLog: Sendable {
+  private let names: Names
+
+  package init(names: Names) { self.names = names }
+
+  /// The line of one request, with its line feed.
+  ///
+  /// `at` is when it began.
+  package func line(_ record: RequestRecord, _ facts: AccessFacts, at: WallTime) -> [UInt8] {
+    var line = JSONLine()
+    line.field("time", Timestamp.text(at))
+    line.field("type", "request" as StaticString)
+    line.field("method", facts.method)
+    line.field("path", facts.path)
+    if !facts.host.isEmpty { line.field("host", facts.host) }
+    line.field("status", Int(record.status))
+    line.field("ms", milliseconds: record.duration)
+    line.field("route", record.route == RequestFacts.none ? "none" : names.route(Int(record.route)))
+    if record.edge != RequestFacts.none {
+      let edge = names.edges[Int(record.edge)]
+      line.field("service", edge.callee)
+      if record.instance != CallStep.nobody {
+        line.field("instance", names.instance(Int(record.instance), of: edge.service))
+      }
+      line.field("attempts", Int(record.attempts))
+    }
+    if record.reason != .none {
+      line.field("reason", record.reason.name)
+      line.field("side", record.reason.side.name)
+      line.field("phase", record.phase.name)
+    }
+    if record.fallback { line.field("fallback", true) }
+    line.field("client", facts.client)
+    if !facts.traceId.isEmpty { line.field("trace", facts.traceId) }
+    line.field("in", facts.bytesIn)
+    line.field("out", facts.bytesOut)
+    return line.finished()
+  }
+
+  /// The line of one event, with its line feed.
+  package func line(_ event: Event, at: WallTime) -> [UInt8] {
+    var line = JSONLine()
+    line.field("time", Timestamp.text(at))
+    line.field("type", "event" as StaticString)
+    line.field("kind", event.kind.name)
+    let place = EventText.place(event, names: names)
+    if let caller = place.caller { line.field("caller", caller) }
+    line.field("service", place.service)
+    if let instance = place.instance { line.field("instance", instance) }
+    if event.reason != .none { line.field("reason", event.reason.name) }
+    if event.until > event.at { line.field("for-ms", milliseconds: event.until.since(event.at)) }
+    return line.finished()
+  }
+}

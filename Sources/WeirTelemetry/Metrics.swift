@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+import WeirBase
+import WeirFlows
+
+/// The Prometheus text exposition (format 0.0.4) of a snapshot.
+///
+/// Labels come from declared names only, so the number of series is known before the first request: what has no route
+/// counts under `route="none"`.
+package struct Metrics {
+  private let names: Names
+  private var out = ""
+
+  private init(names: Names) { self.names = names }
+
+  package static func text(_ snapshot: Snapshot, names: Names, version: String) -> String {
+    var metrics = Metrics(names: names)
+    metrics.node(snapshot, version: version)
+    metrics.routes(snapshot.ledger)
+    metrics.edges(snapshot)
+    metrics.instances(snapshot)
+    metrics.events(snapshot)
+    return metrics.out
+  }
+
+  /// How many series ``text(_:names:version:)`` has at most: the product of declared ids.
+  package static func seriesCount(routes: Int, edges: Int, instancesByEdge: [Int], instances: Int) -> Int {
+    let histogram = bounds.count + 3
+    let perRoute = 5 + Reason.count - 1 + histogram
+    let perEdge = 5 + Reason.count - 1 + histogram + 2
+    let breakers = instancesByEdge.reduce(0) { $0 + 2 * $1 }
+    return 8 + (routes + 1) * perRoute + edges * perEdge + breakers + instances * 4 + Event.Kind.allCases.count
+  }
+
+  private mutating func node(_ snapshot: Snapshot, version: String) {
+    family("weir_build_info", "gauge", "The version of Weir that runs here.")
+    sample("weir_build_info", [("version", version), ("system", names.system)], 1)
+    family("weir_uptime_seconds", "gauge", "How long the plane has run.")
+    sample("weir_uptime_seconds", [], snapshot.uptime)
+    family("weir_loops", "gauge", "Event loops.")
+    sample("weir_loops", [], Double(snapshot.loops))
+    family("weir_client_connections", "gauge", "Open connections of clients.")
+    sample("weir_client_connections", [], Double(snapshot.clientConnections))
+    family("weir_events_lost_total", "counter", "Events that did not fit into their log.")
+    sample("weir_events_lost_total", [], Double(snapshot.eventsLost))
+    family("weir_log_records_lost_total", "counter", "Access log records that did not fit.")
+    sample("weir_log_records_lost_total", [], Double(snapshot.recordsLost))
+  }
+
+  private mutating func routes(_ ledger: Ledger) {
+    family("weir_requests_total", "counter", "Requests that ended, by route and class of status.")
+    for (i, route) in ledger.routes.enumerated() {
+      for group in 0..<5 where route.statuses[group] > 0 || (group == 1 && i < names.routes.count) {
+        sample(
+          "weir_requests_total", [("route", names.route(i)), ("class", "\(group + 1)xx")],
+          Double(route.statuses[group]))
+      }
+    }
+    family("weir_request_reasons_total", "counter", "Requests that ended for a reason of Weir's closed list.")
+    for i in ledger.routes.indices {
+      for reason in Reason.allCases where reason != .none && ledger.routeReason(i, reason) > 0 {
+        sample(
+          "weir_request_reasons_total", [("route", names.route(i)), ("reason", "\(reason.name)")],
+          Double(ledger.routeReason(i, reason)))
+      }
+    }
+    family("weir_request_duration_seconds", "histogram", "From a request's head to the end of its answer.")
+    for (i, tally) in ledger.routeLatencies.enumerated() {
+      histogram("weir_request_duration_seconds", [("route", names.route(i))], tally)
+    }
+  }
+
+  private mutating func edges(_ snapshot: Snapshot) {
+    let ledger = snapshot.ledger
+    family("weir_calls_total", "counter", "Calls that ended, by caller, callee and outcome.")
+    each(ledger) { metrics, edge, labels in
+      metrics.sample("weir_calls_total", labels + [("outcome", "answered")], Double(edge.answered))
+      metrics.sample("weir_calls_total", labels + [("outcome", "failed")], Double(edge.failed))
+      metrics.sample("weir_calls_total", labels + [("outcome", "refused")], Double(edge.refused))
+      metrics.sample("weir_calls_total", labels + [("outcome", "fallback")], Double(edge.fallbacks))
+    }
+    family("weir_attempts_total", "counter", "Attempts of calls, the first included.")
+    each(ledger) { metrics, edge, labels in
+      metrics.sample("weir_attempts_total", labels, Double(edge.attempts))
+    }
+    family("weir_call_reasons_total", "counter", "Calls that ended for a reason of Weir's closed list.")
+    for i in ledger.edges.indices {
+      for reason in Reason.allCases where reason != .none && ledger.edgeReason(i, reason) > 0 {
+        sample(
+          "weir_call_reasons_total", labels(i) + [("reason", "\(reason.name)")],
+          Double(ledger.edgeReason(i, reason)))
+      }
+    }
+    family("weir_call_duration_seconds", "histogram", "Calls that were answered, from the first decision to the end.")
+    for (i, tally) in ledger.edgeLatencies.enumerated() {
+      histogram("weir_call_duration_seconds", labels(i), tally)
+    }
+    family("weir_calls_waiting", "gauge", "Calls that wait for a place.")
+    for (i, edge) in snapshot.edges.enumerated() { sample("weir_calls_waiting", labels(i), Double(edge.waiting)) }
+    family("weir_breaker_state", "gauge", "Breakers: 0 closed, 1 probing, 2 open; without instance: the callee's own.")
+    for (i, edge) in snapshot.edges.enumerated() {
+      sample("weir_breaker_state", labels(i) + [("instance", "")], Metrics.number(edge.breaker))
+      for (k, state) in edge.breakers.enumerated() {
+        sample(
+          "weir_breaker_state", labels(i) + [("instance", names.instance(k, of: names.edges[i].service))],
+          Metrics.number(state))
+      }
+    }
+    family("weir_instance_ejected", "gauge", "1 while an instance is left out of rotation for its answers.")
+    for (i, edge) in snapshot.edges.enumerated() {
+      for (k, ejected) in edge.ejected.enumerated() {
+        sample(
+          "weir_instance_ejected", labels(i) + [("instance", names.instance(k, of: names.edges[i].service))],
+          ejected ? 1 : 0)
+      }
+    }
+  }
+
+  private mutating func instances(_ snapshot: Snapshot) {
+    family("weir_instance_ready", "gauge", "1 while an instance takes requests.")
+    each(snapshot) { metrics, instance, labels in
+      metrics.sample("weir_instance_ready", labels, instance.state == .ready ? 1 : 0)
+    }
+    family("weir_instance_restarts_total", "counter", "How often a program was started again.")
+    each(snapshot) { metrics, instance, labels in
+      metrics.sample("weir_instance_restarts_total", labels, Double(instance.restarts))
+    }
+    family("weir_instance_cpu_ratio", "gauge", "Share of one core that a program uses.")
+    each(snapshot) { metrics, instance, labels in
+      if let cpu = instance.cpu { metrics.sample("weir_instance_cpu_ratio", labels, cpu) }
+    }
+    family("weir_instance_memory_bytes", "gauge", "Resident memory of a program.")
+    each(snapshot) { metrics, instance, labels in
+      if let memory = instance.memory { metrics.sample("weir_instance_memory_bytes", labels, Double(memory)) }
+    }
+  }
+
+  private mutating func events(_ snapshot: Snapshot) {
+    family("weir_events_total", "counter", "Events, by kind.")
+    for kind in Event.Kind.allCases {
+      sample("weir_events_total", [("kind", "\(kind.name)")], Double(snapshot.events[Int(kind.rawValue)]))
+    }
+  }
+
+  // MARK: - The format
+
+  /// Upper bounds of the exported buckets in microseconds.
+  ///
+  /// Powers of two from 256 µs to 33.5 s: a tally's buckets end there exactly, so that nothing is interpolated.
+  static let bounds: [Int64] = (8...25).map { 1 << $0 }
+
+  private static func number(_ state: Snapshot.BreakerState) -> Double {
+    switch state {
+    case .closed: 0
+    case .probing: 1
+    case .open: 2
+    }
+  }
+
+  private func labels(_ edge: Int) -> [(String, String)] {
+    [("caller", names.edges[edge].caller), ("callee", names.edges[edge].callee)]
+  }
+
+  private mutating func each(_ ledger: Ledger, _ body: (inout Metrics, Ledger.Edge, [(String, String)]) -> Void) {
+    for (i, edge) in ledger.edges.enumerated() { body(&self, edge, labels(i)) }
+  }
+
+  private mutating func each(
+    _ snapshot: Snapshot, _ body: (inout Metrics, Snapshot.Instance, [(String, String)]) -> Void
+  ) {
+    for (s, instances) in snapshot.instances.enumerated() {
+      for (i, instance) in instances.enumerated() {
+        body(&self, instance, [("service", names.services[s]), ("instance", names.instance(i, of: s))])
+      }
+    }
+  }
+
+  private mutating func family(_ name: String, _ type: String, _ help: String) {
+    out += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
+  }
+
+  private mutating func sample(_ name: String, _ labels: [(String, String)], _ value: Double) {
+    out += name
+    if !labels.isEmpty {
+      out += "{"
+      for (i, label) in labels.enumerated() {
+        out += (i == 0 ? "" : ",") + label.0 + "=\"" + Metrics.escaped(label.1) + "\""
+      }
+      out += "}"
+    }
+    out += " \(Metrics.text(value))\n"
+  }
+
+  private mutating func histogram(_ name: String, _ labels: [(String, String)], _ tally: Tally) {
+    var below: UInt64 = 0
+    var bucket = 0
+    for bound in Metrics.bounds {
+      while bucket < Tally.bucketCount, Tally.upperBound(of: bucket) <= bound * 1000 {
+        below += tally.buckets[bucket]
+        bucket += 1
+      }
+      sample(name + "_bucket", labels + [("le", Metrics.text(Double(bound) / 1e6))], Double(below))
+    }
+    sample(name + "_bucket", labels + [("le", "+Inf")], Double(tally.count))
+    sample(name + "_sum", labels, tally.sum / 1e9)
+    sample(name + "_count", labels, Double(tally.count))
+  }
+
+  private static func text(_ value: Double) -> String {
+    value == value.rounded() && abs(value) < 1e15 ? "\(Int64(value))" : "\(value)"
+  }
+
+  private static func escaped(_ value: String) -> String {
+    guard value.utf8.contains(where: { $0 == 0x5c || $0 == 0x22 || $0 == 0x0a }) else { return value }
+    var out = ""
+    for character in value {
+      switch character {
+      case "\\": out += "\\\\"
+      case "\"": out += "\\\""
+      case "\n": out += "\\n"
+      default: out.append(character)
+      }
+    }
+    return out
+  }
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The names that stand for the plan's ids in metrics, logs and status; index for index.
+package struct Names: Sendable, Equatable {
+  package struct Edge: Sendable, Equatable {
+    package var caller: String
+    package var callee: String
+    /// Index in `services`.
+    package var service: Int
+
+    package init(caller: String, callee: String, service: Int) {
+      self.caller = caller
+      self.callee = callee
+      self.service = service
+    }
+  }
+
+  package var system: String
+  package var routes: [String]
+  package var edges: [Edge]
+  package var services: [String]
+
+  package init(system: String, routes: [String], edges: [Edge], services: [String]) {
+    self.system = system
+    self.routes = routes
+    self.edges = edges
+    self.services = services
+  }
+
+  /// The name of a route, or `none` for requests that have no route: they share one series.
+  package func route(_ index: Int) -> String { index < routes.count ? routes[index] : "none" }
+
+  /// An instance as people call it, counted from 1: `api-2`.
+  package func instance(_ index: Int, of service: Int) -> String { "\(services[service])-\(index + 1)" }
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+package import WeirFlows
+
+/// The whole node at one moment, in numbers: what metrics and status are made of.
+package struct Snapshot: Sendable {
+  /// What is known of one instance of a service.
+  package struct Instance: Sendable, Equatable {
+    package enum State: String, Sendable, Codable, CaseIterable {
+      /// Its program runs and has not been ready yet.
+      case starting
+      /// It takes requests.
+      case ready
+      /// It was ready and fails its check.
+      case unready
+      /// No program runs.
+      case down
+    }
+
+    package var state: State
+    /// 0 where Weir did not start it.
+    package var pid: Int32
+    package var address: String
+    package var restarts: Int
+    /// Share of one core over the last tick; nil where it is not ours.
+    package var cpu: Double?
+    /// Resident memory in bytes; nil where it is not ours.
+    package var memory: Int?
+
+    package init(
+      state: State, pid: Int32 = 0, address: String, restarts: Int = 0, cpu: Double? = nil, memory: Int? = nil
+    ) {
+      self.state = state
+      self.pid = pid
+      self.address = address
+      self.restarts = restarts
+      self.cpu = cpu
+      self.memory = memory
+    }
+  }
+
+  /// A breaker's phase, in words.
+  package enum BreakerState: String, Sendable, Codable, CaseIterable { case closed, open, probing }
+
+  package struct Edge: Sendable, Equatable {
+    package var breaker: BreakerState
+    /// By instance.
+    package var breakers: [BreakerState]
+    /// By instance: left out of rotation for its answers.
+    package var ejected: [Bool]
+    /// Calls that wait for a place.
+    package var waiting: Int
+
+    package init(breaker: BreakerState, breakers: [BreakerState], ejected: [Bool], waiting: Int) {
+      self.breaker = breaker
+      self.breakers = breakers
+      self.ejected = ejected
+      self.waiting = waiting
+    }
+  }
+
+  /// Since the node started, in seconds.
+  package var uptime: Double
+  package var loops: Int
+  /// All loops' ledgers, merged.
+  package var ledger: Ledger
+  package var edges: [Edge]
+  /// By service, then instance.
+  package var instances: [[Instance]]
+  /// How often each kind of event happened, by `Event.Kind`.
+  package var events: [UInt64]
+  package var eventsLost: UInt64
+  package var recordsLost: UInt64
+  package var clientConnections: Int
+
+  package init(
+    uptime: Double, loops: Int, ledger: Ledger, edges: [Edge], instances: [[Instance]], events: [UInt64],
+    eventsLost: UInt64 = 0, recordsLost: UInt64 = 0, clientConnections: Int = 0
+  ) {
+    self.uptime = uptime
+    self.loops = loops
+    self.ledger = ledger
+    self.edges = edges
+    self.instances = instances
+    self.events = events
+    self.eventsLost = eventsLost
+    self.recordsLost = recordsLost
+    self.clientConnections = clientConnections
+  }
+}

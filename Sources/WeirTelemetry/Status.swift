@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+import WeirBase
+package import WeirFlows
+
+/// What `weir status` tells of a running system; the JSON of the admin API and of `--format json`.
+package struct Status: Sendable, Codable, Equatable {
+  package struct Route: Sendable, Codable, Equatable {
+    package var name: String
+    package var requests: UInt64
+    /// Over the last seconds.
+    package var perSecond: Double
+    /// Of the requests since the start, those answered 5xx.
+    package var failed: UInt64
+    /// Milliseconds; absent before the first request.
+    package var p50: Double?
+    package var p99: Double?
+    /// Own answers, by reason.
+    package var reasons: [String: UInt64]
+  }
+
+  package struct Instance: Sendable, Codable, Equatable {
+    package var name: String
+    package var state: Snapshot.Instance.State
+    package var pid: Int32?
+    package var address: String
+    package var restarts: Int
+    package var cpu: Double?
+    package var memory: Int?
+  }
+
+  package struct Service: Sendable, Codable, Equatable {
+    package var name: String
+    package var instances: [Instance]
+  }
+
+  package struct Breaker: Sendable, Codable, Equatable {
+    package var instance: String
+    package var state: Snapshot.BreakerState
+    package var ejected: Bool
+  }
+
+  package struct Call: Sendable, Codable, Equatable {
+    package var caller: String
+    package var callee: String
+    package var calls: UInt64
+    package var perSecond: Double
+    package var attempts: UInt64
+    package var failed: UInt64
+    package var refused: UInt64
+    package var fallbacks: UInt64
+    package var p50: Double?
+    package var p99: Double?
+    package var waiting: Int
+    package var breaker: Snapshot.BreakerState
+    package var breakers: [Breaker]
+    package var reasons: [String: UInt64]
+  }
+
+  package struct Happening: Sendable, Codable, Equatable {
+    package var time: String
+    package var text: String
+    package var kind: String
+
+    package init(time: String, text: String, kind: String) {
+      self.time = time
+      self.text = text
+      self.kind = kind
+    }
+  }
+
+  package var schema = 1
+  package var system: String
+  package var version: String
+  package var uptime: Double
+  package var loops: Int
+  package var listeners: [String]
+  package var admin: String
+  package var draining: Bool
+  package var routes: [Route]
+  package var services: [Service]
+  package var calls: [Call]
+  /// The last ones, oldest first.
+  package var events: [Happening]
+
+  /// `before` is an earlier ledger and how many seconds ago it was: rates are taken between the two.
+  package init(
+    _ snapshot: Snapshot, before: (ledger: Ledger, seconds: Double)?, names: Names, version: String,
+    listeners: [String], admin: String, draining: Bool, events: [Happening]
+  ) {
+    let ledger = snapshot.ledger
+    func rate(_ now: UInt64, _ path: (Ledger) -> UInt64) -> Double {
+      guard let before, before.seconds > 0 else { return 0 }
+      return Double(now - path(before.ledger)) / before.seconds
+    }
+    func milliseconds(_ tally: Tally, _ q: Double) -> Double? { tally.quantile(q).map { Double($0) / 1e6 } }
+    system = names.system
+    self.version = version
+    uptime = snapshot.uptime
+    loops = snapshot.loops
+    self.listeners = listeners
+    self.admin = admin
+    self.draining = draining
+    routes = ledger.routes.indices.compactMap { i in
+      let route = ledger.routes[i]
+      if i == names.routes.count && route.requests == 0 { return nil }
+      var reasons: [String: UInt64] = [:]
+      for reason in Reason.allCases where ledger.routeReason(i, reason) > 0 {
+        reasons["\(reason.name)"] = ledger.routeReason(i, reason)
+      }
+      return Route(
+        name: names.route(i), requests: route.requests, perSecond: rate(route.requests) { $0.routes[i].requests },
+        failed: route.statuses[4], p50: milliseconds(ledger.routeLatencies[i], 0.5),
+        p99: milliseconds(ledger.routeLatencies[i], 0.99), reasons: reasons)
+    }
+    services = snapshot.instances.enumerated().map { s, instances in
+      Service(
+        name: names.services[s],
+        instances: instances.enumerated().map { i, instance in
+          Instance(
+            name: names.instance(i, of: s), state: instance.state, pid: instance.pid == 0 ? nil : instance.pid,
+            address: instance.address, restarts: instance.restarts, cpu: instance.cpu, memory: instance.memory)
+        })
+    }
+    calls = snapshot.edges.enumerated().map { i, edge in
+      let counted = ledger.edges[i]
+      let name = names.edges[i]
+      var reasons: [String: UInt64] = [:]
+      for reason in Reason.allCases where ledger.edgeReason(i, reason) > 0 {
+        reasons["\(reason.name)"] = ledger.edgeReason(i, reason)
+      }
+      return Call(
+        caller: name.caller, callee: name.callee, calls: counted.calls,
+        perSecond: rate(counted.calls) { $0.edges[i].calls }, attempts: counted.attempts, failed: counted.failed,
+        refused: counted.refused, fallbacks: counted.fallbacks, p50: milliseconds(ledger.edgeLatencies[i], 0.5),
+        p99: milliseconds(ledger.edgeLatencies[i], 0.99), waiting: edge.waiting, breaker: edge.breaker,
+        breakers: edge.breakers.enumerated().map { k, state in
+          Breaker(instance: names.instance(k, of: name.service), state: state, ejected: edge.ejected[k])
+        }, reasons: reasons)
+    }
+    self.events = events
+  }
+}

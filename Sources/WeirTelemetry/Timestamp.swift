@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+package import WeirBase
+
+/// RFC 3339 in UTC with milliseconds: `2026-11-21T09:47:41.000Z`.
+package enum Timestamp {
+  package static func text(_ time: WallTime) -> String {
+    let days = Int((Double(time.milliseconds) / 86_400_000).rounded(.down))
+    let within = Int(time.milliseconds) - days * 86_400_000
+    let (year, month, day) = civil(days)
+    return pad(year, 4) + "-" + pad(month, 2) + "-" + pad(day, 2) + "T" + pad(within / 3_600_000, 2) + ":"
+      + pad(within / 60_000 % 60, 2) + ":" + pad(within / 1000 % 60, 2) + "." + pad(within % 1000, 3) + "Z"
+  }
+
+  /// The civil date of a number of days since 1970-01-01 (Hinnant, *chrono-Compatible Low-Level Date Algorithms*).
+  static func civil(_ days: Int) -> (year: Int, month: Int, day: Int) {
+    let z = days + 719_468
+    let era = (z >= 0 ? z : z - 146_096) / 146_097
+    let dayOfEra = z - era * 146_097
+    let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+    let m = (5 * dayOfYear + 2) / 153
+    let month = m < 10 ? m + 3 : m - 9
+    return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * m + 2) / 5 + 1)
+  }
+
+  private static func pad(_ value: Int, _ width: Int) -> String {
+    let text = String(value)
+    return String(repeating: "0", count: max(0, width - text.utf8.count)) + text
+  }
+}
