@@ -12,9 +12,9 @@ public import WeirBase
 ///
 /// **When a set is full of live cells** the one nearest to running out is pushed out, and counted in `evictedLive`. Its
 /// owner starts afresh: it may get up to one burst too much, never too little. Whoever is at its limit has the largest
-/// backlog of the set and is pushed out last, so flooding the table with new keys does not free an offender. Give the
-/// table cells for twice the clients seen within one `burst ÷ rate`: then (Poisson, mean 4 of 8) a set overflows for
-/// about 2 % of new keys, and with four times as many for 0.02 %.
+/// backlog of the set and is pushed out last, so flooding the table with new keys does not free an offender. A set
+/// overflows when 8 new keys come to it within the time a cell lives (at most burst ÷ rate): with twice as many cells
+/// as live keys for 5.1 % of new keys, with four times as many for 0.11 %, with eight times for 10⁻⁵ (Poisson tails).
 ///
 /// ## Invariants
 /// 1. A key is in at most one cell of its set.

@@ -7,7 +7,7 @@ internal import WeirBase
 /// choices: with replacement the mean time in system at n = 100 and 90 % load is 2.658 instead of 2.645.
 ///
 /// Uniform over the open instances whatever is skipped: draws that hit a closed one are drawn again, and after
-/// `redrawsMax` of these one scan counts the open ones and draws among them by rank.
+/// `redrawsMax` of these the open ones are counted, and drawn by rank.
 extension Balancer {
   static let choicesMax = 8
   /// With half of all instances closed, 8 redraws are not enough in 1 of 2⁸ picks.
@@ -64,25 +64,24 @@ extension Balancer {
     var open = 0
     for index in serving where isOpen(Int(index), tried, limit) { open += 1 }
     if open == 0 { return .full }
+    // Distinct ranks among the open ones, in the order drawn: that order decides ties, so it must be as random.
     let wanted = min(choices, open)
-    // Selection sampling (Knuth, TAOCP vol. 2, §3.4.2, algorithm S): each open one is taken with wanted ÷ left.
-    var best = Best()
-    var left = open
-    var missing = wanted
-    // From anywhere, so that ties fall evenly.
-    var at = random.index(below: serving.count)
-    for _ in 0..<serving.count {
-      let index = serving[at]
-      at += 1
-      if at == serving.count { at = 0 }
-      if !isOpen(Int(index), tried, limit) { continue }
-      if random.index(below: left) < missing {
-        missing -= 1
-        consider(Int(index), &best, now: now, using: &random)
-        if missing == 0 { break }
-      }
-      left -= 1
+    var ranks = FixedArray<8, Int>(repeating: -1)
+    var found = FixedArray<8, UInt16>(repeating: .max)
+    for k in 0..<wanted {
+      // Floyd's sampling (Bentley, CACM 30(9), 1987) needs no second try, but orders what it draws; redrawing at most
+      // 8 of at least 8 values is cheap beside the scan, and leaves the order random.
+      var rank = random.index(below: open)
+      while Balancer.holds(ranks, k, rank) { rank = random.index(below: open) }
+      ranks[k] = rank
     }
+    var rank = 0
+    for index in serving where isOpen(Int(index), tried, limit) {
+      for k in 0..<wanted where ranks[k] == rank { found[k] = index }
+      rank += 1
+    }
+    var best = Best()
+    for k in 0..<wanted { consider(Int(found[k]), &best, now: now, using: &random) }
     return best.index < 0 ? .full : .instance(best.index)
   }
 
@@ -101,7 +100,9 @@ extension Balancer {
     }
   }
 
-  private static func holds(_ taken: FixedArray<8, UInt16>, _ count: Int, _ index: UInt16) -> Bool {
+  private static func holds<Index: Equatable & Sendable>(
+    _ taken: FixedArray<8, Index>, _ count: Int, _ index: Index
+  ) -> Bool {
     for k in 0..<count where taken[k] == index { return true }
     return false
   }

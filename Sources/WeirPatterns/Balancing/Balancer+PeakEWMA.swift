@@ -6,14 +6,20 @@ internal import WeirBase
 /// Source: Finagle's `PeakEwma.scala` (Twitter, since 2014), linkerd, Envoy's contrib `peak_ewma`. The latency of an
 /// instance that is not used fades towards 0, so one that was slow once is tried again.
 ///
-/// **Unknown latency.** Finagle lets one request pass and then avoids the instance until that has come back; tower and
-/// linkerd assume a fixed 1 s or 30 ms. We assume what the others are like: the mean of recent answers over all
-/// instances. A newcomer gets its fair share (less slow start), and before any answer at all the rule is least request.
+/// **Unknown latency.** An instance that has not answered yet gets one request as soon as it is looked at. While that
+/// is out it is taken to be like the others: the mean of recent answers over all instances. Finagle lets one pass and
+/// then avoids the instance until the answer; tower and linkerd assume a fixed 1 s or 30 ms. Assuming the mean from the
+/// first request on was tried: on an idle system the latencies of the others have faded below it, and the newcomer
+/// never gets its first request. Before any answer at all the rule is least request.
 extension Balancer {
   func peakCost(_ index: Int, now: Instant) -> Double {
     let instance = instances[index]
-    let latency =
-      instance.known ? instance.latency.faded(halfLife: halfLife, now: now) : typical.value
+    let latency: Double
+    if instance.known {
+      latency = instance.latency.faded(halfLife: halfLife, now: now)
+    } else {
+      latency = instance.inFlight == 0 ? 0 : typical.value
+    }
     // At least 1 ns: of two idle ones that have faded to nothing the one with fewer in flight is still cheaper.
     return max(1, latency) * Double(instance.inFlight + 1) / Double(instance.weight)
   }

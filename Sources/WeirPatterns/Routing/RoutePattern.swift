@@ -8,7 +8,8 @@
 /// Methods: none given means any.
 ///
 /// ## Which is more specific
-/// First the host: exact, then the longer `*.x`, then any. Then the path part by part from the left: literal, `*`, end, `**`.
+/// First the host: exact, then the longer `*.x`, then any. Then the path, part by part from the left: literal, `*`, end,
+/// `**`.
 /// Then the methods: given, then any. Two patterns that no rule tells apart and that share a method are a tie.
 public struct RoutePattern: Sendable, Equatable {
   /// Why a pattern cannot be used; its description is a sentence for the user.
