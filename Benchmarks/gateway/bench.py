@@ -1,0 +1,277 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""CPU a request of Weir beside HAProxy and nginx, on this machine, in interleaved rounds.
+
+Each proxy has one thread, pinned to the last core; the load generator (wrk) and the origin (nginx) share the first.
+What counts is the proxy's own CPU time (user + system, all its processes) divided by the requests answered, so that a
+busy neighbour core hardly matters; the median of the rounds is printed, and its ratio to HAProxy.
+
+  bench.py --weir PATH [--rounds 7] [--seconds 4] [--size 1024] [--connections 64] [--syscalls] [--markdown]
+"""
+import argparse, json, os, pathlib, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
+
+HERE = pathlib.Path(__file__).resolve().parent
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def descendants(pid):
+    found, open_ = [], [pid]
+    while open_:
+        p = open_.pop()
+        found.append(p)
+        try:
+            for task in os.listdir(f"/proc/{p}/task"):
+                open_ += [int(c) for c in pathlib.Path(f"/proc/{p}/task/{task}/children").read_text().split()]
+        except OSError:
+            pass
+    return found
+
+
+def cpu(pid):
+    """User and system seconds of a process and all it started."""
+    user = system = 0
+    for p in descendants(pid):
+        try:
+            fields = pathlib.Path(f"/proc/{p}/stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        user += int(fields[11])
+        system += int(fields[12])
+    return user / TICK, system / TICK
+
+
+def memory(pid):
+    total = 0
+    for p in descendants(pid):
+        try:
+            total += int(pathlib.Path(f"/proc/{p}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except OSError:
+            pass
+    return total
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(port, what, path="/"):
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1) as s:
+                s.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+                if b" 200 " in s.recv(200):
+                    return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    sys.exit(f"{what} did not answer on port {port} within 20 s")
+
+
+class Bench:
+    def __init__(self, options):
+        self.o = options
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-bench-"))
+        self.started = []
+        cores = sorted(os.sched_getaffinity(0))
+        self.load_core, self.proxy_core = cores[0], cores[-1]
+
+    def start(self, name, argv, core, **more):
+        log = open(self.folder / f"{name}.log", "wb")
+        process = subprocess.Popen(
+            ["taskset", "-c", str(core)] + argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+            start_new_session=True, **more)
+        self.started.append(process)
+        return process
+
+    def stop_all(self):
+        for process in reversed(self.started):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.started:
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def write(self, name, text):
+        path = self.folder / name
+        path.write_text(text)
+        return str(path)
+
+    def origin(self):
+        port = free_port()
+        body = "x" * self.o.size
+        if self.o.size <= 4096:
+            answer = f"return 200 '{body}';"
+        else:
+            self.write("body.html", body)
+            answer = f"root {self.folder}; try_files /body.html =404;"
+        self.start("origin", ["nginx", "-p", str(self.folder), "-c", self.write("origin.conf", f"""
+            daemon off; worker_processes 1; pid {self.folder}/origin.pid; error_log stderr crit;
+            events {{ worker_connections 4096; }}
+            http {{ access_log off; keepalive_requests 1000000000; sendfile on; default_type text/plain;
+              client_body_temp_path {self.folder}/t1; proxy_temp_path {self.folder}/t2; fastcgi_temp_path {self.folder}/t3;
+              uwsgi_temp_path {self.folder}/t4; scgi_temp_path {self.folder}/t5;
+              server {{ listen 127.0.0.1:{port} reuseport; location / {{ {answer} }} }} }}""")], self.load_core)
+        wait_for(port, "the origin")
+        return port
+
+    def haproxy(self, origin):
+        port = free_port()
+        process = self.start("haproxy", ["haproxy", "-db", "-f", self.write("haproxy.cfg", f"""
+global
+    nbthread 1
+    maxconn 4096
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 60s
+    timeout server 5s
+    timeout http-request 10s
+    option forwardfor
+    http-reuse always
+    retries 2
+frontend f
+    bind 127.0.0.1:{port}
+    default_backend b
+backend b
+    server s 127.0.0.1:{origin}
+""")], self.proxy_core)
+        wait_for(port, "HAProxy")
+        return port, process
+
+    def nginx(self, origin):
+        port = free_port()
+        process = self.start("nginx", ["nginx", "-p", str(self.folder), "-c", self.write("nginx.conf", f"""
+            daemon off; worker_processes 1; pid {self.folder}/nginx.pid; error_log stderr crit;
+            events {{ worker_connections 4096; }}
+            http {{ access_log off; keepalive_requests 1000000000;
+              client_body_temp_path {self.folder}/n1; proxy_temp_path {self.folder}/n2; fastcgi_temp_path {self.folder}/n3;
+              uwsgi_temp_path {self.folder}/n4; scgi_temp_path {self.folder}/n5;
+              upstream u {{ server 127.0.0.1:{origin}; keepalive 128; keepalive_requests 1000000000; }}
+              server {{ listen 127.0.0.1:{port}; location / {{
+                proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection "";
+                proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; }} }} }}""")],
+            self.proxy_core)
+        wait_for(port, "nginx")
+        return port, process
+
+    def weir(self, origin):
+        port = free_port()
+        file = self.write("weir.yaml", f"""weir: 1
+system: bench
+gateway:
+  listen: {{ port: {port}, host: 127.0.0.1 }}
+  flood: {{ connections: 100000, limit: 1000000/s }}
+  routes:
+    all: {{ path: /**, to: origin }}
+services:
+  origin: {{ at: ["127.0.0.1:{origin}"], at-once: 4096 }}
+""")
+        process = self.start(
+            "weir", [self.o.weir, "run", file, "--loops", "1", "--access-log", "off", "--admin", "0"] + self.o.weir_option,
+            self.proxy_core, env={**os.environ, **({"LD_PRELOAD": self.o.preload} if self.o.preload else {})})
+        wait_for(port, "Weir")
+        return port, process
+
+    def load(self, port, seconds):
+        argv = ["taskset", "-c", str(self.load_core), "wrk", "-t1", f"-c{self.o.connections}", f"-d{seconds}s", "--latency",
+                "-H", "User-Agent: bench/1.0", "-H", "Accept: text/html,application/json;q=0.9",
+                "-H", "Accept-Encoding: gzip, br", "-H", "Accept-Language: en", f"http://127.0.0.1:{port}/some/path?x=1"]
+        text = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        done = int(re.search(r"(\d+) requests in", text)[1])
+        rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])
+        p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
+        p99 = float(p99[1]) * {"us": 1, "ms": 1e3, "s": 1e6}[p99[2]] if p99 else float("nan")
+        bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
+        errors = re.search(r"Socket errors: (.*)", text)
+        if bad or errors:
+            sys.exit(f"not a clean run: {text}")
+        return done, rate, p99
+
+    def syscalls(self, port, pid):
+        """System calls a request, counted by strace over two seconds of the same load."""
+        pids = [str(p) for p in descendants(pid)]
+        load = subprocess.Popen(["taskset", "-c", str(self.load_core), "wrk", "-t1", f"-c{self.o.connections}", "-d5s",
+                                 f"http://127.0.0.1:{port}/"], stdout=subprocess.PIPE, text=True)
+        time.sleep(1)
+        counter = subprocess.Popen(["strace", "-c", "-f"] + sum([["-p", p] for p in pids], []), stderr=subprocess.PIPE, text=True)
+        text, _ = load.communicate()
+        counter.send_signal(signal.SIGINT)
+        _, table = counter.communicate()
+        calls = {m[2]: int(m[1]) for m in re.finditer(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$", table, re.M)}
+        calls.pop("total", None)
+        # One answer is one send to the client and one to the origin: half the sends are the requests of the window.
+        sends = sum(calls.get(name, 0) for name in ("write", "writev", "sendto", "sendmsg"))
+        requests = sends / 2
+        return {name: count / requests for name, count in calls.items() if count / requests >= 0.01}
+
+    def run(self):
+        origin = self.origin()
+        proxies = {}
+        for name in self.o.only.split(","):
+            proxies[name] = getattr(self, name)(origin)
+        rows = {name: [] for name in proxies}
+        for name, (port, _) in proxies.items():
+            self.load(port, 2)
+        for number in range(self.o.rounds):
+            for name, (port, process) in proxies.items():
+                before = cpu(process.pid)
+                done, rate, p99 = self.load(port, self.o.seconds)
+                after = cpu(process.pid)
+                rows[name].append({"user": (after[0] - before[0]) / done * 1e6, "system": (after[1] - before[1]) / done * 1e6,
+                                   "cpu": sum(after) / done * 1e6 - sum(before) / done * 1e6, "rate": rate, "p99": p99})
+                print(f"round {number + 1}/{self.o.rounds} {name:8} {rows[name][-1]['cpu']:6.2f} µs/request "
+                      f"{rate:9.0f} requests/s", file=sys.stderr)
+        result = {}
+        for name, (port, process) in proxies.items():
+            result[name] = {key: statistics.median(r[key] for r in rows[name]) for key in rows[name][0]}
+            result[name]["low"] = min(r["cpu"] for r in rows[name])
+            result[name]["high"] = max(r["cpu"] for r in rows[name])
+            result[name]["memory"] = memory(process.pid) / 2**20
+            if self.o.syscalls:
+                result[name]["syscalls"] = self.syscalls(port, process.pid)
+        return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weir", required=True)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--size", type=int, default=1024)
+    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--only", default="weir,haproxy,nginx")
+    parser.add_argument("--syscalls", action="store_true")
+    parser.add_argument("--preload", default="")
+    parser.add_argument("--weir-option", action="append", default=[])
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    for name in ("wrk", "nginx", "haproxy", "taskset"):
+        if not shutil.which(name):
+            sys.exit(f"{name} is missing: script/bench installs it")
+    bench = Bench(options)
+    try:
+        result = bench.run()
+    finally:
+        bench.stop_all()
+    if options.json:
+        print(json.dumps(result, indent=1))
+        return
+    base = result.get("haproxy", next(iter(result.values())))["cpu"]
+    print(f"| proxy | CPU µs/request | of it user | × HAProxy | range | requests/s | p99 ms | memory MiB |\n|---|---|---|---|---|---|---|---|")
+    for name, r in result.items():
+        print(f"| {name} | {r['cpu']:.2f} | {r['user']:.2f} | {r['cpu'] / base:.2f} | {r['low']:.2f}–{r['high']:.2f} | "
+              f"{r['rate']:.0f} | {r['p99'] / 1000:.2f} | {r['memory']:.0f} |")
+    for name, r in result.items():
+        if "syscalls" in r:
+            total = sum(r["syscalls"].values())
+            print(f"\n{name}: {total:.2f} system calls a request: "
+                  + ", ".join(f"{k} {v:.2f}" for k, v in sorted(r["syscalls"].items(), key=lambda kv: -kv[1])))
+
+
+main()
