@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// The keys at the top of a file.
+enum RootKeys {
+  static let weir = ScalarKey("weir", .count(1...1_000_000), required: true, "The version of the language: 1.")
+  static let system = ScalarKey(
+    "system", .name, required: true, "The system's name: it stands in metrics, logs and the name of the state folder.")
+  static let owner = ScalarKey(
+    "owner", .text("a team or person", example: "platform-team"),
+    "Who answers for the system; services and stores have it too unless they say another.")
+  static let include = Key(
+    "include", .list(.scalar(.text("a path", example: "scenarios/*.yaml"))),
+    "Files that belong to this one, relative to it; `*` stands for any characters of one file name. A name that two "
+      + "files give is an error with both places.")
+  static let defaults = Key(
+    "defaults", .section(DefaultsKeys.section), "What holds for all calls, services and routes that do not say.")
+  static let requirements = Key(
+    "requirements", .section(RequirementKeys.section), "What the system must reach: check and simulate judge by it.")
+  static let gateway = Key(
+    "gateway", .section(GatewayKeys.section), "Where requests from outside come in, and where they go.")
+  static let services = Key(
+    "services", .named(.components("a service"), .section(ServiceKeys.section)), "Programs that answer requests.")
+  static let stores = Key(
+    "stores", .named(.components("a store"), .section(StoreKeys.section)),
+    "Databases: what keeps data and is called by the programs themselves.")
+  static let traffic = Key(
+    "traffic", .named(.plain("traffic"), .section(TrafficKeys.section)), "What comes in, and how often.",
+    modelOnly: true)
+  static let scenarios = Key(
+    "scenarios", .named(.plain("a scenario"), .section(ScenarioKeys.section)),
+    "Stories of load and failures, and what must hold in them.", modelOnly: true)
+  static let accept = Key(
+    "accept", .list(.section(AcceptKeys.section)), "Findings of `weir check` that somebody has decided to live with.")
+
+  static let section = Section(
+    name: "file", doc: "A Weir file describes one system.",
+    keys: [
+      weir.key, system.key, owner.key, include, defaults, requirements, gateway, services, stores, traffic, scenarios,
+      accept,
+      .later("environments", "Values that change by environment."),
+      .later("regions", "Regions, their zones and the distances between them."),
+      .later("machines", "Kinds of machines, with CPU, memory and price."),
+      .later("gateways", "Several gateways, by name."),
+      .later("functions", "Programs that are started for a request."),
+      .later("jobs", "What runs by the clock."),
+      .later("caches", "Caches, with size, policy and what drops them."),
+      .later("queues", "Work that waits until somebody does it."),
+      .later("topics", "Events that several may hear."),
+      .later("streams", "Ordered logs of events, and what is projected from them."),
+      .later("sagas", "Transactions over several services, with what undoes each step."),
+      .later("webhooks", "Events delivered to others."),
+      .later("buckets", "Files, with versions and expiry."),
+      .later("tenants", "Customers who share the system, and their plans."),
+      .later("flags", "Switches for features."),
+      .later("observe", "Traces and where they go."),
+      .later("alerts", "What somebody is woken for."),
+      .later("security", "Certificates between services, secrets, audit."),
+      .later("nodes", "The machines that Weir runs on."),
+      .later("state", "Where Weir keeps its own state."),
+      .later("decisions", "Choices that were made, and why."),
+    ])
+
+  /// Sections whose entries are components that `calls`, `to` and faults may name: later ones.
+  static let laterComponents = ["functions", "caches", "queues", "topics", "streams", "sagas", "buckets"]
+}
+
+extension Shape.Names {
+  /// Names of one namespace: services, stores and all that comes later.
+  static func components(_ what: String) -> Shape.Names {
+    Shape.Names(what: what, problem: nameProblem, pattern: namePattern)
+  }
+  /// Names within their own section.
+  static func plain(_ what: String) -> Shape.Names {
+    Shape.Names(what: what, problem: nameProblem, pattern: namePattern)
+  }
+}
+
+/// `defaults:`: between Weir's own defaults and what stands at a thing itself.
+enum DefaultsKeys {
+  static let call = Key("call", .section(callSection), "For every call that does not say.")
+  static let service = Key("service", .section(serviceSection), "For every service that does not say.")
+  static let route = Key("route", .section(routeSection), "For every route that does not say.")
+
+  static let section = Section(
+    name: "defaults", doc: "What holds unless a thing says otherwise.", keys: [call, service, route])
+
+  static let callSection = Section(
+    name: "call-defaults", doc: "The keys of a call that make sense for all calls.",
+    keys: [
+      CallKeys.timeout.key, CallKeys.attempt.key, CallKeys.connect.key, CallKeys.retry, CallKeys.breaker,
+      CallKeys.atOnce.key, .later("hedge", "A second attempt beside a slow first one."),
+    ])
+  static let serviceSection = Section(
+    name: "service-defaults", doc: "The keys of a service that make sense for all services.",
+    keys: [
+      ServiceKeys.instances.key, ServiceKeys.health, ServiceKeys.balance.key, ServiceKeys.atOnce.key, ServiceKeys.queue,
+      ServiceKeys.cancels.key, ServiceKeys.deploy,
+    ])
+  static let routeSection = Section(
+    name: "route-defaults", doc: "The keys of a route that make sense for all routes.",
+    keys: [RouteKeys.timeout.key, RouteKeys.limit])
+}
