@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// An answer of our own that says why: `Proxy-Status` (RFC 9209) and problem+json (RFC 9457), made once for each reason.
+///
+/// Two pieces, so that fields of the moment (`Date`, `Retry-After`, `Connection`) go between them.
+public struct ErrorAnswer: Sendable, Equatable {
+  /// Status line and fields, no empty line.
+  public var head: [UInt8]
+  public var body: [UInt8]
+  public var status: UInt16
+
+  /// - Parameters:
+  ///   - name: the reason's one word.
+  ///   - error: the error type of RFC 9209.
+  ///   - detail: a sentence for the caller.
+  public init(status: UInt16, name: StaticString, error: StaticString, detail: StaticString) {
+    self.status = status
+    var text = HeadBuffer(capacity: 512)
+    text.append("{\"type\":\"about:blank\",\"title\":\"")
+    text.append(StatusPhrase.of(status))
+    text.append("\",\"status\":")
+    text.append(decimal: Int64(status))
+    text.append(",\"detail\":\"")
+    text.append(detail)
+    text.append("\",\"reason\":\"")
+    text.append(name)
+    text.append("\"}\n")
+    body = Array(text.storage.prefix(text.count))
+
+    text.clear()
+    text.append("HTTP/1.1 ")
+    text.append(decimal: Int64(status))
+    text.append(" ")
+    text.append(StatusPhrase.of(status))
+    text.append("\r\nContent-Type: application/problem+json\r\nContent-Length: ")
+    text.append(decimal: Int64(body.count))
+    text.append("\r\nCache-Control: no-store\r\nProxy-Status: weir; error=")
+    text.append(error)
+    text.append("; details=\"")
+    text.append(name)
+    text.append("\"\r\n")
+    head = Array(text.storage.prefix(text.count))
+  }
+}
+
+/// The phrases of the registry (RFC 9110 §15) for the statuses that we send.
+public enum StatusPhrase {
+  public static func of(_ status: UInt16) -> StaticString {
+    switch status {
+    case 100: "Continue"
+    case 200: "OK"
+    case 202: "Accepted"
+    case 204: "No Content"
+    case 304: "Not Modified"
+    case 400: "Bad Request"
+    case 401: "Unauthorized"
+    case 403: "Forbidden"
+    case 404: "Not Found"
+    case 405: "Method Not Allowed"
+    case 408: "Request Timeout"
+    case 411: "Length Required"
+    case 413: "Content Too Large"
+    case 414: "URI Too Long"
+    case 417: "Expectation Failed"
+    case 429: "Too Many Requests"
+    case 431: "Request Header Fields Too Large"
+    case 499: "Client Closed Request"
+    case 500: "Internal Server Error"
+    case 501: "Not Implemented"
+    case 502: "Bad Gateway"
+    case 503: "Service Unavailable"
+    case 504: "Gateway Timeout"
+    case 505: "HTTP Version Not Supported"
+    default: "Unknown"
+    }
+  }
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Where a head is written: an array that is kept and cleared, so that no head costs an allocation.
+public struct HeadBuffer: Sendable, Equatable {
+  /// The bytes written are the first ``count`` of these.
+  public private(set) var storage: [UInt8]
+  public private(set) var count = 0
+
+  public init(capacity: Int = 4 << 10) { storage = [UInt8](repeating: 0, count: max(64, capacity)) }
+
+  @inline(__always)
+  public mutating func clear() { count = 0 }
+
+  /// Room for `extra` more bytes; doubles, so that growth ends soon.
+  @inline(__always)
+  private mutating func reserve(_ extra: Int) {
+    if count &+ extra > storage.count { grow(extra) }
+  }
+
+  @inline(never)
+  private mutating func grow(_ extra: Int) {
+    let wanted = max(storage.count * 2, count + extra)
+    storage.append(contentsOf: repeatElement(0, count: wanted - storage.count))
+  }
+
+  public mutating func append(_ text: StaticString) {
+    let length = text.utf8CodeUnitCount
+    reserve(length)
+    Load.copy(text, to: &storage, at: count)
+    count &+= length
+  }
+
+  public mutating func append(_ bytes: Span<UInt8>) {
+    reserve(bytes.count)
+    Load.copy(bytes, to: &storage, at: count)
+    count &+= bytes.count
+  }
+
+  public mutating func append(_ bytes: Span<UInt8>, _ range: Range<Int>) { append(bytes.extracting(range)) }
+
+  public mutating func append(_ bytes: [UInt8]) { append(bytes.span) }
+
+  public mutating func append(byte: UInt8) {
+    reserve(1)
+    storage[count] = byte
+    count &+= 1
+  }
+
+  /// `value` in decimal; it is not negative.
+  public mutating func append(decimal value: Int64) {
+    precondition(value >= 0, "lengths and counts are not negative")
+    var digits = InlineArray<20, UInt8>(repeating: 0)
+    var i = 20
+    var rest = UInt64(value)
+    repeat {
+      i -= 1
+      digits[i] = 0x30 + UInt8(rest % 10)
+      rest /= 10
+    } while rest > 0
+    reserve(20 - i)
+    while i < 20 {
+      storage[count] = digits[i]
+      count += 1
+      i += 1
+    }
+  }
+
+  mutating func append(twoDigits value: Int) {
+    append(byte: 0x30 + UInt8(value / 10 % 10))
+    append(byte: 0x30 + UInt8(value % 10))
+  }
+
+  /// `value` in lower-case hexadecimal with `digits` digits.
+  public mutating func append(hex value: UInt64, digits: Int) {
+    reserve(digits)
+    var shift = UInt64(digits * 4)
+    for _ in 0..<digits {
+      shift -= 4
+      let nibble = UInt8((value >> shift) & 15)
+      storage[count] = nibble < 10 ? 0x30 + nibble : 0x57 + nibble
+      count += 1
+    }
+  }
+
+  /// `value` in lower-case hexadecimal without leading zeros: a chunk's size.
+  public mutating func append(hex value: UInt64) {
+    append(hex: value, digits: max(1, (67 - value.leadingZeroBitCount) / 4))
+  }
+
+  /// The request line and the kept fields of a request, as they go on: origin form, HTTP/1.1.
+  ///
+  /// No empty line yet.
+  public mutating func appendRequest(_ bytes: Span<UInt8>, _ head: RequestHead) {
+    var from = head.start
+    if !head.flags.isDisjoint(with: [.http10, .absolute]) {
+      append(bytes, head.methodRun.range)
+      append(" ")
+      if head.target.isEmpty {
+        append(head.method == .options ? "*" : "/")
+      } else {
+        append(bytes, head.target.range)
+      }
+      append(" HTTP/1.1\r\n")
+      from = head.fields
+    }
+    appendKept(bytes, from, head.length - 2, head.cuts)
+  }
+
+  /// The status line and the kept fields of an answer.
+  ///
+  /// No empty line yet.
+  public mutating func appendResponse(_ bytes: Span<UInt8>, _ head: ResponseHead) {
+    var from = 0
+    if head.flags.contains(.http10) {
+      append("HTTP/1.1")
+      from = 8
+    }
+    appendKept(bytes, from, head.length - 2, head.cuts)
+  }
+
+  private mutating func appendKept(_ bytes: Span<UInt8>, _ start: Int, _ end: Int, _ cuts: Cuts) {
+    var from = start
+    for i in 0..<cuts.count {
+      let cut = cuts[i]
+      if Int(cut.start) > from { append(bytes, from..<Int(cut.start)) }
+      from = Int(cut.end)
+    }
+    if end > from { append(bytes, from..<end) }
+  }
+}
