@@ -1,1 +1,70 @@
 // SPDX-License-Identifier: Apache-2.0
+// What Swift cannot do by itself: steps between fork and exec, signal handlers, descriptor passing, C macros and
+// variadic functions. Everything here is a thin wrapper; decisions are made in Swift.
+#ifndef C_WEIR_PLATFORM_H
+#define C_WEIR_PLATFORM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// The steps a child goes through before its program runs, in order; the one that failed is reported to the parent.
+enum weir_spawn_step {
+  WEIR_SPAWN_FORK = 1,
+  WEIR_SPAWN_GROUP = 2,
+  WEIR_SPAWN_DIRECTORY = 3,
+  WEIR_SPAWN_DESCRIPTORS = 4,
+  WEIR_SPAWN_EXEC = 5,
+};
+
+struct weir_spawn {
+  const char *path;
+  char *const *argv;
+  char *const *envp;
+  // NULL: the parent's.
+  const char *directory;
+  // sources[i] of the parent becomes targets[i] of the child; everything else above 2 is closed at exec.
+  const int *sources;
+  const int *targets;
+  int descriptor_count;
+  // Sent to the child when the thread that spawned it ends; 0 for none. Linux only.
+  int death_signal;
+  // The child leads a process group of its own.
+  int own_group;
+  // The soft limit of open files the child gets; 0 leaves the parent's.
+  uint64_t open_files;
+};
+
+// The child's process id, or -1 with errno and the failed step.
+pid_t weir_spawn(const struct weir_spawn *what, int *failed_step);
+
+// Makes signals readable: each one arrives as a byte (its number) on the returned descriptor. One per process; a second
+// call adds signals to the same descriptor. -1 with errno.
+int weir_signals_open(const int *signals, int count);
+// Ignores a signal; spawned children get the default again.
+int weir_signal_ignore(int signal);
+
+// This process adopts the orphans among its descendants. -1 with errno where the system cannot.
+int weir_become_subreaper(void);
+
+// Reaps one child that has ended: its pid, 0 when none has, -1 with errno (ECHILD: there are no children at all).
+// `code` is the exit code, or -1 when it was ended by `signal`.
+pid_t weir_reap(pid_t pid, int block, int *code, int *signal, int *core_dumped);
+
+// Sends or takes bytes together with descriptors over a UNIX socket; -1 with errno. A received descriptor is close-on-exec.
+ssize_t weir_send_descriptors(int socket, const void *bytes, size_t count, const int *descriptors, int descriptor_count);
+ssize_t weir_receive_descriptors(int socket, void *bytes, size_t count, int *descriptors, int capacity, int *received);
+
+// Variadic in C.
+int weir_open(const char *path, int flags, int mode);
+int weir_set_close_on_exec(int descriptor, int on);
+int weir_set_nonblocking(int descriptor, int on);
+int weir_duplicate(int descriptor, int at_least);
+// Columns of the terminal behind the descriptor, 0 when it is none or will not say.
+int weir_terminal_columns(int descriptor);
+
+// pipe and socketpair with close-on-exec on both ends.
+int weir_pipe(int ends[2]);
+int weir_socket_pair(int ends[2]);
+
+#endif

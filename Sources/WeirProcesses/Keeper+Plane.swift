@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+internal import WeirBase
+internal import WeirPatterns
+internal import WeirPlatform
+
+/// The plane as the keeper holds it.
+struct KeptPlane {
+  /// The first restart is at once: programs and sockets wait for it.
+  ///
+  /// A plane that keeps failing is retried at growing distances, at most 5 s, for nothing is served meanwhile; ten
+  /// seconds of life end the row.
+  static let backoffSettings = {
+    var settings = RestartBackoff.Settings()
+    settings.first = .milliseconds(50)
+    settings.max = .seconds(5)
+    settings.stable = .seconds(10)
+    return settings
+  }()
+  /// A plane that was never ready and was killed so often in a row will not get there.
+  static let firstStartsMax = 3
+  /// Orders and news that may wait for a plane that does not read: tens of thousands.
+  ///
+  /// A plane with more is stuck.
+  static let outgoingBytesMax = 4 << 20
+  /// How long a plane that has closed or broken its control connection may take to end.
+  static let partingGrace = Duration.seconds(2)
+
+  var pid: Int32?
+  var startTicks: UInt64 = 0
+  var control: Descriptor?
+  var reader = FrameReader()
+  var outgoing: [(bytes: [UInt8], sent: Int, descriptors: [Descriptor])] = []
+  var outgoingBytes = 0
+  var backoff = RestartBackoff()
+  var restartAt: Instant?
+  var killAt: Instant?
+  var starts = 0
+  /// A plane of this run has been ready at least once.
+  var wasReady = false
+  /// The exit code it announced.
+  var finished: Int32?
+}
+
+extension KeeperLoop {
+  func startPlane(now: Instant) {
+    plane.restartAt = nil
+    plane.killAt = nil
+    plane.finished = nil
+    plane.reader = FrameReader()
+    plane.outgoing = []
+    plane.outgoingBytes = 0
+    plane.starts += 1
+    showsLines = true
+    do {
+      let (ours, theirs) = try Descriptor.socketPair()
+      try ours.setNonblocking()
+      var added = options.planeEnvironment.map { (name: $0.name, value: $0.value) }
+      added.append((name: Keeper.controlVariable, value: String(Keeper.controlNumber)))
+      added.append((name: StateFolder.runVariable, value: folder.path))
+      let kept = OwnEnvironment.all().filter { pair in !added.contains { $0.name == pair.name } }
+      var spawn = Spawn(path: options.planeArgv[0], arguments: options.planeArgv, environment: kept + added)
+      spawn.descriptors = [(try Descriptor.open("/dev/null", .read), 0), (theirs, Keeper.controlNumber)]
+      // No death signal: when the keeper is killed, the plane is who ends the programs.
+      let pid = try spawn.start()
+      plane.pid = pid
+      plane.startTicks = ProcessTable.entry(of: pid)?.startTicks ?? 0
+      plane.control = ours
+      plane.backoff.started(now: now)
+      recordIsStale = true
+    } catch {
+      say("the plane cannot be started: \(error)")
+      if !plane.wasReady {
+        exitCode = 3
+        return beginStopping(now: now)
+      }
+      plane.restartAt = plane.backoff.exited(now: now, using: &random)
+      return
+    }
+    for socket in sockets { toPlane(.opened(socket: socket.report), with: socket.descriptors, now: now) }
+    toPlane(
+      .adopted(programs: programs.map(report), planeStarts: plane.starts, stateFolder: folder.path), now: now)
+  }
+
+  func planeEnded(_ exit: ProcessExit, now: Instant) {
+    // Its last words may still be unread: that it ends in good order, above all.
+    if plane.control != nil { readFromPlane(now: now) }
+    plane.pid = nil
+    plane.control = nil
+    plane.killAt = nil
+    recordIsStale = true
+    if case .draining = phase {
+      switch exit {
+      case _ where plane.finished != nil: exitCode = max(exitCode, plane.finished ?? 0)
+      case .code(let code): exitCode = max(exitCode, code)
+      // Our TERM came before it could listen for it: an end as asked for.
+      case .signal(.terminate, _): break
+      case .signal: exitCode = max(exitCode, askedToEnd > 1 ? 1 : 3)
+      }
+      return beginStopping(now: now)
+    }
+    guard phase == .serving else { return }
+    if let code = plane.finished {
+      exitCode = code
+      return beginStopping(now: now)
+    }
+    if !plane.wasReady {
+      if case .code(let code) = exit {
+        // It told the user itself why it cannot start.
+        exitCode = code == 0 ? 3 : code
+        return beginStopping(now: now)
+      }
+      if plane.starts >= KeptPlane.firstStartsMax {
+        say("the plane ended \(plane.starts) times (\(exit)) before it was ready: giving up")
+        exitCode = 3
+        return beginStopping(now: now)
+      }
+    }
+    let at = plane.backoff.exited(now: now, using: &random)
+    plane.restartAt = plane.backoff.isCrashLoop ? at : now
+    let running = programs.filter { $0.pid != nil }.count
+    say(
+      "the plane ended unasked (\(exit)); \(running) programs and \(sockets.count) listeners live on, starting it again"
+    )
+  }
+
+  // MARK: Messages out
+
+  func toPlane(_ message: KeeperMessage, with descriptors: [Descriptor] = [], now: Instant) {
+    guard plane.control != nil else { return }
+    guard let frame = try? FrameReader.frame(message) else {
+      // Too long for a frame: only a report of very many programs. Nothing of ours can be that.
+      return say("a message to the plane is too long and was dropped")
+    }
+    plane.outgoing.append((frame, 0, descriptors))
+    plane.outgoingBytes += frame.count
+    if plane.outgoingBytes > KeptPlane.outgoingBytesMax {
+      say("the plane does not read what it is told and is killed")
+      if let pid = plane.pid { Children.send(.kill, toGroup: pid) }
+      plane.control = nil
+      return
+    }
+    flushToPlane(now: now)
+  }
+
+  func flushToPlane(now: Instant) {
+    while let control = plane.control, let next = plane.outgoing.first {
+      do {
+        // Descriptors go with the first byte.
+        let count = try control.send(
+          Array(next.bytes[next.sent...]), passing: next.sent == 0 ? next.descriptors : [])
+        plane.outgoing[0].sent += count
+        if plane.outgoing[0].sent == next.bytes.count {
+          plane.outgoing.removeFirst()
+          plane.outgoingBytes -= next.bytes.count
+        }
+      } catch {
+        if !error.wouldBlock { partFromPlane(now: now) }
+        return
+      }
+    }
+  }
+
+  // MARK: Messages in
+
+  func readFromPlane(now: Instant) {
+    while let control = plane.control {
+      do {
+        let bytes = try control.read(upTo: 65536)
+        if bytes.isEmpty { return partFromPlane(now: now) }
+        plane.reader.feed(bytes)
+        while let message = try plane.reader.nextMessage(PlaneMessage.self) { take(message, now: now) }
+      } catch let error as SystemError {
+        if !error.wouldBlock { partFromPlane(now: now) }
+        return
+      } catch {
+        say("the plane sent what cannot be understood (\(error)) and is killed")
+        if let pid = plane.pid { Children.send(.kill, toGroup: pid) }
+        plane.control = nil
+        return
+      }
+    }
+  }
+
+  /// The connection is over.
+  ///
+  /// The plane is ending, or has lost its mind: it has a moment to end by itself.
+  func partFromPlane(now: Instant) {
+    plane.control = nil
+    if phase == .serving, plane.pid != nil { plane.killAt = now + KeptPlane.partingGrace }
+  }
+
+  func take(_ message: PlaneMessage, now: Instant) {
+    switch message {
+    case .start(let spec): start(spec, now: now)
+    case .signal(let id, let signal):
+      if let group = program(id)?.groupPid { Children.send(signal, toGroup: group) }
+    case .stop(let id, let grace):
+      if let program = program(id) { stop(program, grace: grace, now: now) }
+    case .forget(let id):
+      guard let program = program(id) else { return }
+      if program.isGone {
+        programs.removeAll { $0 === program }
+      } else {
+        program.isForgotten = true
+        stop(program, grace: program.spec.stopGrace, now: now)
+      }
+    case .order(let stages): stopOrder = stages
+    case .ready:
+      plane.wasReady = true
+    case .lastLines(let id):
+      toPlane(.lines(id: id, lines: told(program(id)?.lastLines ?? [])), now: now)
+    case .show(let lines): showsLines = lines
+    case .listen(let spec):
+      do {
+        try open(spec)
+        if let socket = sockets.first(where: { $0.report.spec == spec }) {
+          toPlane(.opened(socket: socket.report), with: socket.descriptors, now: now)
+        }
+      } catch {
+        toPlane(.listenFailed(name: spec.name, reason: "\(error)"), now: now)
+      }
+    case .unlisten(let name): sockets.removeAll { $0.report.spec.name == name }
+    case .finished(let code): plane.finished = code
+    }
+  }
+}
