@@ -176,7 +176,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
         if let wait = retryWait(verdict, retryAfter: retryAfter, probeFailed: wasProbe, &state) {
           return rest(wait, &state, cancels: false)
         }
-        if wasProbe, status >= 500, let step = repeatProbe(&state) { return step }
+        if wasProbe, status >= 500, let step = repeatProbe(cancels: false, &state) { return step }
       }
       failedFinally = true
       if state.upstreams[state.edge].constants.hasFallback {
@@ -328,6 +328,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     if let wait = retryWait(verdict, retryAfter: nil, probeFailed: wasProbe, &state) {
       return rest(wait, &state, cancels: cancels)
     }
+    if wasProbe, let step = repeatProbe(cancels: cancels, &state) { return step }
     failedFinally = true
     return end(lastReason, &state, freed: true, cancels: cancels)
   }
@@ -337,8 +338,9 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     _ verdict: RetryRule.Verdict, retryAfter: Int64?, probeFailed: Bool, _ state: inout LoopState
   ) -> Int64? {
     guard verdict == .retry else { return nil }
-    // A caller that was used as a probe does not pay for it: it is tried elsewhere at once, on nobody's budget.
-    if probeFailed { return 0 }
+    // A caller that was used as a probe does not pay for it: it is tried elsewhere at once, on nobody's budget. With
+    // nobody else to try this is a retry like any other: it rests, and the budget pays for it.
+    if probeFailed && mayRepeatProbe(state.upstreams[state.edge], now: state.now) { return 0 }
     let backoff = state.upstreams[state.edge].backoff.wait(
       after: Int(attempts), previous: previousWait, using: &state.random)
     let wait = RetryRule.wait(backoff: backoff, retryAfter: retryAfter)
@@ -356,10 +358,15 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     return wait
   }
 
-  /// A probe answered with a status that is not retried otherwise: the caller gets one try elsewhere.
-  private mutating func repeatProbe(_ state: inout LoopState) -> CallStep? {
-    guard canRepeat, state.upstreams[state.edge].hasAnotherInstance(than: tried) else { return nil }
-    return rest(0, &state, cancels: false)
+  /// There is time for one more try of a probe that failed, and an instance that is not in doubt.
+  private func mayRepeatProbe(_ upstream: Upstream, now: Instant) -> Bool {
+    now < deadline && upstream.hasAnotherInstance(than: tried)
+  }
+
+  /// A probe failed in a way that is not retried otherwise: the caller gets one try elsewhere.
+  private mutating func repeatProbe(cancels: Bool, _ state: inout LoopState) -> CallStep? {
+    guard canRepeat, mayRepeatProbe(state.upstreams[state.edge], now: state.now) else { return nil }
+    return rest(0, &state, cancels: cancels)
   }
 
   private mutating func rest(_ wait: Int64, _ state: inout LoopState, cancels: Bool) -> CallStep {
