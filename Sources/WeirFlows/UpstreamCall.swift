@@ -185,6 +185,8 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     }
     self.status = status
     stage = .answering
+    // The balancer has learned from the head; the place is held until the last byte.
+    state.upstreams[state.edge].balancer.started(Int(instance), now: state.now)
     nextWake = .distantFuture
     return CallStep(.answer)
   }
@@ -426,6 +428,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     _ action: CallAction, _ state: inout LoopState, freed: Bool, cancels: Bool
   ) -> CallStep {
     if stage == .queued { state.upstreams[state.edge].waiting.leave(state.slot) }
+    if stage == .answering { state.upstreams[state.edge].balancer.released(Int(instance)) }
     settleCallee(action, &state)
     if isDeposited { state.upstreams[state.edge].budget.ended(.first) }
     for _ in 0..<withdrawn { state.upstreams[state.edge].budget.ended(.retry) }
