@@ -46,6 +46,17 @@ public struct Backoff: Sendable, Equatable {
       return settings
     }
 
+    /// gRPC's connection back-off (gRFC A6 and its core): 1 s, × 1.6 up to 120 s, ± 20 %.
+    public static var grpc: Settings {
+      var settings = Settings()
+      settings.kind = .around
+      settings.first = .seconds(1)
+      settings.factor = 1.6
+      settings.max = .seconds(120)
+      settings.jitter = 0.2
+      return settings
+    }
+
     /// The AWS SDKs' standard mode: U(0, 1)·min(2^i s, 20 s), i from 0.
     public static var awsStandard: Settings {
       var settings = Settings()

@@ -454,6 +454,12 @@ public struct CircuitBreaker: Sendable, Equatable {
     return thresholds.trips(window.totals) ? open(now: now, using: &random) : .none
   }
 
+  /// Another callee answers under this name: what was learned was about the one before it, and so are the calls out.
+  public mutating func forget(now: Instant) {
+    close(now: now)
+    lastRest = 0
+  }
+
   // MARK: Changes of phase
 
   private mutating func open(now: Instant, using random: inout SeededRandom) -> Change {
@@ -514,6 +520,27 @@ public struct CircuitBreaker: Sendable, Equatable {
     }
     if lastRest > max(1, restMax) { return "a rest of \(lastRest) ns is longer than \(restMax)" }
     return nil
+  }
+
+  // MARK: For tests
+
+  /// The same breaker as any input can tell, with the clock put to `base`, the epoch to 1 and probes numbered by place.
+  ///
+  /// It makes the reachable states finite, so that a test can visit all of them. `probes` are the old numbers by place.
+  /// Windows by time keep their buckets' absolute place: rebase windows by calls only.
+  package func rebasedForTesting(now: Instant, to base: Instant) -> (breaker: CircuitBreaker, probes: [UInt32]) {
+    var copy = self
+    if phase == .closed && now >= until { copy.lastRest = 0 }
+    copy.until = phase == .probing ? base : base.advanced(by: max(0, until.since(now)))
+    copy.epoch = 1
+    copy.probesSent = UInt32(CircuitBreaker.probesLimit)
+    var places: [UInt32] = []
+    for i in 0..<probes {
+      places.append(leases[i].probe)
+      guard leases[i].probe != 0 else { continue }
+      copy.leases[i] = Lease(probe: UInt32(i + 1), ends: base.advanced(by: max(0, leases[i].ends.since(now))))
+    }
+    return (copy, places)
   }
 }
 
