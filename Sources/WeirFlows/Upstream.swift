@@ -91,7 +91,7 @@ public struct Upstream: Sendable, Equatable {
   let backoff: Backoff
   public private(set) var view: EdgeView
   var balancer: Balancer
-  public internal(set) var waiting: WaitingRoom
+  public internal(set) var waiting: WaitingLine
   var budget: RetryBudget
   private var outcomes: [CircuitBreaker.Outcomes]
   private var serviceOutcomes = CircuitBreaker.Outcomes()
@@ -114,7 +114,7 @@ public struct Upstream: Sendable, Equatable {
     backoff = Backoff(edge.call.backoff)
     self.view = view
     balancer = Balancer(edge.call.balance, instances: service.instances, weights: nil)
-    waiting = WaitingRoom(edge.call.queue)
+    waiting = WaitingLine(edge.call.queue)
     budget = RetryBudget(edge.call.budget.share(of: loop, outOf: loops))
     outcomes = Array(repeating: CircuitBreaker.Outcomes(), count: service.instances)
     askProbeAt = Array(repeating: .zero, count: service.instances)

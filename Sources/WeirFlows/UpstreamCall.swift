@@ -35,13 +35,14 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   /// In an attempt: when it is given up.
   private var limit = Instant.distantFuture
   private var previousWait: Int64 = 0
+  /// The end of the first wait for a place; `zero` before any.
+  private var waitEnds = Instant.zero
   private var tried = Balancer.Tried()
   private var ticket = CircuitBreaker.Ticket(epoch: 0)
   private var serviceTicket = CircuitBreaker.Ticket(epoch: 0)
   private var epoch: UInt32 = 0
   private var serviceEpoch: UInt32 = 0
   public let edge: UInt32
-  private let route: UInt32
   /// The instance of the attempt under way, or of the last one.
   public private(set) var instance = CallStep.nobody
   /// The status of the answer that is relayed; 0 before.
@@ -63,7 +64,6 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
 
   init(edge: Int, facts: RequestFacts, timeout: Int64, now: Instant) {
     self.edge = UInt32(edge)
-    route = facts.route
     method = facts.method
     body = facts.body
     outerRetries = facts.outerRetries
@@ -105,6 +105,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     case .askingPlace:
       guard granted != nil else { return queue(&state) }
       holdsPlaceOfEdge = true
+      // Whoever had waited is the first in line: those behind him are no reason to wait again.
       return admit(&state)
     case .askingService:
       state.upstreams[state.edge].probeAsked(.probeService, now: state.now)
@@ -260,7 +261,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   private mutating func enter(_ state: inout LoopState) -> CallStep {
     state.upstreams[state.edge].budget.deposit(now: state.now)
     isDeposited = true
-    if state.upstreams[state.edge].waiting.count > 0 { return queue(&state) }
+    if waitEnds == .zero && state.upstreams[state.edge].waiting.count > 0 { return queue(&state) }
     return pick(&state)
   }
 
@@ -307,8 +308,14 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   }
 
   private mutating func queue(_ state: inout LoopState) -> CallStep {
-    switch state.upstreams[state.edge].waiting.offer(state.slot, now: state.now, deadline: deadline) {
+    let isLimited = state.upstreams[state.edge].constants.isLimited
+    let rank = isLimited && !holdsPlaceOfEdge ? WaitingLine.Rank.edge : .instance
+    switch state.upstreams[state.edge].waiting.offer(
+      state.slot, rank: rank, isAhead: isLimited && holdsPlaceOfEdge, until: waitEnds, now: state.now,
+      deadline: deadline)
+    {
     case .waits(let until):
+      waitEnds = until
       stage = .queued
       nextWake = until
       return CallStep(.wait)
@@ -393,6 +400,8 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     } else {
       state.upstreams[state.edge].balancer.finished(Int(instance), latency: latency, failed: failed, now: state.now)
     }
+    // If a retry has to wait, that is a wait of its own.
+    waitEnds = .zero
     if probesInstance {
       giveBackInstanceProbe(outcome, &state)
     } else {
