@@ -36,7 +36,7 @@ package struct AccessLog: Sendable {
   /// `at` is when it began.
   package func line(_ record: RequestRecord, _ facts: AccessFacts, at: WallTime) -> [UInt8] {
     var line = JSONLine()
-    line.field("time", Timestamp.text(at))
+    line.field("time", at.rfc3339)
     line.field("type", "request" as StaticString)
     line.field("method", facts.method)
     line.field("path", facts.path)
@@ -68,7 +68,7 @@ package struct AccessLog: Sendable {
   /// The line of one event, with its line feed.
   package func line(_ event: Event, at: WallTime) -> [UInt8] {
     var line = JSONLine()
-    line.field("time", Timestamp.text(at))
+    line.field("time", at.rfc3339)
     line.field("type", "event" as StaticString)
     line.field("kind", event.kind.name)
     let place = EventText.place(event, names: names)

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-package import WeirBase
 
-/// RFC 3339 in UTC with milliseconds: `2026-11-21T09:47:41.000Z`.
-package enum Timestamp {
-  package static func text(_ time: WallTime) -> String {
-    let days = Int((Double(time.milliseconds) / 86_400_000).rounded(.down))
-    let within = Int(time.milliseconds) - days * 86_400_000
-    let (year, month, day) = civil(days)
-    return pad(year, 4) + "-" + pad(month, 2) + "-" + pad(day, 2) + "T" + pad(within / 3_600_000, 2) + ":"
-      + pad(within / 60_000 % 60, 2) + ":" + pad(within / 1000 % 60, 2) + "." + pad(within % 1000, 3) + "Z"
+extension WallTime {
+  /// RFC 3339 in UTC with milliseconds: `2026-11-21T09:47:41.000Z`.
+  public var rfc3339: String {
+    let days = Int((Double(milliseconds) / 86_400_000).rounded(.down))
+    let within = Int(milliseconds) - days * 86_400_000
+    let (year, month, day) = WallTime.civil(days)
+    return WallTime.pad(year, 4) + "-" + WallTime.pad(month, 2) + "-" + WallTime.pad(day, 2) + "T"
+      + WallTime.pad(within / 3_600_000, 2) + ":"
+      + WallTime.pad(within / 60_000 % 60, 2) + ":" + WallTime.pad(within / 1000 % 60, 2) + "."
+      + WallTime.pad(within % 1000, 3) + "Z"
   }
 
   /// The civil date of a number of days since 1970-01-01 (Hinnant, *chrono-Compatible Low-Level Date Algorithms*).

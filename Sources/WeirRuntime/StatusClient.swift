@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import WeirPlatform
+import WeirProcesses
+package import WeirTelemetry
+
+/// Asks a running plane through its admin socket.
+package struct StatusClient: Sendable {
+  package enum Failure: Error, CustomStringConvertible {
+    case notRunning(system: String, folder: String)
+    case noAnswer(String)
+
+    package var description: String {
+      switch self {
+      case .notRunning(let system, let folder):
+        "'\(system)' is not running (nothing answers at \(folder)/admin.sock); start it with: weir run"
+      case .noAnswer(let why): "the running system gave no answer that can be read: \(why)"
+      }
+    }
+  }
+
+  private let system: String
+  private let folder: String
+
+  package init(system: String, statePath: String) {
+    self.system = system
+    folder = statePath
+  }
+
+  package func status() throws -> Status {
+    let text = try json()
+    do { return try JSONDecoder().decode(Status.self, from: Data(text.utf8)) } catch {
+      throw Failure.noAnswer("\(error)")
+    }
+  }
+
+  /// The JSON as the plane sent it.
+  package func json() throws -> String { try get("/status") }
+
+  private func get(_ path: String) throws -> String {
+    let connection: Descriptor
+    do { connection = try Connecting.unix(path: folder + "/admin.sock") } catch {
+      throw Failure.notRunning(system: system, folder: folder)
+    }
+    var answer: [UInt8] = []
+    do {
+      _ = try connection.write(Array("GET \(path) HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n".utf8))
+      while true {
+        let bytes = try connection.read(upTo: 65536)
+        if bytes.isEmpty { break }
+        answer += bytes
+      }
+    } catch {
+      throw Failure.noAnswer("\(error)")
+    }
+    let text = String(decoding: answer, as: UTF8.self)
+    guard text.hasPrefix("HTTP/1.1 200"), let body = text.range(of: "\r\n\r\n") else {
+      throw Failure.noAnswer(String(text.prefix(60)))
+    }
+    return String(text[body.upperBound...])
+  }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import Foundation
+import WeirRuntime
+
+/// `weir`: one file describes a system; this checks it, simulates it and runs it.
+@main
+struct Weir: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "weir", abstract: "One file describes a distributed system: check it, simulate it, run it.",
+    discussion: """
+      Exit codes: 0 good; 1 findings, or a requirement missed or undecided; 2 wrong use or an unreadable file; 3 our fault.
+      """, version: WeirVersion.text,
+    subcommands: [
+      CheckCommand.self, ExplainCommand.self, SimulateCommand.self, RunCommand.self, StatusCommand.self,
+      SchemaCommand.self, PlaneCommand.self,
+    ])
+
+  /// Wrong use exits with 2, as every verb does; the parser's own code would be 64.
+  static func main() {
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch let exit as ExitCode {
+      Foundation.exit(exit.rawValue)
+    } catch {
+      let isGood = exitCode(for: error) == .success
+      let message = fullMessage(for: error)
+      if !message.isEmpty { (isGood ? FileHandle.standardOutput : .standardError).write(Data((message + "\n").utf8)) }
+      Foundation.exit(isGood ? 0 : 2)
+    }
+  }
+}
+
+/// The exit codes of every verb.
+extension ExitCode {
+  /// Findings, or a requirement that is missed or undecided.
+  static let findings = ExitCode(1)
+  /// Wrong use, or a file that cannot be read.
+  static let misuse = ExitCode(2)
+  /// A defect of ours.
+  static let ours = ExitCode(3)
+}
