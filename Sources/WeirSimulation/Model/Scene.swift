@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+package import WeirBase
+package import WeirFlows
+package import WeirPatterns
+
+/// What a world is made of: the flows' plan, and a model of everything the flows act on.
+///
+/// Made from a design (`Scene(design:…)`) or by hand, as the truth tests do.
+package struct Scene: Sendable, Equatable {
+  /// Exactly what the proxy's flows are made of.
+  package var plan: FlowPlan
+  /// By service of the plan.
+  package var components: [ComponentModel]
+  /// By edge of the plan.
+  package var edges: [EdgeModel]
+  /// By route of the plan.
+  package var routes: [String]
+  package var traffic: [TrafficModel]
+  package var faults: [FaultModel] = []
+  /// Event loops of the gateway that is modelled.
+  package var loops = 1
+  /// One way between any two processes, in nanoseconds.
+  package var network: Int64 = 0
+
+  package init(
+    plan: FlowPlan, components: [ComponentModel], edges: [EdgeModel], routes: [String], traffic: [TrafficModel]
+  ) {
+    self.plan = plan
+    self.components = components
+    self.edges = edges
+    self.routes = routes
+    self.traffic = traffic
+  }
+}
+
+package struct EdgeModel: Sendable, Equatable {
+  /// `gateway → api`.
+  package var name: String
+  /// Its calls are made for the caller's own sake only: it never counts against the caller.
+  package init(name: String) { self.name = name }
+}
+
+/// A component that is called: workers, what it does for a request, how it comes back after its end.
+package struct ComponentModel: Sendable, Equatable {
+  package var name: String
+  /// Requests one instance works on at the same time; more queue within it, first in, first out.
+  package var workers: Int
+  /// What it does, by operation; the first is for requests without one.
+  package var operations: [OperationModel]
+  /// It stops working when its caller has given up.
+  package var cancels = false
+  /// From the start of its process until it answers, in nanoseconds.
+  package var start: Int64 = 0
+  /// Weir starts it, so it sees its end at once and starts it again.
+  package var isStarted = true
+  package var restart = RestartBackoff.Settings()
+  /// How it is probed; nil: it is taken to be ready when its process runs.
+  package var health: HealthMonitor.Settings?
+
+  package init(name: String, workers: Int, operations: [OperationModel]) {
+    self.name = name
+    self.workers = workers
+    self.operations = operations
+  }
+
+  package init(name: String, workers: Int, work: WorkModel) {
+    self.init(name: name, workers: workers, operations: [OperationModel(work: work)])
+  }
+}
+
+/// What requests of one kind do at a component: its own work, then calls.
+package struct OperationModel: Sendable, Equatable {
+  package var work: WorkModel
+  /// One after the other; the calls of one stage at the same time.
+  package var stages: [[CallItem]]
+  /// What the caller's flow takes it for.
+  package var method: RetryRule.Method?
+
+  package init(work: WorkModel, stages: [[CallItem]] = [], method: RetryRule.Method? = nil) {
+    self.work = work
+    self.stages = stages
+    self.method = method
+  }
+}
+
+package struct CallItem: Sendable, Equatable {
+  package var edge: Int
+  /// Index into the callee's operations.
+  package var operation: Int
+  /// Share of the requests that make this call.
+  package var share: Double
+  /// The caller goes on without it.
+  package var optional: Bool
+  /// The call goes through Weir, which tells the callee what is left of the time and that retries are taken care of.
+  package var tellsCallee: Bool
+
+  package init(edge: Int, operation: Int = 0, share: Double = 1, optional: Bool = false, tellsCallee: Bool = true) {
+    self.edge = edge
+    self.operation = operation
+    self.share = share
+    self.optional = optional
+    self.tellsCallee = tellsCallee
+  }
+}
+
+/// Requests from outside that come whatever happens: a Poisson stream (an open loop).
+package struct TrafficModel: Sendable, Equatable {
+  package var name: String
+  package var route: Int
+  package var rate: Rate
+  /// Different clients, all alike.
+  package var clients: Int
+  /// Index into the operations of the route's callee.
+  package var operation: Int
+  package var method: RetryRule.Method
+  /// A client that has waited so long goes away, in nanoseconds; nil: it waits for the gateway's answer.
+  package var patience: Int64?
+
+  package init(
+    name: String, route: Int, rate: Rate, clients: Int = 1, operation: Int = 0, method: RetryRule.Method = .safe,
+    patience: Int64? = nil
+  ) {
+    self.name = name
+    self.route = route
+    self.rate = rate
+    self.clients = clients
+    self.operation = operation
+    self.method = method
+    self.patience = patience
+  }
+}
+
+/// Something that goes wrong, at a time after the story's beginning.
+package struct FaultModel: Sendable, Equatable {
+  package enum Kind: Sendable, Equatable {
+    /// So many instances end at once.
+    case kill(count: Int)
+    /// A share of the requests takes longer by so many nanoseconds.
+    case slow(by: Int64, share: Double)
+    /// A share of the requests is answered with this status instead of being worked on.
+    case fail(status: UInt16, share: Double)
+  }
+
+  package var kind: Kind
+  /// Index into the components.
+  package var component: Int
+  /// Nanoseconds after the story's beginning.
+  package var when: Int64
+  /// How long it lasts; nil: to the end, or for `kill` until Weir has started it again.
+  package var length: Int64?
+
+  package init(_ kind: Kind, component: Int, when: Int64, length: Int64? = nil) {
+    self.kind = kind
+    self.component = component
+    self.when = when
+    self.length = length
+  }
+}

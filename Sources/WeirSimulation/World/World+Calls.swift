@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: Apache-2.0
+import WeirBase
+import WeirFlows
+import WeirPatterns
+
+/// The driver of the flows: requests, calls, places, timers.
+extension World {
+  // MARK: - Traffic
+
+  @inline(__always)
+  mutating func scheduleArrival(_ i: Int) {
+    let mean = streams[i].meanGap
+    guard mean < .infinity else { return }
+    let gap = -Mathematics.log(1 - streams[i].random.unit()) * mean
+    agenda.schedule(
+      EventKind.arrival, at: now.nanoseconds &+ (gap < 1e18 ? Int64(gap.rounded()) : Int64(1e18)), payload: UInt64(i))
+  }
+
+  @inline(__always)
+  mutating func arrive(_ i: Int) {
+    scheduleArrival(i)
+    streams[i].sent &+= 1
+    let key = Draws.mixed(streams[i].salt &+ streams[i].sent)
+    let number =
+      streams[i].clients == 1
+      ? 0 : Draws.mixed(key ^ streams[i].clientSalt).multipliedFullWidth(by: streams[i].clients).high
+    let client = Draws.mixed(streams[i].clientSalt &+ number)
+    // A client's connection stays on the loop that accepted it.
+    let l = loops.count == 1 ? 0 : Int(client % UInt64(loops.count))
+    let facts = RequestFacts(route: streams[i].route, client: client, method: streams[i].method)
+    let (slot, step) = loops[l].flows.begin(request: facts, now: now)
+    let index = Int(slot.index)
+    while loops[l].requests.count <= index { loops[l].requests.append(RequestContext()) }
+    loops[l].requests[index] = RequestContext(call: .none, key: key, traffic: Int32(i))
+    if streams[i].patience >= 0 {
+      agenda.schedule(
+        EventKind.patience, at: now.nanoseconds &+ streams[i].patience,
+        payload: UInt64(l) << 56 | UInt64(slot.index) << 32 | UInt64(slot.generation))
+    }
+    perform(l, request: slot, step, facts)
+  }
+
+  private mutating func perform(_ l: Int, request slot: Slot, _ first: RequestStep, _ facts: RequestFacts) {
+    var step = first
+    while true {
+      switch step {
+      case .askLimit(let limit, let key):
+        let answer: LimitAnswer
+        switch limits[limit].admit(key: key, now: now) {
+        case .allow: answer = .allowed
+        case .refuse(let until): answer = .refused(until: until)
+        }
+        step = loops[l].flows.answered(slot, limit: answer, now: now)
+      case .call(let edge):
+        let request = loops[l].requests[Int(slot.index)]
+        begin(
+          l, call: edge, facts,
+          CallContext(
+            request: slot, key: request.key, operation: streams[Int(request.traffic)].operation, edge: Int32(edge),
+            method: facts.method))
+        return
+      case .refuse(let reason, _):
+        loops[l].flows.end(
+          request: slot, as: RequestEnding(status: reason.status, reason: reason, phase: .queue), now: now)
+        return
+      }
+    }
+  }
+
+  /// The client of a request goes away, if it is still there.
+  mutating func losePatience(_ payload: UInt64) {
+    let l = Int(payload >> 56)
+    let slot = Slot(
+      index: UInt32(payload >> 32 & 0xff_ffff), generation: UInt32(truncatingIfNeeded: payload))
+    guard loops[l].flows.requests.isLive(slot) else { return }
+    let call = loops[l].requests[Int(slot.index)].call
+    guard loops[l].flows.calls.isLive(call) else { return }
+    perform(l, call, loops[l].flows.callerGone(call, now: now))
+  }
+
+  // MARK: - Calls
+
+  /// Begins a call; `context` says for whom.
+  @inline(__always)
+  mutating func begin(_ l: Int, call edge: Int, _ facts: RequestFacts, _ context: CallContext) {
+    let (slot, step) = loops[l].flows.begin(call: edge, facts: facts, now: now)
+    let index = Int(slot.index)
+    while loops[l].calls.count <= index { loops[l].calls.append(CallContext()) }
+    let timerAt = loops[l].calls[index].timerAt
+    loops[l].calls[index] = context
+    loops[l].calls[index].slot = slot
+    loops[l].calls[index].timerAt = timerAt
+    if context.request != .none { loops[l].requests[Int(context.request.index)].call = slot }
+    perform(l, slot, step)
+  }
+
+  /// Carries out what a call's flow has decided, and what it decides next, until it waits for something.
+  mutating func perform(_ l: Int, _ slot: Slot, _ first: CallStep) {
+    var step = first
+    let index = Int(slot.index)
+    let edge = Int(loops[l].calls[index].edge)
+    while true {
+      if loops[l].calls[index].queuedSince >= 0 { leaveQueue(l, slot, step) }
+      if step.freed != CallStep.nobody { release(l, index, step) }
+      switch step.action {
+      case .none: break
+      case .attempt(let instance, let number):
+        let component = Int(edgeComponents[edge])
+        let place = components[component].firstInstance &+ Int(instance)
+        if components[component].isLimited {
+          if instances[place].held >= components[component].places {
+            step = loops[l].flows.full(slot, now: now)
+            continue
+          }
+          instances[place].held &+= 1
+        }
+        if let failure = send(l, slot, place, number) {
+          step = loops[l].flows.failed(slot, failure, now: now)
+          continue
+        }
+      case .ask(let question):
+        step = loops[l].flows.permit(slot, answer(question, l, index), now: now)
+        continue
+      case .wait:
+        if loops[l].calls[index].queuedSince < 0, loops[l].flows.calls[slot].isQueued {
+          loops[l].calls[index].queuedSince = now.nanoseconds
+          loops[l].gauges[edge].enter(at: now.nanoseconds)
+        }
+      case .answer:
+        // Bodies take no time: what is modelled is the time until the answer's head.
+        let status = loops[l].flows.calls[slot].status
+        let attempts = loops[l].flows.calls[slot].attempts
+        let instance = loops[l].flows.calls[slot].instance
+        step = loops[l].flows.ended(slot, now: now)
+        if step.freed != CallStep.nobody { release(l, index, step) }
+        over(
+          l, index, RequestEnding(status: status, instance: instance, attempts: attempts),
+          failed: status >= 500 || status == 429, edgeFreed: step.freesEdge)
+        tellNode(l, edge)
+        return
+      case .finish: return
+      case .refuse(let reason, _), .abort(let reason):
+        over(
+          l, index, RequestEnding(status: reason.status, reason: reason, phase: .queue), failed: true,
+          edgeFreed: step.freesEdge)
+        tellNode(l, edge)
+        return
+      case .fallback(let reason):
+        over(
+          l, index, RequestEnding(status: 200, reason: reason, fallback: true), failed: false,
+          edgeFreed: step.freesEdge)
+        tellNode(l, edge)
+        return
+      }
+      break
+    }
+    tellNode(l, edge)
+    arm(l, slot)
+  }
+
+  /// What the node knows and a loop does not.
+  private mutating func answer(_ question: CallAction.Question, _ l: Int, _ index: Int) -> CircuitBreaker.Ticket? {
+    let edge = Int(loops[l].calls[index].edge)
+    switch question {
+    case .probeInstance(let instance):
+      defer { collect() }
+      return node.permit(edge: edge, instance: instance, now: now)
+    case .probeService:
+      defer { collect() }
+      return node.permit(edge: edge, instance: nil, now: now)
+    case .place:
+      guard edgeHeld[edge] < edgeLimits[edge] else { return nil }
+      edgeHeld[edge] &+= 1
+      return CircuitBreaker.Ticket(epoch: 0)
+    }
+  }
+
+  /// A call is over: its caller hears of it.
+  @inline(__always)
+  private mutating func over(_ l: Int, _ index: Int, _ ending: RequestEnding, failed: Bool, edgeFreed: Bool) {
+    let context = loops[l].calls[index]
+    if edgeFreed {
+      edgeHeld[Int(context.edge)] &-= 1
+      placeIsFree(Int(edgeComponents[Int(context.edge)]))
+    }
+    if context.request != .none {
+      loops[l].flows.end(request: context.request, as: ending, now: now)
+    } else if context.parent != .none {
+      callIsOver(context.parent, failed: failed && !context.optional)
+    }
+  }
+
+  /// What a loop has learned that cannot wait until the next merge.
+  @inline(__always)
+  private mutating func tellNode(_ l: Int, _ edge: Int) {
+    if loops[l].flows.isUrgent(edge: edge) { mergeNow(l, edge) }
+  }
+
+  // MARK: - Places
+
+  /// An attempt is over: its place is free, and its work goes on or is cancelled.
+  @inline(__always)
+  private mutating func release(_ l: Int, _ index: Int, _ step: CallStep) {
+    let component = Int(edgeComponents[Int(loops[l].calls[index].edge)])
+    if components[component].isLimited {
+      let place = components[component].firstInstance &+ Int(step.freed)
+      instances[place].held &-= 1
+      if components[component].callers > 1 || loops.count > 1 {
+        tellPlaceFreed(component, step.freed, from: Int(loops[l].calls[index].edge), on: l)
+      }
+      placeIsFree(component)
+    }
+    let job = loops[l].calls[index].job
+    if job != .none {
+      loops[l].calls[index].job = .none
+      abandon(job, cancels: step.cancels)
+    }
+  }
+
+  /// Other loops and other callers took the instance for full.
+  private mutating func tellPlaceFreed(_ component: Int, _ instance: UInt16, from edge: Int, on loop: Int) {
+    let first = components[component].firstCaller
+    for l in loops.indices {
+      for c in first..<first + components[component].callers where !(l == loop && Int(callers[c]) == edge) {
+        loops[l].flows.placeFreed(edge: Int(callers[c]), instance: instance)
+      }
+    }
+  }
+
+  @inline(__always)
+  mutating func placeIsFree(_ component: Int) {
+    if components[component].turnIsDue { return }
+    components[component].turnIsDue = true
+    due.append(Int32(component))
+  }
+
+  /// Gives free places to who waits for them: the callers in turn, each in the order its calls came.
+  mutating func handOutPlaces() {
+    var i = 0
+    while i < due.count {
+      let component = Int(due[i])
+      i += 1
+      components[component].turnIsDue = false
+      let count = components[component].callers &* loops.count
+      if count == 1 {
+        handOut(0, Int(callers[components[component].firstCaller]))
+        continue
+      }
+      let start = components[component].turn
+      components[component].turn = (start &+ 1) % count
+      for k in 0..<count {
+        let place = (start &+ k) % count
+        let edge = Int(callers[components[component].firstCaller &+ place / loops.count])
+        handOut(place % loops.count, edge)
+      }
+    }
+    due.removeAll(keepingCapacity: true)
+  }
+
+  @inline(__always)
+  private mutating func handOut(_ l: Int, _ edge: Int) {
+    while loops[l].gauges[edge].count > 0, let (slot, step) = loops[l].flows.turn(edge: edge, now: now) {
+      perform(l, slot, step)
+      if step.action == .wait { return }
+    }
+  }
+
+  /// A call that waited for a place goes on, or is over.
+  @inline(__always)
+  private mutating func leaveQueue(_ l: Int, _ slot: Slot, _ step: CallStep) {
+    let index = Int(slot.index)
+    switch step.action {
+    case .wait, .none: return
+    default: break
+    }
+    let since = loops[l].calls[index].queuedSince
+    let edge = Int(loops[l].calls[index].edge)
+    loops[l].calls[index].queuedSince = -1
+    loops[l].gauges[edge].leave(enteredAt: since, now: now.nanoseconds)
+    loops[l].waits[edge].record(now.nanoseconds &- since)
+  }
+
+  // MARK: - Timers
+
+  @inline(__always)
+  private mutating func arm(_ l: Int, _ slot: Slot) {
+    guard loops[l].flows.calls.isLive(slot) else { return }
+    let wake = loops[l].flows.calls[slot].nextWake.nanoseconds
+    let index = Int(slot.index)
+    if wake < loops[l].calls[index].timerAt {
+      loops[l].calls[index].timerAt = wake
+      timers.schedule(EventKind.timer, at: wake, payload: UInt64(l) << 32 | UInt64(index))
+    }
+  }
+
+  /// A place's timer rings: it is the tenant's time, or it is armed for it.
+  mutating func ring(_ payload: UInt64) {
+    let l = Int(payload >> 32)
+    let index = Int(payload & 0xffff_ffff)
+    // An earlier one was armed since, and this is not the place's timer any more.
+    guard loops[l].calls[index].timerAt == now.nanoseconds else { return }
+    loops[l].calls[index].timerAt = .max
+    let slot = loops[l].calls[index].slot
+    guard loops[l].flows.calls.isLive(slot) else { return }
+    if loops[l].flows.calls[slot].nextWake <= now {
+      let step = loops[l].flows.wake(slot, now: now)
+      if step.action != .none {
+        perform(l, slot, step)
+        return
+      }
+    }
+    arm(l, slot)
+  }
+
+  // MARK: - Merging
+
+  /// Every 100 ms: each loop, in order, posts what it has learned, then all get the node's views.
+  mutating func merge() {
+    agenda.schedule(EventKind.merge, at: now.nanoseconds &+ NodeFlows.mergeEvery, payload: 0)
+    for l in loops.indices {
+      for edge in loops[l].versions.indices {
+        if let delta = loops[l].flows.takeDelta(edge: edge) { node.absorb(delta, now: now) }
+      }
+    }
+    node.tick(now: now)
+    spreadViews()
+    collect()
+  }
+
+  /// A loop has learned what may trip a breaker: it is posted now, and this loop has the view at once; the others copy it
+  /// at the next merge.
+  mutating func mergeNow(_ l: Int, _ edge: Int) {
+    if let delta = loops[l].flows.takeDelta(edge: edge) { node.absorb(delta, now: now) }
+    accept(l, edge)
+    collect()
+  }
+
+  mutating func spreadViews() {
+    for l in loops.indices {
+      for edge in loops[l].versions.indices { accept(l, edge) }
+    }
+  }
+
+  private mutating func accept(_ l: Int, _ edge: Int) {
+    guard loops[l].versions[edge] != node.version(edge) else { return }
+    loops[l].versions[edge] = node.version(edge)
+    loops[l].flows.accept(node.view(edge), edge: edge, now: now)
+    // Somebody may be in rotation again who has room.
+    if loops[l].gauges[edge].count > 0 { placeIsFree(Int(edgeComponents[edge])) }
+  }
+
+  /// Takes the rare events out of the flows.
+  mutating func collect() {
+    let told = node.takeEvents()
+    keep(told.events, lost: told.lost)
+    for l in loops.indices where !loops[l].flows.state.ledger.events.events.isEmpty {
+      let told = loops[l].flows.takeEvents()
+      keep(told.events, lost: told.lost)
+    }
+  }
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+package import WeirBase
+package import WeirFlows
+import WeirPatterns
+
+/// A system in virtual time: the driver of exactly the flows that the proxy drives.
+///
+/// What a request does is decided by `LoopFlows` and `NodeFlows` of `WeirFlows`; this type only carries out their actions, as
+/// the proxy does with sockets: it reserves places, takes requests to instances, lets instances work, brings answers back,
+/// rings timers, and merges what the loops have learned every 100 ms. No decision of a pattern is written here.
+///
+///     traffic ─▶ GatewayRequest ─▶ UpstreamCall ──attempt──▶ job at an instance: queue ▸ work ▸ calls ▸ answer
+///                                       ▲                                            │          │
+///                                       └────────── head, ended, failed ◀────────────┴──────────┘ (UpstreamCall again)
+///
+/// An instance has `workers`; a request holds one from the beginning of its work to its answer, the calls it makes
+/// included (a thread a request). What was abandoned by its caller is worked on to its end, unless the component cancels.
+///
+/// **Timers.** A place in a slab of calls has one timer, whoever the tenant: it is armed for the earliest `nextWake` it has
+/// seen, and looks at its call's when it rings. So a request that ends in time costs no timer at all, and there are never
+/// more timers than calls at the same time: 24 bytes a pending one, and their heap stays small enough to need no lanes.
+///
+/// ## Invariants
+/// 1. Time never goes back; equal moments are worked off in the order they were scheduled.
+/// 2. A place is given back exactly once; `held` is the number of attempts under way that took one.
+/// 3. Every queue obeys Little's law exactly (``QueueGauge``).
+package struct World: Sendable {
+  package private(set) var now = Instant.zero
+  var agenda = Agenda()
+  var timers = Agenda(reserving: 64)
+  var loops: [Loop]
+  var node: NodeFlows
+  var limits: [RateTable]
+  var components: [Component]
+  var operations: [Operation]
+  /// The calls of a stage are `items[stages[i].first ..< stages[i].first + stages[i].count]`.
+  var stages: [(first: Int32, count: Int32)]
+  var items: [CallItem]
+  var itemOperations: [Int32]
+  var instances: [InstanceState]
+  /// Edges by callee.
+  var callers: [Int32]
+  var edgeComponents: [Int32]
+  var edgeHeld: [Int32]
+  var edgeLimits: [Int32]
+  var jobs: [Job] = []
+  var freeJob: Int32 = -1
+  var streams: [Stream]
+  var due: [Int32] = []
+  /// Each instance's way back, and its probes.
+  var restarts: [RestartBackoff]
+  var monitors: [HealthMonitor]
+  var probeReady: [Int64]
+  var startLengths: [Int64]
+  var isStarted: [Bool]
+  var isProbed: [Bool]
+  var lifeRandom: SeededRandom
+  var faults: [FaultModel]
+  var faultSalts: [UInt64]
+  var faultIsOn: [Bool]
+  let network: Int64
+  /// Rare events in their order, bounded.
+  package var events: [Event] = []
+  package private(set) var eventsLost = 0
+  package let eventsLimit: Int
+  /// Events worked off: what the machine does.
+  package private(set) var steps: UInt64 = 0
+
+  /// A world at time zero: everything is up, ready and empty.
+  ///
+  /// `storyBegins` is when the faults' clock begins.
+  package init(_ scene: Scene, seed: UInt64, storyBegins: Int64 = 0, eventsLimit: Int = 1000) {
+    let plan = scene.plan
+    let node = NodeFlows(plan: plan, seed: seed)
+    let views = plan.edges.indices.map { node.view($0) }
+    loops = (0..<max(1, scene.loops)).map { loop in
+      Loop(
+        flows: LoopFlows(plan: plan, views: views, loop: loop, loops: max(1, scene.loops), seed: seed),
+        versions: plan.edges.indices.map { node.version($0) },
+        gauges: Array(repeating: QueueGauge(), count: plan.edges.count),
+        waits: Array(repeating: Tally(), count: plan.edges.count))
+    }
+    self.node = node
+    limits = plan.limits.map { RateTable(GCRA(rate: $0.rate, burst: $0.burst), cells: $0.cells) }
+    network = max(0, scene.network)
+    self.eventsLimit = eventsLimit
+
+    operations = []
+    stages = []
+    items = []
+    components = []
+    instances = []
+    callers = []
+    restarts = []
+    monitors = []
+    probeReady = []
+    startLengths = []
+    isStarted = []
+    isProbed = []
+    for (s, model) in scene.components.enumerated() {
+      let service = plan.services[s]
+      let leading = plan.edges.indices.filter { plan.edges[$0].service == s }
+      components.append(
+        Component(
+          salt: Draws.salt(seed, "work of \(model.name)"), firstInstance: instances.count, instances: service.instances,
+          firstOperation: Int32(operations.count), places: service.atOnce, isLimited: service.atOnce != .max,
+          cancels: model.cancels, firstCaller: callers.count, callers: leading.count))
+      callers += leading.map { Int32($0) }
+      for index in 0..<service.instances {
+        instances.append(
+          InstanceState(component: Int32(s), index: UInt16(index), workers: Int32(clamping: max(1, model.workers))))
+        restarts.append(RestartBackoff(model.restart))
+        monitors.append(HealthMonitor(model.health ?? .init()))
+        probeReady.append(0)
+        startLengths.append(model.start)
+        isStarted.append(model.isStarted)
+        isProbed.append(model.health != nil)
+      }
+      for operation in model.operations {
+        operations.append(
+          Operation(
+            work: operation.work, firstStage: Int32(stages.count), stages: Int32(operation.stages.count),
+            method: operation.method ?? .safe, hasMethod: operation.method != nil))
+        for stage in operation.stages {
+          stages.append((first: Int32(items.count), count: Int32(stage.count)))
+          items += stage
+        }
+      }
+    }
+    edgeComponents = plan.edges.map { Int32($0.service) }
+    edgeHeld = Array(repeating: 0, count: plan.edges.count)
+    edgeLimits = plan.edges.map(\.call.atOnce)
+    itemOperations = []
+    for item in items {
+      itemOperations.append(components[plan.edges[item.edge].service].firstOperation + Int32(item.operation))
+    }
+    streams = []
+    for model in scene.traffic {
+      let callee = plan.edges[plan.routes[model.route].edge].service
+      streams.append(
+        Stream(
+          random: SeededRandom(seed: seed, stream: "traffic \(model.name)"),
+          salt: Draws.salt(seed, "requests of \(model.name)"), clientSalt: Draws.salt(seed, "clients of \(model.name)"),
+          meanGap: model.rate.perSecond > 0 ? 1e9 / model.rate.perSecond : .infinity, route: UInt32(model.route),
+          operation: components[callee].firstOperation + Int32(model.operation),
+          clients: UInt64(max(1, model.clients)), method: model.method, patience: model.patience ?? -1))
+    }
+    lifeRandom = SeededRandom(seed: seed, stream: "life of instances")
+    faults = scene.faults
+    faultSalts = scene.faults.indices.map { Draws.salt(seed, "fault \($0)") }
+    faultIsOn = Array(repeating: false, count: scene.faults.count)
+
+    for i in streams.indices { scheduleArrival(i) }
+    agenda.schedule(EventKind.merge, at: NodeFlows.mergeEvery, payload: 0)
+    for (i, fault) in faults.enumerated() {
+      agenda.schedule(EventKind.faultBegins, at: storyBegins + fault.when, payload: UInt64(i))
+    }
+    for i in instances.indices where isProbed[i] {
+      monitors[i].started(now: .zero)
+      // Everything is up at time zero: the first probe is answered before the first request comes.
+      _ = monitors[i].probe(now: .zero)
+      _ = monitors[i].probed(ok: true, kind: .ready, now: .zero, using: &lifeRandom)
+      scheduleHealth(i)
+    }
+    for i in instances.indices {
+      restarts[i].started(now: .zero)
+      self.node.health(
+        service: Int(instances[i].component), instance: Int(instances[i].index), up: true, now: .zero)
+    }
+    spreadViews()
+    _ = self.node.takeEvents()
+  }
+
+  // MARK: - Running
+
+  /// Works off everything up to and including `end`, and leaves the clock there.
+  package mutating func run(until end: Instant) {
+    let limit = end.nanoseconds
+    while true {
+      let timerAt = timers.firstAt
+      let event: AgendaEvent
+      if timerAt < agenda.firstAt {
+        guard let ringing = timers.next(upTo: limit) else { break }
+        event = ringing
+      } else {
+        guard let next = agenda.next(upTo: limit) else { break }
+        event = next
+      }
+      now = Instant(nanoseconds: event.at)
+      steps &+= 1
+      work(event)
+      if !due.isEmpty { handOutPlaces() }
+    }
+    now = end
+  }
+
+  @inline(__always)
+  private mutating func work(_ event: AgendaEvent) {
+    switch event.kind {
+    case EventKind.arrival: arrive(Int(event.payload))
+    case EventKind.workDone: workDone(Handle(raw: event.payload))
+    case EventKind.deliver: deliver(Handle(raw: event.payload))
+    case EventKind.answer: answered(Handle(raw: event.payload))
+    case EventKind.refused: refused(Handle(raw: event.payload))
+    case EventKind.timer: ring(event.payload)
+    case EventKind.merge: merge()
+    case EventKind.faultBegins: faultBegins(Int(event.payload))
+    case EventKind.faultEnds: faultEnds(Int(event.payload))
+    case EventKind.start: started(Int(event.payload))
+    case EventKind.health: checkHealth(Int(event.payload))
+    default: losePatience(event.payload)
+    }
+  }
+
+  /// Keeps rare events, as many as there is room for.
+  mutating func keep(_ told: [Event], lost: Int) {
+    eventsLost += lost
+    for event in told {
+      if events.count < eventsLimit { events.append(event) } else { eventsLost += 1 }
+    }
+  }
+
+  // MARK: - Asking
+
+  package var loopCount: Int { loops.count }
+
+  /// The numbers of all loops together.
+  package func ledger() -> Ledger {
+    var sum = loops[0].flows.state.ledger
+    for loop in loops.dropFirst() { sum.merge(loop.flows.state.ledger) }
+    return sum
+  }
+
+  /// Requests and calls that are open.
+  package var openCalls: Int { loops.reduce(0) { $0 + $1.flows.calls.count } }
+
+  /// What is wrong with this state, or nil: Little's law on every queue, places, jobs.
+  package func violation() -> String? {
+    let at = now.nanoseconds
+    for (l, loop) in loops.enumerated() {
+      for (e, gauge) in loop.gauges.enumerated() {
+        if let wrong = gauge.violation(at: at) { return "loop \(l), edge \(e): \(wrong)" }
+      }
+    }
+    for (i, instance) in instances.enumerated() {
+      if let wrong = instance.queue.violation(at: at) { return "instance \(i): \(wrong)" }
+      if instance.busy < 0 || instance.busy > instance.workers { return "instance \(i) has \(instance.busy) busy" }
+      if instance.held < 0 || instance.held > components[Int(instance.component)].places {
+        return "instance \(i) has \(instance.held) places out"
+      }
+    }
+    return agenda.violation() ?? timers.violation()
+  }
+}
