@@ -35,6 +35,8 @@ final class ClientExchange {
   var sent: () -> Void = {}
   private var completion: ((ClientOutcome) -> Void)?
   fileprivate var timer: Scheduled<Void>?
+  /// The connection it was sent on.
+  fileprivate var carrier: ClientConnection?
 
   init(
     request: ByteBuffer, isHead: Bool, keepsContent: Bool, timeout: TimeAmount, mayRepeat: Bool,
@@ -54,6 +56,7 @@ final class ClientExchange {
   func finish(_ outcome: ClientOutcome) {
     guard let completion else { return }
     self.completion = nil
+    carrier = nil
     timer?.cancel()
     timer = nil
     completion(outcome)
@@ -82,22 +85,17 @@ final class ClientPool {
   /// Sends a request as soon as there is a connection.
   func send(_ exchange: ClientExchange) {
     exchange.timer = loop.assumeIsolated().scheduleTask(in: exchange.timeout) {
-      // The connection that carries it sees that it is over, and is closed: its response may still come.
+      // The connection that carries it is of no use any more: its response may still come.
+      let carrier = exchange.carrier
       exchange.finish(.failed(.timeout))
-      for connection in self.carrying(exchange) { connection.close() }
+      carrier?.close()
     }
     submit(exchange)
   }
 
-  private var busy: [ObjectIdentifier: ClientConnection] = [:]
-
-  private func carrying(_ exchange: ClientExchange) -> [ClientConnection] {
-    busy[ObjectIdentifier(exchange)].map { [$0] } ?? []
-  }
-
   private func submit(_ exchange: ClientExchange) {
     if let connection = idle.popLast() {
-      start(exchange, on: connection)
+      connection.start(exchange)
     } else if open < connectionsMax {
       connect(for: exchange)
     } else if waiting.count < waitingMax {
@@ -105,11 +103,6 @@ final class ClientPool {
     } else {
       exchange.finish(.failed(.queue))
     }
-  }
-
-  private func start(_ exchange: ClientExchange, on connection: ClientConnection) {
-    busy[ObjectIdentifier(exchange)] = connection
-    connection.start(exchange)
   }
 
   private func connect(for exchange: ClientExchange) {
@@ -135,7 +128,7 @@ final class ClientPool {
             return self.next()
           }
           if exchange.isOver { return self.idled(connection) }
-          self.start(exchange, on: connection)
+          connection.start(exchange)
         }
       }
   }
@@ -143,12 +136,10 @@ final class ClientPool {
   /// A connection is free again.
   fileprivate func idled(_ connection: ClientConnection) {
     while let exchange = waiting.popFirst() {
-      if !exchange.isOver { return start(exchange, on: connection) }
+      if !exchange.isOver { return connection.start(exchange) }
     }
     idle.append(connection)
   }
-
-  fileprivate func released(_ exchange: ClientExchange) { busy[ObjectIdentifier(exchange)] = nil }
 
   /// A connection is gone.
   fileprivate func lost(_ connection: ClientConnection) {
@@ -176,7 +167,7 @@ final class ClientPool {
 }
 
 /// One connection, confined to the pool's loop: one exchange at a time.
-private final class ClientConnection: ChannelInboundHandler {
+fileprivate final class ClientConnection: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
   typealias OutboundOut = ByteBuffer
 
@@ -194,6 +185,7 @@ private final class ClientConnection: ChannelInboundHandler {
 
   func start(_ exchange: ClientExchange) {
     self.exchange = exchange
+    exchange.carrier = self
     used += 1
     scanner = ResponseScanner(keepsContent: exchange.keepsContent, isHead: exchange.isHead)
     channel.writeAndFlush(exchange.request, promise: nil)
@@ -225,7 +217,7 @@ private final class ClientConnection: ChannelInboundHandler {
       end(exchange, .answered(response))
     } else if used > 1, exchange.mayRepeat, !exchange.isOver, scanner.isUntouched, received.readableBytes == 0 {
       self.exchange = nil
-      pool.released(exchange)
+      exchange.carrier = nil
       pool.repeatFresh(exchange)
     } else {
       end(exchange, .failed(.closed))
@@ -236,7 +228,6 @@ private final class ClientConnection: ChannelInboundHandler {
 
   private func end(_ exchange: ClientExchange, _ outcome: ClientOutcome) {
     self.exchange = nil
-    pool.released(exchange)
     exchange.finish(outcome)
   }
 }

@@ -22,8 +22,13 @@ struct APICommand: AsyncParsableCommand {
     let program = try Program(name: "api", options: program)
     let storeTime = try serviceTime(median: storeMedian, p99: storeP99, name: "store")
     let store = try await openStore(path: database.path())
-    let search = try SearchCalls(
-      base: ProcessInfo.processInfo.environment["WEIR_URL"], timeout: searchTimeout.nanoseconds)
+    let search: SearchCalls
+    do {
+      search = try SearchCalls(
+        base: ProcessInfo.processInfo.environment["WEIR_URL"], timeout: searchTimeout.nanoseconds)
+    } catch let mistake as CallTarget.Mistake {
+      throw Refusal("WEIR_URL: \(mistake.description)")
+    }
 
     try await program.serve {
       try await store.check()
@@ -56,7 +61,7 @@ struct APICommand: AsyncParsableCommand {
     do {
       return try await NoteStore.open(path: path)
     } catch {
-      throw ValidationError("cannot open the database \(path): \(error)")
+      throw Refusal("cannot open the database \(path): \(error.localizedDescription)")
     }
   }
 }

@@ -40,9 +40,9 @@ struct LoadCommand: AsyncParsableCommand {
       address = try CallTarget(target)
       whole = try readMix()
     } catch let mistake as CallTarget.Mistake {
-      throw ValidationError(mistake.description)
+      throw Refusal(mistake.description)
     } catch let mistake as LoadMix.Mistake {
-      throw ValidationError(mistake.description)
+      throw Refusal(mistake.description)
     }
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let report = try await LoadRun.run(

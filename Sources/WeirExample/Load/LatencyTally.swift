@@ -33,7 +33,10 @@ package struct LatencyTally: Sendable {
     var seen: UInt64 = 0
     for index in buckets.indices {
       seen += buckets[index]
-      if seen >= rank { return min(LatencyTally.upperEnd(of: index), maximum) }
+      if seen >= rank {
+        // The last bucket has no upper end but the maximum.
+        return index == LatencyTally.bucketCount - 1 ? maximum : min(LatencyTally.upperEnd(of: index), maximum)
+      }
     }
     return maximum
   }

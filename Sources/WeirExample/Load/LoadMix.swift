@@ -5,7 +5,9 @@ import NIOCore
 
 /// What a load consists of: kinds of requests, each with its own rate.
 struct LoadMix: Sendable {
-  /// One kind of request. `{n}` in path and body is a number that counts up.
+  /// One kind of request.
+  ///
+  /// `{n}` in path and body is a number that counts up.
   struct Entry: Sendable, Decodable {
     var method: String
     var path: String

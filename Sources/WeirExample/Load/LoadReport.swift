@@ -19,7 +19,9 @@ struct LoadReport: Sendable, Encodable {
 
     private enum CodingKeys: String, CodingKey { case mean, p50, p90, p99, p999 = "p99.9", max }
 
-    init(_ tally: LatencyTally) {
+    /// nil of nothing: no latency is not a latency of 0.
+    init?(_ tally: LatencyTally) {
+      guard tally.count > 0 else { return nil }
       func milliseconds(_ nanoseconds: Double) -> Double { (nanoseconds / 1000).rounded() / 1000 }
       mean = milliseconds(tally.mean)
       p50 = milliseconds(Double(tally.quantile(0.5)))
@@ -129,8 +131,9 @@ struct LoadReport: Sendable, Encodable {
   /// The report for people.
   var text: String {
     func rounded(_ value: Double) -> String { "\((value * 10).rounded() / 10)" }
-    func line(_ latency: Latency) -> String {
-      "mean \(latency.mean)  p50 \(latency.p50)  p90 \(latency.p90)  p99 \(latency.p99)  "
+    func line(_ latency: Latency?) -> String {
+      guard let latency else { return "none" }
+      return "mean \(latency.mean)  p50 \(latency.p50)  p90 \(latency.p90)  p99 \(latency.p99)  "
         + "p99.9 \(latency.p999)  max \(latency.max) ms"
     }
     let each = Double(counts.offered) / seconds

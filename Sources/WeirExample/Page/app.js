@@ -23,6 +23,9 @@ function tell(degraded) {
   page.degraded.hidden = degraded === null;
 }
 
+/** How many notes one answer holds at most. */
+const shownMax = 50;
+
 const counted = (count, one, many) => (count === 1 ? `1 ${one}` : `${count} ${many}`);
 
 /** Loads what the page is about now: the search of the address, or the latest notes. */
@@ -64,6 +67,8 @@ function showNotes(notes, { query, degraded, newId }) {
   tell(degraded ? "Search is not available right now. Your notes are safe, and you can go on reading and writing." : null);
   if (notes.length > 0) {
     page.count.textContent = query ? counted(notes.length, "match", "matches") : counted(notes.length, "note", "notes");
+    // The server gives the newest only.
+    if (notes.length >= shownMax) page.count.textContent = `the newest ${notes.length}`;
     show(list(notes, { words: query.split(/\s+/).filter(Boolean), newId }));
   } else if (degraded) {
     page.count.textContent = "";

@@ -4,7 +4,7 @@ import HTTPTypes
 import Hummingbird
 import NIOCore
 
-/// Turns errors into problems, counts, and writes the access line.
+/// Turns errors into problems and writes the access line.
 struct Outermost: RouterMiddleware {
   let program: Program
 
@@ -12,8 +12,6 @@ struct Outermost: RouterMiddleware {
     _ request: Request, context: ExampleContext,
     next: @concurrent (Request, ExampleContext) async throws -> Response
   ) async throws -> Response {
-    program.entered()
-    defer { program.left() }
     var response: Response
     do {
       response = try await next(request, context)
@@ -47,6 +45,8 @@ struct Working: RouterMiddleware {
     _ request: Request, context: ExampleContext,
     next: @concurrent (Request, ExampleContext) async throws -> Response
   ) async throws -> Response {
+    program.entered()
+    defer { program.left() }
     let fault = program.board.strike()
     if fault?.close == true {
       context.channel.close(promise: nil)

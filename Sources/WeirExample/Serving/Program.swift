@@ -11,7 +11,7 @@ import Synchronization
 
 /// What `web`, `api` and `search` have in common: listening, workers, service time, faults, health, log, graceful end.
 ///
-/// A request passes: log and problems → `/healthz`, `/faults` → faults → a worker slot → the handler → the wait that
+/// A request passes: log and problems → `/healthz`, `/faults`, `/state` → faults → a worker slot → the handler → the wait that
 /// makes its own time as long as was drawn. The real work is part of the drawn time, not added to it, so that a program
 /// with `work 4ms` takes 4 ms and not 4 ms and a query.
 final class Program: Sendable {
@@ -25,7 +25,7 @@ final class Program: Sendable {
   let board: FaultBoard
   let faultToken: String?
   private let random: Mutex<Chance>
-  private let counts = Mutex((served: 0, inside: 0))
+  private let counts = Mutex((inside: 0, served: 0))
 
   init(name: String, options: ProgramOptions) throws {
     self.name = name
@@ -44,6 +44,7 @@ final class Program: Sendable {
     time.isNone ? 0 : random.withLock { time.draw(using: &$0) }
   }
 
+  /// A request for the program itself has come; `/healthz` and the admin path are not counted.
   func entered() { counts.withLock { $0.inside += 1 } }
 
   func left() {
@@ -51,6 +52,23 @@ final class Program: Sendable {
       $0.inside -= 1
       $0.served += 1
     }
+  }
+
+  /// What the program is doing now, for tests and drills.
+  private struct State: Encodable {
+    /// Requests that have come and have no answer yet.
+    var inside: Int
+    /// Those of them that hold a worker.
+    var working: Int
+    /// Those of them that wait for one.
+    var waiting: Int
+    var served: Int
+  }
+
+  private var state: State {
+    let (inside, served) = counts.withLock { $0 }
+    let (working, waiting) = slots.use
+    return State(inside: inside, working: working, waiting: waiting, served: served)
   }
 
   /// Serves until SIGTERM or SIGINT, then finishes what was begun.
@@ -72,6 +90,10 @@ final class Program: Sendable {
     router.on("/faults", method: .get) { [self] request, _ in
       try checkToken(request)
       return try json(board.current)
+    }
+    router.get("/state") { [self] request, _ in
+      try checkToken(request)
+      return try json(state)
     }
     router.on("/faults", method: .post) { [self] request, _ in
       try checkToken(request)
@@ -99,7 +121,9 @@ final class Program: Sendable {
     do {
       try await application.runService()
     } catch let error as IOError {
-      throw ValidationError("cannot listen on \(options.host):\(port): \(error.localizedDescription)")
+      let reason =
+        error.errnoCode == EADDRINUSE ? "another program listens there" : String(cString: strerror(error.errnoCode))
+      throw Refusal("cannot listen on \(options.host):\(port): \(reason)")
     }
     withExtendedLifetime(signals) { logStopped() }
   }
@@ -131,7 +155,7 @@ final class Program: Sendable {
   }
 
   private func logStopped() {
-    let (served, inside) = counts.withLock { $0 }
+    let (inside, served) = counts.withLock { $0 }
     LogLine.write([
       ("program", .text(name)), ("event", .text("stopped")), ("served", .number(served)),
       ("abandoned", .number(inside)),

@@ -17,7 +17,7 @@ struct ProgramOptions: ParsableArguments {
   func listeningPort() throws -> Int {
     if let port { return port }
     guard let text = ProcessInfo.processInfo.environment["PORT"], let port = Int(text) else {
-      throw ValidationError("no port: give --port or set PORT")
+      throw Refusal("no port: give --port or set PORT")
     }
     return port
   }
@@ -34,7 +34,7 @@ struct ProgramOptions: ParsableArguments {
 /// The service time of two options, or a sentence about what is wrong with them.
 func serviceTime(median: TimeLength, p99: TimeLength?, name: String) throws -> ServiceTime {
   guard let time = ServiceTime(median: median, p99: p99) else {
-    throw ValidationError("--\(name)-p99 must be at least --\(name)-median")
+    throw Refusal("--\(name)-p99 must be at least --\(name)-median")
   }
   return time
 }
@@ -46,10 +46,10 @@ struct DatabaseOptions: ParsableArguments {
 
   func path() throws -> String {
     guard let text = database ?? ProcessInfo.processInfo.environment["NOTES_DB_URL"] else {
-      throw ValidationError("no database: give --database or set NOTES_DB_URL")
+      throw Refusal("no database: give --database or set NOTES_DB_URL")
     }
     guard let path = DatabaseLocation.path(of: text) else {
-      throw ValidationError("'\(text)' is neither a path nor a sqlite: URL")
+      throw Refusal("'\(text)' is neither a path nor a sqlite: URL")
     }
     return path
   }

@@ -21,11 +21,18 @@ package final class WorkerSlots: Sendable {
   }
 
   private let state: Mutex<State>
+  private let count: Int
   private let waitingMax: Int
 
   package init(count: Int, waitingMax: Int) {
     state = Mutex(State(free: count))
+    self.count = count
     self.waitingMax = waitingMax
+  }
+
+  /// How many slots are out, and how many wait for one.
+  package var use: (out: Int, waiting: Int) {
+    state.withLock { (count - $0.free, $0.waitingCount) }
   }
 
   /// Takes a slot, waiting for it if need be; false when too many wait already.
