@@ -273,7 +273,13 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
       instance = due
       return CallStep(.ask(.probeInstance(due)))
     }
-    switch state.upstreams[state.edge].pick(excluding: tried, now: state.now, using: &state.random) {
+    var choice = state.upstreams[state.edge].pick(excluding: tried, now: state.now, using: &state.random)
+    // Another instance first, but none of them has a place: better the same one again than to wait beside a free place,
+    // with everybody behind.
+    if choice == .full && !tried.isEmpty {
+      choice = state.upstreams[state.edge].pick(excluding: Balancer.Tried(), now: state.now, using: &state.random)
+    }
+    switch choice {
     case .instance(let index): return attempt(UInt16(index), &state)
     case .full: return queue(&state)
     case .none: return refuse(.noHealthyInstance, &state)
@@ -286,7 +292,6 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   private mutating func attempt(_ index: UInt16, _ state: inout LoopState) -> CallStep {
     instance = index
     attempts += 1
-    tried.insert(Int(index))
     epoch = state.upstreams[state.edge].view.breakers[Int(index)].epoch
     sent = .nothing
     stage = .connecting
@@ -400,6 +405,8 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     } else {
       state.upstreams[state.edge].balancer.finished(Int(instance), latency: latency, failed: failed, now: state.now)
     }
+    // Only now: an instance whose places were taken was not tried.
+    tried.insert(Int(instance))
     // If a retry has to wait, that is a wait of its own.
     waitEnds = .zero
     if probesInstance {
