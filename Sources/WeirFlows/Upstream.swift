@@ -102,7 +102,7 @@ public struct Upstream: Sendable, Equatable {
   public private(set) var isUrgent = false
   /// After a refused permit or one that is out: when asking for another makes sense.
   private var askProbeAt: [Instant]
-  private var askServiceProbeAt = Instant.zero
+  private(set) var askServiceProbeAt = Instant.zero
   var budgetIsSpent = false
   var fallbackIsOn = false
 
@@ -203,7 +203,7 @@ public struct Upstream: Sendable, Equatable {
     }
   }
 
-  /// A permit was refused, or one is out now: others do not ask again for this long.
+  /// A permit was refused, for all are out: others do not ask again for this long.
   ///
   /// A tenth of a second, the rhythm of the merges: until then this loop knows nothing new.
   mutating func probeAsked(_ question: CallAction.Question, now: Instant) {

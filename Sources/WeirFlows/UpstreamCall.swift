@@ -30,9 +30,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   public private(set) var deadline: Instant
   public let startedAt: Instant
   private var attemptStartedAt = Instant.zero
-  /// While resting: when to try again.
-  ///
-  /// In an attempt: when it is given up.
+  /// When the attempt under way is given up.
   private var limit = Instant.distantFuture
   private var previousWait: Int64 = 0
   /// The end of the first wait for a place; `zero` before any.
@@ -108,16 +106,19 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
       // Whoever had waited is the first in line: those behind him are no reason to wait again.
       return admit(&state)
     case .askingService:
-      state.upstreams[state.edge].probeAsked(.probeService, now: state.now)
       guard let granted else {
-        return refuse(.breakerOpen, &state, until: state.upstreams[state.edge].view.service.until)
+        state.upstreams[state.edge].probeAsked(.probeService, now: state.now)
+        // Not the view's own point: the rest is over, and a point that has passed tells nobody when to come again.
+        return refuse(.breakerOpen, &state, until: state.upstreams[state.edge].askServiceProbeAt)
       }
       probesService = true
       serviceTicket = granted
       return enter(&state)
     case .askingInstance:
-      state.upstreams[state.edge].probeAsked(.probeInstance(instance), now: state.now)
-      guard let granted else { return pick(&state, mayProbe: false) }
+      guard let granted else {
+        state.upstreams[state.edge].probeAsked(.probeInstance(instance), now: state.now)
+        return pick(&state, mayProbe: false)
+      }
       probesInstance = true
       ticket = granted
       return attempt(instance, &state)
@@ -202,10 +203,11 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   mutating func failed(_ failure: RetryRule.Failure, _ state: inout LoopState) -> CallStep {
     switch stage {
     case .connecting, .sending, .waiting:
-      return fail(failure, cancels: failure == .protocolError || failure == .connectTimeout, &state)
+      return fail(failure, cancels: UpstreamCall.leavesOpen(failure), &state)
     case .answering:
       failedFinally = true
-      return last(.abort(.answerCut), &state, freed: true, cancels: false)
+      let reason = failure == .protocolError ? Reason.badAnswer : .answerCut
+      return last(.abort(reason), &state, freed: true, cancels: UpstreamCall.leavesOpen(failure))
     default: return CallStep(.none)
     }
   }
@@ -213,10 +215,14 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   mutating func wake(_ state: inout LoopState) -> CallStep {
     guard state.now >= nextWake else { return CallStep(.none) }
     switch stage {
-    case .resting: return state.now >= deadline ? refuse(lastReason, &state) : pick(&state)
+    case .resting:
+      guard state.now >= deadline else { return pick(&state) }
+      // A retry was due before the deadline and its wake-up came after it.
+      failedFinally = true
+      return refuse(.deadlinePassed, &state)
     case .queued:
       return refuse(state.now >= deadline ? .deadlinePassed : .queueTimeout, &state)
-    case .connecting: return fail(.connectTimeout, cancels: true, &state)
+    case .connecting: return fail(state.now >= limit ? .attemptTimeout : .connectTimeout, cancels: true, &state)
     case .sending, .waiting: return fail(.attemptTimeout, cancels: true, &state)
     case .new, .askingPlace, .askingService, .askingInstance, .answering, .over: return CallStep(.none)
     }
@@ -490,6 +496,14 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
         state.ledger.events.append(Event(.fallbackBegan, at: state.now, edge: self.edge, reason: reason))
       }
     case .none, .attempt, .ask, .wait, .answer: break
+    }
+  }
+
+  /// The failure does not mean that the connection is gone: it must be closed.
+  static func leavesOpen(_ failure: RetryRule.Failure) -> Bool {
+    switch failure {
+    case .connectTimeout, .attemptTimeout, .protocolError: true
+    case .connectRefused, .lostBeforeHead, .lostInBody: false
     }
   }
 
