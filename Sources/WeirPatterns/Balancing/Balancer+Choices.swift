@@ -37,7 +37,8 @@ extension Balancer {
       }
       return best.index < 0 ? .full : .instance(best.index)
     }
-    var taken = FixedArray<8, UInt16>(repeating: .max)
+    // `InlineArray` itself: `FixedArray.init` is generic over a module's border, and cost an eighth of the pick.
+    var taken = InlineArray<8, UInt16>(repeating: .max)
     var takenCount = 0
     var redraws = 0
     while takenCount < choices {
@@ -66,8 +67,8 @@ extension Balancer {
     if open == 0 { return .full }
     // Distinct ranks among the open ones, in the order drawn: that order decides ties, so it must be as random.
     let wanted = min(choices, open)
-    var ranks = FixedArray<8, Int>(repeating: -1)
-    var found = FixedArray<8, UInt16>(repeating: .max)
+    var ranks = InlineArray<8, Int>(repeating: -1)
+    var found = InlineArray<8, UInt16>(repeating: .max)
     for k in 0..<wanted {
       // Floyd's sampling (Bentley, CACM 30(9), 1987) needs no second try, but orders what it draws; redrawing at most
       // 8 of at least 8 values is cheap beside the scan, and leaves the order random.
@@ -101,7 +102,7 @@ extension Balancer {
   }
 
   private static func holds<Index: Equatable & Sendable>(
-    _ taken: FixedArray<8, Index>, _ count: Int, _ index: Index
+    _ taken: InlineArray<8, Index>, _ count: Int, _ index: Index
   ) -> Bool {
     for k in 0..<count where taken[k] == index { return true }
     return false

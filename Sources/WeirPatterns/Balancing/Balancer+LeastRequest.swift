@@ -6,6 +6,6 @@
 /// slow instance gets less only because its requests stay longer. For work that costs about the same everywhere.
 extension Balancer {
   func requestCost(_ index: Int) -> Double {
-    Double(instances[index].inFlight + 1) / Double(instances[index].weight)
+    Double(instances[index].inFlight + 1) * instances[index].perWeight
   }
 }

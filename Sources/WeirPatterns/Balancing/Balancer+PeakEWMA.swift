@@ -21,7 +21,7 @@ extension Balancer {
       latency = instance.inFlight == 0 ? 0 : typical.value
     }
     // At least 1 ns: of two idle ones that have faded to nothing the one with fewer in flight is still cheaper.
-    return max(1, latency) * Double(instance.inFlight + 1) / Double(instance.weight)
+    return max(1, latency) * Double(instance.inFlight + 1) * instance.perWeight
   }
 
   mutating func learn(_ index: Int, _ latency: Double, now: Instant) {

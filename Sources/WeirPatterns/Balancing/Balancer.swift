@@ -99,6 +99,8 @@ public struct Balancer: Sendable, Equatable {
     var credit: Int64 = 0
     var inFlight: Int32 = 0
     var weight: Int32 = 1
+    /// 1 ÷ weight: costs are multiplied by it, for a division takes ten times as long.
+    var perWeight = 1.0
     var failuresInRow: UInt8 = 0
     var known = false
     var full = false
@@ -141,6 +143,7 @@ public struct Balancer: Sendable, Equatable {
     if let weights {
       for (index, weight) in weights.enumerated() {
         instances[index].weight = Int32(max(1, min(weight, 1_000_000)))
+        instances[index].perWeight = 1 / Double(instances[index].weight)
         even = even && instances[index].weight == instances[0].weight
       }
     }
