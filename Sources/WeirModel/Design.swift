@@ -145,7 +145,6 @@ package struct RouteLimit: Sendable, Equatable {
 package struct Service: Sendable, Equatable {
   package var name: Name
   package var owner: Value<String>?
-  package var runbook: Value<String>?
   package var kind: Kind
   /// At least 1. For `at:` the number of addresses.
   package var instances: Value<Int>

@@ -176,7 +176,9 @@ private struct Composer {
       }
     }
     return .mistakes(
-      [Document.mistake(source, "duplicate-key", "more than 20 maps of this file have a key twice", source.spot(at: 0))],
+      [
+        Document.mistake(source, "duplicate-key", "more than 20 maps of this file have a key twice", source.spot(at: 0))
+      ],
       source)
   }
 
@@ -296,7 +298,9 @@ private struct Composer {
         items.append(make(item, path: "\(path)[\(index)]", key: nil, depth: depth + 1))
         end = max(end, items.last?.place.value.bytes.upperBound ?? end)
       }
-      if start < bytes.count, bytes[start] == UInt8(ascii: "[") { end = closing(from: max(end, start + 1), with: UInt8(ascii: "]")) }
+      if start < bytes.count, bytes[start] == UInt8(ascii: "[") {
+        end = closing(from: max(end, start + 1), with: UInt8(ascii: "]"))
+      }
       return Node(.list(items), place(end))
     case .mapping(let mapping):
       var entries: [Node.Entry] = []
@@ -306,7 +310,9 @@ private struct Composer {
         guard let text = keyNode.scalar else {
           if mistakes.isEmpty {
             mistakes.append(
-              Document.mistake(source, "key-not-text", "a key must be a word, not \(keyNode.kindWords)", keyNode.place.value, path: path))
+              Document.mistake(
+                source, "key-not-text", "a key must be a word, not \(keyNode.kindWords)", keyNode.place.value,
+                path: path))
           }
           continue
         }
@@ -333,7 +339,9 @@ private struct Composer {
         end = max(end, keyNode.place.value.bytes.upperBound, value.place.value.bytes.upperBound)
       }
       // A pair in a list, `[a: b]`, is a map of flow style without braces.
-      if start < bytes.count, bytes[start] == UInt8(ascii: "{") { end = closing(from: max(end, start + 1), with: UInt8(ascii: "}")) }
+      if start < bytes.count, bytes[start] == UInt8(ascii: "{") {
+        end = closing(from: max(end, start + 1), with: UInt8(ascii: "}"))
+      }
       return Node(.map(entries), place(end))
     case .alias:
       return nothing()
@@ -351,8 +359,10 @@ private struct Composer {
   private func refusal(of first: UInt8, _ yaml: Yams.Node) -> (id: String, message: String, mend: String)? {
     switch first {
     case UInt8(ascii: "&"), UInt8(ascii: "*"):
-      ("anchor", "anchors and aliases (& and *) are not read: a value must stand where it is used",
-        "write the value out, or set it once in defaults:")
+      (
+        "anchor", "anchors and aliases (& and *) are not read: a value must stand where it is used",
+        "write the value out, or set it once in defaults:"
+      )
     case UInt8(ascii: "!"):
       ("tag", "tags (!) are not read: Weir knows the type of every value", "remove the tag")
     default: nil
@@ -494,7 +504,10 @@ private struct Composer {
     case "did not find expected ',' or ']'":
       return ("this list is not closed: a ',' or ']' is missing before here", "[ item, item ]")
     case "found unexpected end of stream":
-      return (context.contains("quoted") ? "a quote is opened and never closed" : "the file ends in the middle of a value", nil)
+      return (
+        context.contains("quoted") ? "a quote is opened and never closed" : "the file ends in the middle of a value",
+        nil
+      )
     case "found undefined alias":
       return ("anchors and aliases (& and *) are not read: quote a value that begins with '*'", "\"*.shop.example\"")
     case "did not find expected node content":

@@ -30,7 +30,8 @@ enum CallKeys {
     "optional", .bool, default: false, rule: "call.optional",
     "Whether the caller lives without it: it does not count against the caller's availability, and gets its fallback.")
   static let fallback = Key(
-    "fallback", Shape.section(FallbackKeys.section).or(Shape(scalars: [AnyScalar(word: "omit")])).orLater(words: ["stale"]),
+    "fallback",
+    Shape.section(FallbackKeys.section).or(Shape(scalars: [AnyScalar(word: "omit")])).orLater(words: ["stale"]),
     "What the caller gets instead when the call fails: `omit`, or `{ answer: … }`.")
 
   static let section = Section(
@@ -71,7 +72,8 @@ enum RetryKeys {
 enum BackoffKeys {
   static let first = ScalarKey(
     "first", .duration(atLeastZero: true), default: Backoff.Settings().first,
-    rule: "backoff.first (100 ms, seed 002)", "The wait after the first failed attempt; each next one is twice as long.",
+    rule: "backoff.first (100 ms, seed 002)",
+    "The wait after the first failed attempt; each next one is twice as long.",
     alias: ["initial", "base", "base-interval"])
   static let max = ScalarKey(
     "max", .duration(), default: Backoff.Settings().max, rule: "backoff.max (twice the default timeout)",

@@ -17,7 +17,8 @@ enum GatewayKeys {
     "flood", .section(FloodKeys.section), "Limits by address, before anything costs.")
   static let body = ScalarKey(
     "body", .bytes, default: .mebi(10), rule: "gateway.body (10 MiB, as DESIGN §10)",
-    "How large the body of a request may be; larger ones get 413.", alias: ["max-body", "body-limit", "client-max-body-size"])
+    "How large the body of a request may be; larger ones get 413.",
+    alias: ["max-body", "body-limit", "client-max-body-size"])
 
   static let section = Section(
     name: "gateway", doc: "Where requests from outside come in.",
@@ -66,7 +67,8 @@ enum RouteKeys {
   static let path = ScalarKey(
     "path", .routePath, required: true, "Which paths: `*` stands for one part, `**` for the rest, also none.")
   static let methods = Key(
-    "methods", .list(.scalar(.method), least: 1), default: "all methods", "Which methods; a path with others answers 405.",
+    "methods", .list(.scalar(.method), least: 1), default: "all methods",
+    "Which methods; a path with others answers 405.",
     alias: ["method"])
   static let host = ScalarKey(
     "host", .host, rule: "any host", "Which host: `shop.example`, or `*.shop.example` for every name below.",

@@ -40,11 +40,13 @@ struct AnyScalar: Sendable {
   /// It is read, but not by this version: `stale` under `fallback`.
   var isLater = false
 
-  init<T>(_ type: ScalarType<T>, choices: [String] = []) {
+  init<T>(_ type: ScalarType<T>) {
     words = type.words
     example = type.example
     schema = type.schema
-    self.choices = choices
+    if case .array(let words) = type.schema["enum"] {
+      choices = words.compactMap { if case .string(let word) = $0 { word } else { nil } }
+    }
     problem = { text in
       switch type.read(text) {
       case .value: nil

@@ -140,7 +140,9 @@ extension ScalarType where T == Rate {
           let mend = ["/sec": "/s", "/second": "/s", "/m": "/min", "/minute": "/min", "rps": "/s", "": "/s"][
             String(tail)]
           return .wrong(
-            .init("a rate says per what: /s, /min, /h or /d", mend: mend.map { "\(number)\(rest.prefix(times > 1 ? 1 : 0))\($0)" }))
+            .init(
+              "a rate says per what: /s, /min, /h or /d",
+              mend: mend.map { "\(number)\(rest.prefix(times > 1 ? 1 : 0))\($0)" }))
         }
         guard let value = Double(number), value > 0, value * times / seconds <= 1e9 else {
           return .wrong(.init("a rate is above 0 and at most a thousand million a second"))
@@ -499,7 +501,8 @@ package func yamlScalar(_ text: String) -> String {
     || text.contains(where: { "[]{},\"\\".contains($0) })
     || text.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7f })
   let looksElse =
-    Lookalike.problem(of: text) != nil || Double(text) != nil || ["null", "~", "true", "false"].contains(text.lowercased())
+    Lookalike.problem(of: text) != nil || Double(text) != nil
+    || ["null", "~", "true", "false"].contains(text.lowercased())
   return plainFirst && !risky && !looksElse ? text : JSONValue.quoted(text)
 }
 

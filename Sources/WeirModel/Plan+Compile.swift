@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import WeirBase
+internal import WeirFlows
+internal import WeirPatterns
+
+extension Plan {
+  /// Compiles a design; the same design gives the same plan.
+  package init(_ design: Design) {
+    self.init(
+      design: design, flow: FlowPlan(), services: [], edges: [], routes: [], limits: [], gateway: nil, loads: [])
+    flow.services = design.services.map(Plan.flowService) + design.stores.map(Plan.flowStore)
+    for gateway in design.gateways { compile(gateway) }
+    services = design.services.enumerated().map { index, service in
+      Plan.Service(
+        name: service.name.text, component: .service(index), isStore: false, health: Plan.health(service),
+        startsAfter: [], uses: uses(service), operations: [],
+        edges: service.calls.map { add($0, from: .service(index), name: service.name.text) })
+    }
+    services += design.stores.enumerated().map { index, store in
+      Plan.Service(
+        name: store.name.text, component: .store(index), isStore: true, health: nil, startsAfter: [], uses: [],
+        operations: [], edges: [])
+    }
+    for (index, service) in design.services.enumerated() {
+      services[index].operations = service.operations.map { operation in
+        Plan.Operation(
+          method: operation.method, path: operation.path,
+          steps: operation.does.map { step($0, of: index) }, work: operation.work)
+      }
+    }
+    orderStarts()
+    loads = design.traffic.map(load)
+  }
+
+  // MARK: Services
+
+  private static func flowService(_ service: WeirModel.Service) -> FlowPlan.Service {
+    FlowPlan.Service(
+      instances: service.instances.value, atOnce: service.atOnce.map { Int32($0.value) } ?? .max,
+      startsReady: service.health?.ready == nil && !service.isStarted, hasHealthCheck: service.health?.ready != nil)
+  }
+
+  /// A store is one instance; it takes as many at a time as it works on, or as it has connections for.
+  private static func flowStore(_ store: Store) -> FlowPlan.Service {
+    let places = store.atOnce?.value ?? store.pool?.value ?? store.maxConnections?.value
+    return FlowPlan.Service(instances: 1, atOnce: places.map { Int32($0) } ?? .max)
+  }
+
+  private static func health(_ service: WeirModel.Service) -> Health? {
+    guard let health = service.health else { return nil }
+    var settings = HealthMonitor.Settings()
+    settings.every = health.every.value
+    settings.timeout = health.timeout.value
+    settings.startWithin = health.startWithin.value
+    settings.checksLiveness = health.live != nil
+    return Health(ready: health.ready?.value, live: health.live?.value, settings: settings)
+  }
+
+  private func uses(_ service: WeirModel.Service) -> [Use] {
+    var components = service.calls.map(\.to.value)
+    if case .program(let program) = service.kind { components += program.after.map(\.value) }
+    var uses: [Use] = []
+    for component in components {
+      let name = design.name(of: component).text
+      let variable = Plan.variable(for: name)
+      guard !uses.contains(where: { $0.variable == variable }) else { continue }
+      switch component {
+      case .service: uses.append(Use(variable: variable, way: .call(name)))
+      case .store(let index):
+        let store = design.stores[index]
+        let scheme = store.engine.value == .other ? "tcp" : store.engine.value.rawValue
+        if let path = store.path {
+          uses.append(Use(variable: variable, way: .file(scheme: scheme, path: path.value)))
+        } else if let first = store.at.first {
+          uses.append(Use(variable: variable, way: .address(scheme: scheme, at: first.value)))
+        }
+      }
+    }
+    return uses
+  }
+
+  /// `notes-db` → `NOTES_DB_URL`.
+  package static func variable(for name: String) -> String {
+    name.uppercased().replacing("-", with: "_") + "_URL"
+  }
+
+  /// What starts after what: calls that are not optional, then `after`, without what would close a circle.
+  ///
+  /// A service that calls itself through others must start somewhere: the first in the file does, and the rule
+  /// `call-cycle` speaks of it.
+  private mutating func orderStarts() {
+    var wanted: [[Int]] = services.map { _ in [] }
+    for (index, service) in design.services.enumerated() {
+      guard case .program(let program) = service.kind else { continue }
+      let calls = service.calls.filter { !$0.optional.value }.map(\.to.value)
+      for component in program.after.map(\.value) + calls {
+        let before = self.index(of: component)
+        if before != index, isStarted(before), !wanted[index].contains(before) { wanted[index].append(before) }
+      }
+    }
+    // Depth first in the order of the file: an edge back to one that is still open would close a circle.
+    var state = [UInt8](repeating: 0, count: services.count)
+    func visit(_ index: Int) {
+      state[index] = 1
+      var kept: [Int] = []
+      for before in wanted[index] where state[before] != 1 {
+        if state[before] == 0 { visit(before) }
+        kept.append(before)
+      }
+      services[index].startsAfter = kept
+      state[index] = 2
+    }
+    for index in services.indices where state[index] == 0 { visit(index) }
+  }
+
+  // MARK: Edges
+
+  private mutating func add(_ call: Call, from caller: Edge.Caller, name: String) -> Int {
+    let callee = index(of: call.to.value)
+    let isStore = callee >= design.services.count
+    edges.append(
+      Edge(
+        name: "\(name)→\(design.name(of: call.to.value).text)", caller: caller, callee: callee, call: call,
+        isModelOnly: isStore))
+    flow.edges.append(FlowPlan.Edge(service: callee, call: settings(call, to: callee)))
+    return edges.count - 1
+  }
+
+  private func settings(_ call: Call, to callee: Int) -> CallSettings {
+    var settings = CallSettings()
+    settings.timeout = call.timeout.value
+    settings.attempt = call.attempt.value
+    settings.connect = call.connect.value
+    settings.retry.attempts = call.retry.attempts.value
+    settings.backoff.first = call.retry.first.value
+    settings.backoff.max = call.retry.max.value
+    settings.backoff.jitter = call.retry.jitter.value
+    settings.budget.share = call.retry.budget.value
+    settings.atOnce = call.atOnce.map { Int32($0.value) } ?? .max
+    settings.optional = call.optional.value
+    if case .answer? = call.fallback?.value { settings.hasFallback = true }
+    settings.breaks = call.breaker != nil
+    if let breaker = call.breaker {
+      settings.instanceBreaker.apply(breaker)
+      settings.serviceBreaker.apply(breaker)
+    }
+    // A failure must not look better to the balancer than the slowest answer.
+    settings.balance.failurePenalty = max(settings.balance.failurePenalty, call.timeout.value)
+    if callee < design.services.count {
+      let service = design.services[callee]
+      settings.balance.algorithm = service.balance.value.algorithm
+      settings.queue.length = service.queue.length.value
+      settings.queue.wait = service.queue.wait.value
+      settings.cancels = service.cancels.value
+    }
+    return settings
+  }
+
+  private func step(_ step: WeirModel.Step, of service: Int) -> Step {
+    switch step {
+    case .together(let steps): return .together(steps.map { self.step($0, of: service) })
+    case .call(let call):
+      let written = design.services[service].calls[call.call.value]
+      return .call(
+        edge: services[service].edges[call.call.value], operation: call.operation, share: call.share.value,
+        optional: call.optional?.value ?? written.optional.value)
+    }
+  }
+
+  // MARK: Gateway
+
+  private mutating func compile(_ gateway: WeirModel.Gateway) {
+    var edgeOfService: [Int: Int] = [:]
+    for call in gateway.calls {
+      let edge = add(call, from: .gateway, name: gateway.name.text)
+      edgeOfService[edges[edge].callee] = edge
+    }
+    var builder = RouteTrie.Builder()
+    for route in gateway.routes {
+      guard let edge = edgeOfService[route.to.value] else { continue }
+      // Patterns were checked when they were read: one that cannot be taken apart is not in a design.
+      if let pattern = try? RoutePattern(
+        path: route.path.value, host: route.host?.value, methods: methodBits(route.methods?.value ?? []))
+      {
+        builder.add(pattern, route: routes.count)
+      }
+      var limit: Int?
+      if let written = route.limit {
+        limit = flow.limits.count
+        limits.append(route.name.text)
+        flow.limits.append(
+          FlowPlan.Limit(
+            rate: written.rate.value, burst: written.burst.value, by: written.by.value == .client ? .client : .route))
+      }
+      routes.append(route.name.text)
+      flow.routes.append(FlowPlan.Route(edge: edge, limit: limit, timeout: route.timeout?.value))
+    }
+    var addressLimit = AddressLimit.Settings()
+    addressLimit.perAddress = gateway.flood.connections?.value ?? addressLimit.total
+    addressLimit.rate = gateway.flood.limit?.value ?? Rate(perSecond: 1e9)
+    addressLimit.burst = max(1, Int(addressLimit.rate.perSecond.rounded(.up)))
+    self.gateway = Gateway(
+      listeners: gateway.listeners.map { Listener(host: $0.host.value, port: $0.port.value) }, trie: builder.build(),
+      ties: builder.ties, trusted: gateway.trustForwardedFrom.map(\.value), addressLimit: addressLimit,
+      bodyBytes: gateway.body.value.count)
+  }
+
+  // MARK: Traffic
+
+  private func load(_ traffic: Traffic) -> Load {
+    switch traffic.to.value {
+    case .gateway(let method, _, let gateway, let route, let operation):
+      let service = design.gateways[gateway].routes[route].to.value
+      return Load(
+        name: traffic.name.text, route: route, service: service, operation: operation, method: Plan.method(method),
+        rate: traffic.rate.value, clients: traffic.clients?.value)
+    case .component(let component, let method, _, let operation):
+      return Load(
+        name: traffic.name.text, route: nil, service: index(of: component), operation: operation,
+        method: Plan.method(method ?? "GET"), rate: traffic.rate.value, clients: traffic.clients?.value)
+    }
+  }
+
+  /// What retries take a method for (RFC 9110 §9.2).
+  package static func method(_ name: String) -> RetryRule.Method {
+    switch name {
+    case "GET", "HEAD", "OPTIONS": .safe
+    case "PUT", "DELETE": .idempotent
+    default: .unsafe
+    }
+  }
+}
+
+extension Service {
+  /// Whether Weir starts its instances.
+  package var isStarted: Bool {
+    if case .program = kind { true } else { false }
+  }
+}
+
+extension CircuitBreaker.Settings {
+  fileprivate mutating func apply(_ breaker: Breaker) {
+    failures = breaker.failures.value
+    ofAtLeast = breaker.ofAtLeast.value
+    window = .time(breaker.within.value)
+    rest = breaker.rest.value
+    inARow = breaker.inARow.value
+    slow = breaker.slow.value
+  }
+}

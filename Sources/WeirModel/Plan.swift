@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+package import WeirBase
+package import WeirFlows
+package import WeirPatterns
+
+/// A design with dense ids: what the simulator and the runtime are made of, and the names for showing.
+///
+/// Ids are indexes: of services (the design's services, then its stores), edges, routes, limits. They depend on the
+/// design alone and stand in the order of the file, so the same file gives the same plan.
+package struct Plan: Sendable, Equatable {
+  package var design: Design
+  package var flow: FlowPlan
+  /// By service of `flow`: the design's services, then its stores.
+  package var services: [Service]
+  /// By edge of `flow`: the gateway's first, then each service's in turn.
+  package var edges: [Edge]
+  /// By route of `flow`.
+  package var routes: [String]
+  /// By limit of `flow`: the name of its route.
+  package var limits: [String]
+  /// Nil if the design has no gateway.
+  package var gateway: Gateway?
+  /// What comes in, by traffic of the design.
+  package var loads: [Load]
+
+  package struct Service: Sendable, Equatable {
+    package var name: String
+    package var component: Component
+    package var isStore: Bool
+    /// How Weir probes it; nil: what runs is taken to be ready.
+    package var health: Health?
+    /// Services that must be ready before it starts: what it calls (unless optional) and `after`; without those that
+    /// would make a circle. Only services that Weir starts are named, and only those that it starts have any.
+    package var startsAfter: [Int]
+    /// The variables that Weir gives its programs for what they may use, but for `PORT` and `WEIR_URL`.
+    package var uses: [Use]
+    /// What a request does, by operation of the design; empty: every edge in `edges`, in order, once.
+    package var operations: [Operation]
+    /// Its edges to what it calls, by call of the design.
+    package var edges: [Int]
+  }
+
+  package struct Health: Sendable, Equatable {
+    package var ready: String?
+    package var live: String?
+    package var settings: HealthMonitor.Settings
+  }
+
+  /// `NOTES_DB_URL`, and what it leads to.
+  package struct Use: Sendable, Equatable {
+    package enum Way: Sendable, Equatable {
+      /// `$WEIR_URL/call/<name>`.
+      case call(String)
+      /// `sqlite:` and the file, relative to the Weir file.
+      case file(scheme: String, path: String)
+      /// `postgres://host:port`.
+      case address(scheme: String, at: Text)
+    }
+    package var variable: String
+    package var way: Way
+  }
+
+  package struct Operation: Sendable, Equatable {
+    package var method: String
+    package var path: String
+    package var steps: [Step]
+    /// Nil: the service's work.
+    package var work: Work?
+  }
+
+  package indirect enum Step: Sendable, Equatable {
+    /// Along an edge; `operation` is the callee's, nil for a request that names none.
+    case call(edge: Int, operation: Int?, share: Double, optional: Bool)
+    case together([Step])
+  }
+
+  package struct Edge: Sendable, Equatable {
+    package enum Caller: Sendable, Equatable {
+      case gateway
+      case service(Int)
+    }
+    /// `gateway→api`.
+    package var name: String
+    package var caller: Caller
+    /// Index of the callee in `services`.
+    package var callee: Int
+    /// The design's call that it is made of.
+    package var call: Call
+    /// Programs call stores by themselves: Weir is not on the way, only the simulator plays it.
+    package var isModelOnly: Bool
+  }
+
+  package struct Gateway: Sendable, Equatable {
+    package var listeners: [Listener]
+    package var trie: RouteTrie
+    /// Routes that no rule tells apart: a finding.
+    package var ties: [RouteTrie.Tie]
+    /// Networks and addresses, as written.
+    package var trusted: [String]
+    package var addressLimit: AddressLimit.Settings
+    package var bodyBytes: Int
+  }
+
+  package struct Listener: Sendable, Equatable {
+    package var host: String
+    package var port: Int
+  }
+
+  package struct Load: Sendable, Equatable {
+    package var name: String
+    /// Nil when it does not come through the gateway.
+    package var route: Int?
+    /// The callee.
+    package var service: Int
+    /// Index in the callee's operations.
+    package var operation: Int?
+    package var method: RetryRule.Method
+    package var rate: Rate
+    package var clients: Int?
+  }
+
+  /// The index in `services` of a component.
+  package func index(of component: Component) -> Int {
+    switch component {
+    case .service(let index): index
+    case .store(let index): design.services.count + index
+    }
+  }
+
+  /// Services in an order in which each stands behind those it starts after.
+  package var startOrder: [Int] {
+    var order: [Int] = []
+    func visit(_ index: Int) {
+      guard !order.contains(index) else { return }
+      for before in services[index].startsAfter { visit(before) }
+      order.append(index)
+    }
+    for index in services.indices where isStarted(index) { visit(index) }
+    return order
+  }
+
+  /// Whether Weir starts it.
+  package func isStarted(_ index: Int) -> Bool {
+    guard index < design.services.count, case .program = design.services[index].kind else { return false }
+    return true
+  }
+
+  /// The variables of a service's programs beside `PORT`: `WEIR_URL` and one for each thing that it may use.
+  ///
+  /// `weirURL` is where its own calls go (`http://127.0.0.1:4711/from/api`); `folder` is the Weir file's, absolute;
+  /// `resolve` reads a text's references.
+  package func environment(
+    of index: Int, weirURL: String, folder: String, resolve: (Text) -> String
+  ) -> [(name: String, value: String)] {
+    var variables = [(name: "WEIR_URL", value: weirURL)]
+    for use in services[index].uses {
+      switch use.way {
+      case .call(let name): variables.append((use.variable, "\(weirURL)/call/\(name)"))
+      case .file(let scheme, let path):
+        let whole = path.hasPrefix("/") ? path : folder + (folder.hasSuffix("/") ? "" : "/") + path
+        variables.append((use.variable, "\(scheme)://\(whole)"))
+      case .address(let scheme, let at): variables.append((use.variable, "\(scheme)://\(resolve(at))"))
+      }
+    }
+    return variables
+  }
+
+  /// The metric series that this system can have at most: what is declared, multiplied.
+  package var series: Int {
+    let instances = flow.services.reduce(0) { $0 + $1.instances }
+    let reasons = Reason.allCases.count
+    // Counters by edge and reason, a latency histogram and gauges by edge; state by instance; counters by route.
+    return edges.count * (reasons + Plan.histogramSeries + 4) + instances * 4 + routes.count * 6
+  }
+  /// Buckets of a latency histogram as it is exported, with its sum and count.
+  package static let histogramSeries = 20
+}

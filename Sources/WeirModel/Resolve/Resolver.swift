@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import WeirBase
+internal import WeirPatterns
+
+/// Turns checked nodes into a `Design`: names become indexes, defaults are set, every value gets its origin.
+///
+/// What the checker has reported is left out here without a word; what is said here (`unknown-target`, …) needs more
+/// than one place of the file.
+struct Resolver {
+  /// One entry of a named section, from whichever file.
+  struct Entry {
+    var name: Name
+    var node: Node
+  }
+
+  let file: String
+  /// The roots of all files, the main one first.
+  let roots: [Node]
+  var mistakes: [Diagnostic] = []
+  var refusals: [Design.Refusal]
+  var texts: [Value<Text>] = []
+
+  // What may be named, in the order of the files.
+  var services: [Entry] = []
+  var stores: [Entry] = []
+  var traffic: [Entry] = []
+  /// Components of sections that a later version reads: naming one is no mistake of its own.
+  private var laterNames: [String] = []
+  var defaults: [Fields] = []
+
+  var resolvedServices: [Service] = []
+
+  init(file: String, roots: [Node], refusals: [Design.Refusal]) {
+    self.file = file
+    self.roots = roots
+    self.refusals = refusals
+  }
+
+  /// The whole design. Nil if a file lacks what every system has; that was reported.
+  mutating func resolve() -> Design? {
+    services = entries(RootKeys.services)
+    stores = entries(RootKeys.stores)
+    traffic = entries(RootKeys.traffic)
+    refuseSharedNames(services + stores)
+    laterNames = roots.flatMap { root in
+      RootKeys.laterComponents.flatMap { root.entry($0)?.value.entries.map(\.key) ?? [] }
+    }
+    if let node = single(RootKeys.defaults) { defaults = [Fields(node, DefaultsKeys.section)] }
+    let main = Fields(roots[0], RootKeys.section)
+    if let version = main.value(RootKeys.weir), version.value != 1 {
+      mistake(
+        "wrong-version", "this file is of version \(version.value) of the language; this Weir reads version 1",
+        at: version, mend: "weir: 1")
+    }
+    let owner = main.value(RootKeys.owner)
+    let requirements = single(RootKeys.requirements).map { self.requirements(Fields($0, RequirementKeys.section)) }
+    resolvedServices = services.indices.map { service($0, owner: owner) }
+    for index in resolvedServices.indices { resolvedServices[index].operations = operations(of: index) }
+    let resolvedStores = stores.map { store($0, owner: owner) }
+    refuseForRun(resolvedStores)
+    let gateways = single(RootKeys.gateway).map { [gateway($0)] } ?? []
+    if gateways.isEmpty, let first = roots[0].entries.first, single(RootKeys.gateway, alsoReported: true) == nil {
+      refuse(
+        .run, "this file has no 'gateway': nothing would listen",
+        at: Place(file: file, path: "", key: first.keySpot, value: first.value.place.value),
+        mend: "gateway: { listen: 8080, routes: { all: { path: /**, to: \(services.first?.name.text ?? "api") } } }")
+    }
+    let resolvedTraffic = traffic.map { self.traffic($0, gateways: gateways) }
+    let scenarios = entries(RootKeys.scenarios).map { scenario($0, requirements: requirements) }
+    let acceptances = lists(RootKeys.accept).compactMap { acceptance(Fields($0, AcceptKeys.section)) }
+    guard let system = main.value(RootKeys.system) else { return nil }
+    return Design(
+      file: file, system: system, owner: owner,
+      requirements: requirements ?? Requirements(place: nil, availability: nil, latency: [], load: nil),
+      gateways: gateways, services: resolvedServices, stores: resolvedStores,
+      traffic: resolvedTraffic.compactMap { $0 }, scenarios: scenarios, acceptances: acceptances, texts: texts,
+      refusals: refusals)
+  }
+
+  // MARK: Saying what is wrong
+
+  mutating func mistake(
+    _ id: String, _ message: String, at place: Place, spot: Spot? = nil, why: String? = nil, mend: String? = nil,
+    related: [Diagnostic.Related] = []
+  ) {
+    mistakes.append(
+      Diagnostic(id, .error, message, at: place, spot: spot, why: why, mend: mend, related: related))
+  }
+
+  mutating func mistake<T>(
+    _ id: String, _ message: String, at value: Value<T>, why: String? = nil, mend: String? = nil,
+    related: [Diagnostic.Related] = []
+  ) {
+    guard let place = value.place else { return }
+    mistake(id, message, at: place, spot: place.value, why: why, mend: mend, related: related)
+  }
+
+  mutating func refuse(_ verb: Verb, _ message: String, at place: Place, mend: String? = nil) {
+    refusals.append(
+      Design.Refusal(
+        verb: verb, diagnostic: Diagnostic("not-supported", .error, message, at: place, spot: place.head, mend: mend)))
+  }
+
+  // MARK: Sections, over all files
+
+  /// The node of a section that only one file may have.
+  mutating func single(_ key: Key, alsoReported: Bool = false) -> Node? {
+    let found = roots.compactMap { $0.entry(key.name)?.value }
+    if found.count > 1, !alsoReported {
+      for other in found.dropFirst() where !other.isReported {
+        other.isReported = true
+        mistake(
+          "defined-twice", "'\(key.name)' stands in two files", at: other.place, spot: other.place.head,
+          mend: "keep one of them", related: [.init(found[0].place, "first written here")])
+      }
+    }
+    return found.first { alsoReported || !$0.isReported }
+  }
+
+  /// The entries of a named section, of all files; a name that two files give is a mistake.
+  private mutating func entries(_ key: Key) -> [Entry] {
+    var found: [Entry] = []
+    for root in roots {
+      guard let section = root.entry(key.name)?.value, !section.isReported else { continue }
+      for entry in section.entries {
+        if let first = found.first(where: { $0.name.text == entry.key }) {
+          definedTwice(entry.key, entry.value.place, first.name.place)
+        } else {
+          found.append(Entry(name: Name(entry.key, entry.value.place), node: entry.value))
+        }
+      }
+    }
+    return found
+  }
+
+  private func lists(_ key: Key) -> [Node] {
+    roots.flatMap { root in
+      root.entry(key.name).map { $0.value.isReported ? [] : $0.value.items } ?? []
+    }
+  }
+
+  private mutating func definedTwice(_ name: String, _ place: Place, _ first: Place) {
+    mistake(
+      "defined-twice", "'\(name)' is defined twice", at: place, spot: place.head, mend: "give one of them another name",
+      related: [.init(first, "first defined here")])
+  }
+
+  /// Services and stores share one namespace, as both are what `calls` and `to` name.
+  private mutating func refuseSharedNames(_ all: [Entry]) {
+    for (index, entry) in all.enumerated() {
+      if let first = all[..<index].first(where: { $0.name.text == entry.name.text }) {
+        definedTwice(entry.name.text, entry.name.place, first.name.place)
+      }
+    }
+  }
+
+  // MARK: Names
+
+  /// The component of a name; says so if there is none, unless it is of a later version.
+  mutating func component(_ name: Value<String>, _ what: String = "a service or store") -> Component? {
+    if let index = services.firstIndex(where: { $0.name.text == name.value }) { return .service(index) }
+    if let index = stores.firstIndex(where: { $0.name.text == name.value }) { return .store(index) }
+    if !laterNames.contains(name.value) { unknownTarget(name, what, among: (services + stores).map(\.name.text)) }
+    return nil
+  }
+
+  /// The service of a name: stores cannot be routed to, started after, killed.
+  mutating func service(_ name: Value<String>, whatFor: String) -> Int? {
+    if let index = services.firstIndex(where: { $0.name.text == name.value }) { return index }
+    if stores.contains(where: { $0.name.text == name.value }) {
+      mistake(
+        "unknown-target", "'\(name.value)' is a store; \(whatFor) needs a service", at: name,
+        mend: services.isEmpty ? nil : "one of: \(services.map(\.name.text).joined(separator: ", "))")
+      return nil
+    }
+    if !laterNames.contains(name.value) { unknownTarget(name, "a service", among: services.map(\.name.text)) }
+    return nil
+  }
+
+  mutating func unknownTarget(_ name: Value<String>, _ what: String, among names: [String]) {
+    var message = "'\(name.value)' is not \(what) of this file"
+    var mend: String?
+    if let meant = Nearest.to(name.value, among: names) {
+      message += ": did you mean '\(meant)'?"
+      mend = meant
+    } else if names.isEmpty {
+      message += ": there is none"
+    } else {
+      mend = "one of: \(names.prefix(12).joined(separator: ", "))\(names.count > 12 ? ", …" : "")"
+    }
+    mistake("unknown-target", message, at: name, mend: mend)
+  }
+
+  // MARK: Small sections
+
+  func requirements(_ fields: Fields) -> Requirements {
+    Requirements(
+      place: fields.node.place, availability: fields.value(RequirementKeys.availability),
+      latency: fields.section(RequirementKeys.latency, LatencyKeys.section).map(latency) ?? [],
+      load: fields.value(RequirementKeys.load))
+  }
+
+  private func latency(_ fields: Fields) -> [LatencyBound] {
+    LatencyKeys.quantiles.compactMap { quantile in
+      fields.value(quantile.key).map {
+        LatencyBound(quantile: quantile.share, label: quantile.key.name, bound: $0)
+      }
+    }
+  }
+
+  private mutating func store(_ entry: Entry, owner: Value<String>?) -> Store {
+    let fields = Fields(entry.node, StoreKeys.section)
+    let engine = fields.value(StoreKeys.engine)
+    let path = fields.value(StoreKeys.path)
+    let at = Fields.values(fields.node(StoreKeys.at.name), ScalarType<Text>.endpoint)
+    texts += at
+    if let engine, !entry.node.isReported {
+      if engine.value == .sqlite, path == nil, entry.node.entry("path") == nil {
+        mistake(
+          "missing-key", "'\(entry.name.path)' has no 'path': where is the file of this sqlite store?",
+          at: entry.name.place, spot: entry.name.place.head, mend: "path: data/\(entry.name.text).db")
+      }
+      if engine.value == .sqlite, let first = at.first {
+        mistake(
+          "wrong-value", "a sqlite store is a file: it has a 'path' and no 'at'", at: first,
+          mend: "path: data/\(entry.name.text).db")
+      }
+      if engine.value != .sqlite, let path {
+        mistake("wrong-value", "a \(engine.value.rawValue) store has no 'path': it runs 'at' an address", at: path)
+      }
+    }
+    let workFields = fields.section(StoreKeys.work, WorkKeys.storeSection)
+    let whole = workFields.flatMap { work($0) }
+    let read = workFields?.section(WorkKeys.read, WorkKeys.section).flatMap { work($0) }
+    let write = workFields?.section(WorkKeys.write, WorkKeys.section).flatMap { work($0) }
+    return Store(
+      name: entry.name, owner: self.owner(fields.value(StoreKeys.owner), of: owner),
+      engine: engine ?? Value(.other, .derived(from: "a mistake")), path: path, at: at,
+      maxConnections: fields.value(StoreKeys.maxConnections),
+      pool: fields.section(StoreKeys.pool, PoolKeys.section)?.value(PoolKeys.size),
+      atOnce: workFields.flatMap { Layers([$0]).valueOrNone(WorkKeys.atOnce) }, work: read ?? whole,
+      write: write ?? (read == nil ? nil : whole))
+  }
+
+  func owner(_ own: Value<String>?, of system: Value<String>?) -> Value<String>? {
+    own ?? system.map { Value($0.value, .derived(from: "the system's owner")) }
+  }
+
+  private mutating func acceptance(_ fields: Fields) -> Acceptance? {
+    guard let rule = fields.value(AcceptKeys.rule), let at = fields.value(AcceptKeys.place) else { return nil }
+    let paths = roots.flatMap(allPaths)
+    if !paths.contains(at.value) {
+      var message = "there is no '\(at.value.prefixForMessage)' in this file"
+      let meant = Nearest.to(at.value, among: paths)
+      if let meant { message += ": did you mean '\(meant)'?" }
+      mistake(
+        "unknown-target", message, at: at, why: "an acceptance names the place of the finding, as check prints it",
+        mend: meant.map { "place: \($0)" })
+    }
+    return Acceptance(
+      place: fields.node.place, rule: rule, at: at, because: fields.value(AcceptKeys.because),
+      owner: fields.value(AcceptKeys.owner), until: fields.value(AcceptKeys.until))
+  }
+
+  private func allPaths(_ node: Node) -> [String] {
+    switch node.kind {
+    case .scalar: [node.place.path]
+    case .list(let items): [node.place.path] + items.flatMap(allPaths)
+    case .map(let entries): [node.place.path] + entries.flatMap { allPaths($0.value) }
+    }
+  }
+
+  // MARK: What run cannot do
+
+  private mutating func refuseForRun(_ stores: [Store]) {
+    for service in resolvedServices {
+      if case .modelled = service.kind {
+        refuse(
+          .run, "'\(service.name.text)' has neither 'run' nor 'at': there is nothing to start or to reach",
+          at: service.name.place, mend: "run: my-program --port $PORT")
+      }
+      for call in service.calls {
+        guard case .store(let index) = call.to.value else { continue }
+        let store = stores[index]
+        if store.path == nil && store.at.isEmpty {
+          refuse(
+            .run, "'\(store.name.text)' has neither 'path' nor 'at': '\(service.name.text)' could not reach it",
+            at: store.name.place, mend: "at: \"\(store.name.text):5432\"")
+        }
+      }
+    }
+  }
+}
