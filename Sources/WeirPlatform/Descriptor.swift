@@ -177,3 +177,14 @@ private func readBytes(_ number: Int32, _ buffer: UnsafeMutableRawPointer?, _ co
 private func writeBytes(_ number: Int32, _ buffer: UnsafeRawPointer, _ count: Int) -> Int {
   write(number, buffer, count)
 }
+
+/// Descriptors 0, 1 and 2.
+public enum StandardDescriptors {
+  /// Opens `/dev/null` for each that is closed (`weir run >&-`), lest the next file opened becomes standard output.
+  public static func makeSureOpen() throws(SystemError) {
+    // `open` takes the lowest free number.
+    for number in Int32(0)...2 where fcntl(number, F_GETFD) < 0 {
+      if open("/dev/null", number == 0 ? O_RDONLY : O_WRONLY) < 0 { throw .last("open /dev/null") }
+    }
+  }
+}

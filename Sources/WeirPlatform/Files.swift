@@ -46,6 +46,11 @@ public enum Files {
     if unlink(path) < 0, errno != ENOENT { throw .last("remove \(path)") }
   }
 
+  /// Makes a symbolic link.
+  public static func link(_ target: String, at path: String) throws(SystemError) {
+    if symlink(target, path) < 0 { throw .last("link \(path)") }
+  }
+
   /// Makes a folder and those above it that are missing; an existing one is fine.
   public static func makeFolder(_ path: String, permissions: Int32 = 0o700) throws(SystemError) {
     if mkdir(path, mode_t(permissions)) == 0 || (errno == EEXIST && isFolder(path)) { return }

@@ -154,6 +154,11 @@ public enum ListenError: Error, Sendable, Equatable, CustomStringConvertible {
   public struct Holder: Sendable, Equatable {
     public var name: String
     public var pid: Int32
+
+    public init(name: String, pid: Int32) {
+      self.name = name
+      self.pid = pid
+    }
   }
 
   case badAddress(String)

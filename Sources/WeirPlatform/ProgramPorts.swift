@@ -31,6 +31,9 @@ public struct ProgramPorts: Sendable {
     next = range.lowerBound + UInt16(hash % UInt64(upper - range.lowerBound + 1))
   }
 
+  /// Where the search begins.
+  public var first: UInt16 { next }
+
   /// A port that was free a moment ago and that this value has not given before.
   public mutating func take() throws(ListenError) -> UInt16 {
     for _ in range {

@@ -22,6 +22,8 @@ public struct Signal: Sendable, Hashable, Codable, RawRepresentable, CustomStrin
   public static let childEnded = Signal(rawValue: SIGCHLD)
   public static let brokenPipe = Signal(rawValue: SIGPIPE)
   public static let fileTooLarge = Signal(rawValue: SIGXFSZ)
+  public static let resume = Signal(rawValue: SIGCONT)
+  public static let pause = Signal(rawValue: SIGSTOP)
   public static let user1 = Signal(rawValue: SIGUSR1)
   public static let user2 = Signal(rawValue: SIGUSR2)
   public static let windowChanged = Signal(rawValue: SIGWINCH)

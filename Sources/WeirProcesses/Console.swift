@@ -15,6 +15,8 @@ final class Console {
 
   private let descriptor: Descriptor
   private let isSocket: Bool
+  /// A write may block, so poll is asked first.
+  private let isGuarded: Bool
   private var waiting: [UInt8] = []
   private var dropped = 0
   /// The reader is gone for good (a closed terminal, a pipe without reader).
@@ -33,6 +35,7 @@ final class Console {
       own = try? Descriptor.open("/proc/self/fd/\(number)", .write, nonblocking: true)
     }
     descriptor = own ?? shared
+    isGuarded = own == nil && !isSocket && kind != .file
   }
 
   /// What to poll for writing, or nil when nothing waits.
@@ -55,7 +58,7 @@ final class Console {
       do {
         // 4 KiB at a time (PIPE_BUF): where only poll guards us, that much is taken without blocking.
         let part = Array(waiting.prefix(4096))
-        if !descriptor.isWritableNow { return }
+        if isGuarded, !descriptor.isWritableNow { return }
         let count = isSocket ? try descriptor.send(part, passing: []) : try descriptor.write(part)
         waiting.removeFirst(count)
       } catch {

@@ -14,7 +14,10 @@ extension KeeperLoop {
     phase = .draining(until: now + options.drainLimit)
     plane.restartAt = nil
     plane.killAt = nil
-    if let pid = plane.pid { Children.send(.terminate, to: pid) }
+    if let pid = plane.pid {
+      Children.send(.terminate, to: pid)
+      Children.send(.resume, to: pid)
+    }
   }
 
   /// The plane is gone; now the programs, those that depend on others first.
@@ -66,17 +69,23 @@ extension KeeperLoop {
     }
   }
 
+  /// The children of this process.
+  static func children() -> [ProcessTable.Entry] {
+    let own = Children.ownPid
+    return ProcessTable.all().filter { $0.parent == own }
+  }
+
   /// Ends descendants that left their process groups.
   ///
   /// As subreaper we become their parent when theirs ends, so when there are no children left there is nothing left.
   func sweep(killAt: Instant, now: Instant) {
     reap(now: now)
-    if case .none = Children.reap() {
+    let children = KeeperLoop.children().filter { child in !foreign.contains { $0.pid == child.pid } }
+    if children.isEmpty {
       phase = .done
       return
     }
-    let own = Children.ownPid
-    for entry in ProcessTable.all() where entry.parent == own && entry.state != "Z" {
+    for entry in children where entry.state != "Z" {
       if now >= killAt {
         Children.send(.kill, to: entry.pid)
       } else if !sweptPids.contains(entry.pid) {

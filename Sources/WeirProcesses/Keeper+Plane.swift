@@ -95,7 +95,8 @@ extension KeeperLoop {
       case .code(let code): exitCode = max(exitCode, code)
       // Our TERM came before it could listen for it: an end as asked for.
       case .signal(.terminate, _): break
-      case .signal: exitCode = max(exitCode, askedToEnd > 1 ? 1 : 3)
+      // Killed by us, and then the code says so already, or crashed in its drain.
+      case .signal: if exitCode == 0 { exitCode = 3 }
       }
       return beginStopping(now: now)
     }
@@ -211,6 +212,7 @@ extension KeeperLoop {
     case .lastLines(let id):
       toPlane(.lines(id: id, lines: told(program(id)?.lastLines ?? [])), now: now)
     case .show(let lines): showsLines = lines
+    case .say(let text): say(text)
     case .listen(let spec):
       do {
         try open(spec)

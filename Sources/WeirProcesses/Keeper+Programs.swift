@@ -124,6 +124,8 @@ extension KeeperLoop {
     // Asked again with less patience: the earlier moment holds.
     program.killAt = min(program.killAt ?? killAt, killAt)
     Children.send(.terminate, toGroup: group)
+    // One that is paused (SIGSTOP, a debugger) would not see it before KILL.
+    Children.send(.resume, toGroup: group)
   }
 
   func passTime(of program: KeptProgram, now: Instant) {
@@ -191,7 +193,7 @@ extension KeeperLoop {
   }
 
   func told(_ lines: [[UInt8]]) -> [String] {
-    lines.map { String(decoding: $0.prefix(KeptProgram.toldLineMax), as: UTF8.self) }
+    lines.map { String(decoding: $0, as: UTF8.self) }
   }
 
   // MARK: Output
@@ -238,7 +240,7 @@ extension KeeperLoop {
     let wall = SystemClock.wall()
     let colour = Int(program.spec.name.utf8.reduce(0) { ($0 &* 31 &+ UInt32($1)) & 0xffff }) % 6
     for line in lines {
-      program.lastLines.append(line)
+      program.lastLines.append(Array(line.prefix(KeptProgram.toldLineMax)))
       if program.lastLines.count > KeptProgram.linesMax { program.lastLines.removeFirst() }
       if showsLines { console.line(prefix(program.spec.id, colour: colour) + line) }
       note(logs.append(service: program.spec.name, id: program.spec.id, line: line, wall: wall, now: now))

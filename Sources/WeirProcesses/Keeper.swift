@@ -27,7 +27,7 @@ package enum Keeper {
     /// How long the plane may drain before it is killed.
     package var drainLimit = Duration.seconds(30)
     /// What the log files may grow to before they are rotated.
-    package var logBytesMax = 10 << 20
+    package var logBytesMax = LogFile.bytesMax
 
     package init(planeArgv: [String], statePath: String) {
       self.planeArgv = planeArgv
@@ -106,12 +106,17 @@ final class KeeperLoop {
   var showsLines = true
   var nameWidth = 4
   var sweptPids: [Int32] = []
+  /// Children from before: a script may have started something and then become us by `exec`.
+  ///
+  /// Not ours to end.
+  let foreign: [ProcessTable.Entry]
   var recordIsStale = false
   var recordTrouble = false
   var recordRetryAt: Instant?
 
   init(_ options: Keeper.Options) throws {
     self.options = options
+    try StandardDescriptors.makeSureOpen()
     signals = try SignalPipe([.interrupt, .terminate, .hangup, .quit, .childEnded])
     Signal.brokenPipe.ignore()
     Signal.fileTooLarge.ignore()
@@ -123,6 +128,7 @@ final class KeeperLoop {
     logs = LogStore(folder: folder, bytesMax: options.logBytesMax)
     // Only spreads restarts; any seed will do that differs from run to run.
     random = SeededRandom(seed: UInt64(bitPattern: SystemClock.now().nanoseconds))
+    foreign = KeeperLoop.children()
     _ = Children.adoptOrphans()
     plane.backoff = RestartBackoff(KeptPlane.backoffSettings)
   }

@@ -27,6 +27,8 @@ package enum PlaneMessage: Sendable, Hashable, Codable {
   case lastLines(id: String)
   /// Whether the keeper writes programs' lines to its standard output; off while the plane draws a live view there.
   case show(lines: Bool)
+  /// Write a line of the plane's own, to the output and to `weir.log`; never waits for a reader, as a `print` would.
+  case say(text: String)
   /// Open sockets. Answered by `opened`, with descriptors, or `listenFailed`.
   case listen(spec: ListenSpec)
   /// Close the keeper's copy of these sockets.

@@ -15,12 +15,32 @@ package struct RunRecord: Sendable, Hashable, Codable {
     package var pid: Int32
     /// With the pid it names the process for ever: a pid alone may be somebody else's by now.
     package var startTicks: UInt64
+
+    package init(id: String, pid: Int32, startTicks: UInt64) {
+      self.id = id
+      self.pid = pid
+      self.startTicks = startTicks
+    }
   }
 
   package var version = StateFolder.version
+  /// The boot and the process namespace the numbers belong to; after a reboot or in another container they name others.
+  package var origin = RunRecord.ownOrigin
   package var keeper: Int32
   package var plane: Process?
   package var programs: [Process]
+
+  package static var ownOrigin: String {
+    // Where it cannot be read (not Linux) records of every boot look alike, and start times must tell them apart.
+    let boot = (try? Files.text("/proc/sys/kernel/random/boot_id")) ?? ""
+    return boot.filter { !$0.isNewline } + " " + (Files.linkTarget("/proc/self/ns/pid") ?? "")
+  }
+
+  package init(keeper: Int32, plane: Process?, programs: [Process]) {
+    self.keeper = keeper
+    self.plane = plane
+    self.programs = programs
+  }
 
   package func write(to folder: StateFolder) throws(SystemError) {
     // An encoder of three integers and two strings does not fail; if it did, there would be no record to write.
@@ -31,7 +51,8 @@ package struct RunRecord: Sendable, Hashable, Codable {
   /// The last run's record; nil when there is none or it is damaged, and then the mark in the environment must do.
   package static func read(from folder: StateFolder) -> RunRecord? {
     guard let bytes = try? Files.bytes(folder.pidsPath) else { return nil }  // No earlier run.
-    return try? JSONDecoder().decode(RunRecord.self, from: Data(bytes))  // Damaged: as above.
+    let record = try? JSONDecoder().decode(RunRecord.self, from: Data(bytes))  // Damaged: as above.
+    return record?.origin == ownOrigin ? record : nil
   }
 }
 
@@ -45,18 +66,20 @@ package enum Leftovers {
   /// What is left of the run, zombies, this process and its ancestors excepted.
   package static func find(run: String, known: [RunRecord.Process]) -> [ProcessTable.Entry] {
     let all = ProcessTable.all()
-    var groups: [Int32] = []
+    var pids = Set(ProcessTable.withEnvironment(StateFolder.runVariable, run).map(\.pid))
     for process in known {
       let leader = all.first { $0.pid == process.pid }
       // A group's number is not given to a new process while the group has members, so no leader still means ours.
-      if leader == nil || leader?.startTicks == process.startTicks { groups.append(process.pid) }
+      guard leader == nil || leader?.startTicks == process.startTicks else { continue }
+      for entry in all where entry.group == process.pid && entry.startTicks >= process.startTicks {
+        pids.insert(entry.pid)
+      }
+      if let leader { pids.insert(leader.pid) }
     }
-    var pids = Set(ProcessTable.withEnvironment(StateFolder.runVariable, run).map(\.pid))
-    for entry in all where groups.contains(entry.group) || groups.contains(entry.pid) { pids.insert(entry.pid) }
-    var own = Children.ownPid
-    while own > 1 {
-      pids.remove(own)
-      own = all.first { $0.pid == own }?.parent ?? 0
+    var own: Int32? = Children.ownPid
+    while let pid = own {
+      pids.remove(pid)
+      own = all.first { $0.pid == pid }?.parent
     }
     return all.filter { pids.contains($0.pid) && $0.state != "Z" && $0.state != "X" }
   }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
-internal import WeirBase
-internal import WeirPlatform
+package import WeirBase
+package import WeirPlatform
 
 /// A service's log: appended to, and rotated by size.
 ///
 /// `api.log` is the newest; at ``bytesMax`` it becomes `api.log.1`, that `api.log.2`, and the oldest is removed. Writes go
 /// straight to the system, so a killed keeper loses no line it has taken. Confined to the keeper's thread.
-final class LogFile {
+package final class LogFile {
   /// 10 MiB a file, three files: a service holds at most 30 MiB of disk.
-  static let bytesMax = 10 << 20
-  static let filesMax = 3
+  package static let bytesMax = 10 << 20
+  package static let filesMax = 3
 
   let path: String
   let bytesMax: Int
@@ -19,13 +19,13 @@ final class LogFile {
   /// A write was cut short: the next one must begin on a fresh line.
   var torn = false
 
-  init(path: String, bytesMax: Int = LogFile.bytesMax) {
+  package init(path: String, bytesMax: Int = LogFile.bytesMax) {
     self.path = path
     self.bytesMax = bytesMax
   }
 
   /// Writes one line; `bytes` has no newline.
-  func append(_ bytes: [UInt8]) throws(SystemError) {
+  package func append(_ bytes: [UInt8]) throws(SystemError) {
     if size + bytes.count + 1 > bytesMax, size > 0 { try rotate() }
     if file == nil {
       let opened = try Descriptor.open(path, .append)
@@ -59,9 +59,9 @@ final class LogFile {
 /// All logs of a system, and what to do when they cannot be written.
 ///
 /// A full disk is told once, keeps nobody waiting, and is tried again every ``retry``; lines meanwhile are counted.
-final class LogStore {
+package final class LogStore {
   /// Often enough that the log is back soon after room was made; rare enough to cost nothing.
-  static let retry = Duration.seconds(2)
+  package static let retry = Duration.seconds(2)
 
   let folder: StateFolder
   let bytesMax: Int
@@ -69,15 +69,15 @@ final class LogStore {
   /// Since when writing fails, and what was lost since then.
   var trouble: (nextTry: Instant, lost: Int)?
 
-  init(folder: StateFolder, bytesMax: Int = LogFile.bytesMax) {
+  package init(folder: StateFolder, bytesMax: Int = LogFile.bytesMax) {
     self.folder = folder
     self.bytesMax = bytesMax
   }
 
   /// What the user must be told about, once.
-  enum Notice: Equatable { case none, failing(SystemError), mended(lost: Int) }
+  package enum Notice: Equatable { case none, failing(SystemError), mended(lost: Int) }
 
-  func append(service: String, id: String, line: [UInt8], wall: WallTime, now: Instant) -> Notice {
+  package func append(service: String, id: String, line: [UInt8], wall: WallTime, now: Instant) -> Notice {
     if let trouble, now < trouble.nextTry {
       self.trouble?.lost += 1
       return .none

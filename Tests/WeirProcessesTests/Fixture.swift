@@ -1,0 +1,1 @@
+../WeirKeeperFixture/Fixture.swift
