@@ -7,7 +7,7 @@ extension HeadBuffer {
     append("X-Forwarded-For: ")
     for i in 0..<earlier.count {
       append(bytes, earlier[i].range)
-      append(", ")
+      if i + 1 < earlier.count || !peer.isEmpty { append(", ") }
     }
     append(peer)
     append("\r\n")

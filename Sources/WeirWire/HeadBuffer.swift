@@ -106,6 +106,16 @@ public struct HeadBuffer: Sendable, Equatable {
     appendKept(bytes, from, head.length - 2, head.cuts)
   }
 
+  /// As ``appendRequest(_:_:)`` with a part of the target: its end, from a `/`, a `?` or nothing on.
+  public mutating func appendRequest(_ bytes: Span<UInt8>, _ head: RequestHead, target: Run) {
+    append(bytes, head.methodRun.range)
+    append(" ")
+    if target.isEmpty || bytes[Int(target.start)] != 0x2f { append("/") }
+    append(bytes, target.range)
+    append(" HTTP/1.1\r\n")
+    appendKept(bytes, head.fields, head.length - 2, head.cuts)
+  }
+
   /// The status line and the kept fields of an answer.
   ///
   /// No empty line yet.

@@ -42,7 +42,7 @@ import WeirWire
     ("GET / HTTP/1.1\nHost: a\r\n\r\n", .lineEnding),
     ("GET / HTTP/1.1\r\nHost: a\r\nA: b\rC: d\r\n\r\n", .lineEnding),
     ("GET / HTTP/1.1\r\nHost: a\r\n\n", .lineEnding),
-    ("GET / HTTP/1.1\r\nHost: a\r\n\rX", .lineEnding),
+    ("GET / HTTP/1.1\r\nHost: a\r\n\rX\r\n\r\n", .lineEnding),
     ("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", .requestLine),
     ("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", .requestLine),
     ("\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", .lineEnding),

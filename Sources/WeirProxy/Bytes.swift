@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOCore
+import WeirWire
+
+// The meeting of NIO's buffers and the scanners' spans: a span lives within one call, so each use is one of these.
+
+extension ByteBuffer {
+  /// Appends the first `count` readable bytes of another buffer, which stays as it is.
+  @inline(__always)
+  mutating func writePrefix(of other: ByteBuffer, _ count: Int) {
+    writeBytes(other.readableBytesUInt8Span.extracting(0..<count).bytes)
+  }
+
+  /// Appends a run of another buffer's readable bytes.
+  @inline(__always)
+  mutating func writePart(of other: ByteBuffer, _ run: Range<Int>) {
+    writeBytes(other.readableBytesUInt8Span.extracting(run).bytes)
+  }
+}
+
+extension HeadBuffer {
+  /// Appends what has been written to a buffer.
+  @inline(__always)
+  func write(to buffer: inout ByteBuffer) { buffer.writeBytes(storage.span.extracting(0..<count).bytes) }
+}
+
+extension ChunkedScanner {
+  @inline(__always)
+  mutating func skip(_ buffer: ByteBuffer, from at: inout Int) -> Event {
+    skip(buffer.readableBytesUInt8Span, from: &at)
+  }
+
+  @inline(__always)
+  mutating func next(_ buffer: ByteBuffer, from at: inout Int) -> Event {
+    next(buffer.readableBytesUInt8Span, from: &at)
+  }
+}

@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOCore
+import WeirBase
+import WeirFlows
+import WeirPatterns
+import WeirWire
+
+/// Answers: an instance's, relayed; or our own.
+extension ClientConnection {
+  // MARK: - Relaying
+
+  /// Writes the head of an answer, and the body as far as it is there.
+  func relayHead(_ upstream: UpstreamConnection, now: Instant) {
+    let http10 = head.flags.contains(.http10)
+    var isChunked = false
+    switch upstream.head.framing {
+    case .none, .length: break
+    case .chunked:
+      if http10 {
+        relay = .unchunk
+        closeAfter = true
+      } else {
+        isChunked = true
+      }
+    case .untilClose:
+      if http10 {
+        closeAfter = true
+      } else {
+        relay = .chunk
+        isChunked = true
+      }
+    }
+    decideWhetherToClose()
+    answer = .relaying
+    loop.silentAt[Int(place)] = now.nanoseconds + loop.times.answerIdle
+
+    loop.scratch.clear()
+    loop.scratch.appendResponse(upstream.input.readableBytesUInt8Span, upstream.head)
+    if isChunked { loop.scratch.append("Transfer-Encoding: chunked\r\n") }
+    if !upstream.head.flags.contains(.date) { loop.scratch.append(loop.dateLine) }
+    writeConnection(http10)
+    loop.scratch.append("\r\n")
+    upstream.input.moveReaderIndex(forwardBy: upstream.head.length)
+    loop.out.clear()
+    loop.scratch.write(to: &loop.out)
+    relay(upstream, withHead: true, now: now)
+  }
+
+  private func writeConnection(_ http10: Bool) {
+    if closeAfter {
+      loop.scratch.append("Connection: close\r\n")
+    } else if http10 {
+      loop.scratch.append("Connection: keep-alive\r\n")
+    }
+  }
+
+  /// Sends on what stands in the connection's input; with `withHead` the head in the loop's buffer goes before it.
+  func relay(_ upstream: UpstreamConnection, withHead: Bool, now: Instant) {
+    guard upstream === self.upstream, call != .none else { return upstream.close() }
+    let isLast: Bool
+    let error: HeadError?
+    switch relay {
+    case .asIs: (isLast, error) = relayAsIs(upstream, withHead: withHead)
+    case .chunk: (isLast, error) = relayInChunks(upstream, withHead: withHead)
+    case .unchunk:
+      if !withHead { loop.out.clear() }
+      (isLast, error) = upstream.takeData(into: &loop.out)
+      write(loop.out)
+    }
+    if error != nil {
+      flush()
+      return attemptFailed(upstream, .protocolError)
+    }
+    if isLast {
+      upstream.answerIsWhole()
+      endAnswer(upstream, now: now)
+      flush()
+      advance()
+      return
+    }
+    loop.silentAt[Int(place)] = now.nanoseconds + loop.times.answerIdle
+    flush()
+    // The flush may have ended it all.
+    if self.upstream === upstream, context?.channel.isWritable == false { upstream.setReading(false) }
+  }
+
+  @inline(__always)
+  private func relayAsIs(_ upstream: UpstreamConnection, withHead: Bool) -> (Bool, HeadError?) {
+    let (count, isLast, error) = upstream.takeBody()
+    bodyOut += Int64(count)
+    if withHead && count <= ClientConnection.copyMax {
+      if count > 0 {
+        loop.out.writePrefix(of: upstream.input, count)
+        upstream.input.moveReaderIndex(forwardBy: count)
+      }
+      write(loop.out)
+      return (isLast, error)
+    }
+    if withHead { write(loop.out) }
+    if count == upstream.input.readableBytes {
+      write(upstream.input)
+      upstream.input = Buffers.empty
+    } else if let part = upstream.input.readSlice(length: count) {
+      write(part)
+    }
+    return (isLast, error)
+  }
+
+  /// A body that ends with its connection becomes chunks, so that the client's connection stays and a cut shows.
+  private func relayInChunks(_ upstream: UpstreamConnection, withHead: Bool) -> (Bool, HeadError?) {
+    let count = upstream.input.readableBytes
+    bodyOut += Int64(count)
+    if !withHead { loop.out.clear() }
+    if count > 0 {
+      loop.scratch.clear()
+      loop.scratch.append(hex: UInt64(count))
+      loop.scratch.append("\r\n")
+      loop.scratch.write(to: &loop.out)
+      loop.out.writeBuffer(&upstream.input)
+      loop.out.writeStaticString("\r\n")
+      upstream.input = Buffers.empty
+    }
+    write(loop.out)
+    return (false, nil)
+  }
+
+  /// The answer has been written whole.
+  func endAnswer(_ upstream: UpstreamConnection, now: Instant) {
+    answer = .done
+    carry(loop.flows.ended(call, now: now), now: now)
+    loop.syncIfUrgent(edge, now: now)
+  }
+
+  /// The flow has closed its books on a relayed answer.
+  func finished(now: Instant) {
+    call = .none
+    endRequest(.none, status: status, now: now)
+    answerDone(now: now)
+  }
+
+  // MARK: - Our own answers
+
+  /// A head that is no head: answer and close, for what follows cannot be told apart.
+  func refuse(unreadable error: HeadError, now: Instant) {
+    let reason = error.reason
+    refuseBeforeRoute(reason, OwnAnswers.detailed(reason, error), phase: .head, now: now)
+  }
+
+  /// Nothing is known of the request: it is counted without a route, and the connection ends.
+  func refuseBeforeRoute(_ reason: Reason, _ answer: ErrorAnswer, phase: Phase, now: Instant) {
+    self.phase = phase
+    closeAfter = true
+    stage = .waiting
+    head.method = .get
+    head.flags.remove(.http10)
+    requestSlot = .none
+    if startedAt == .zero { startedAt = now }
+    isInWork = true
+    write(answer, retryAfter: 0, limit: nil, now: now)
+    endRequest(reason, status: answer.status, now: now)
+    linger(now: now)
+  }
+
+  /// The body cannot be read on: the call is given up, and the connection ends after the answer.
+  func refuseWithinBody(_ reason: Reason, _ answer: ErrorAnswer, now: Instant) {
+    phase = .body
+    closeAfter = true
+    let before = self.answer
+    override = reason
+    leaveCall(now: now)
+    override = nil
+    if before == .none {
+      write(answer, retryAfter: 0, limit: nil, now: now)
+      linger(now: now)
+    } else {
+      cut()
+    }
+  }
+
+  /// Answers in our own name.
+  func refuse(_ reason: Reason, until: Instant = .zero, limit: Int? = nil, now: Instant) {
+    if reason == .callerGone {
+      endRequest(override ?? reason, status: override?.status ?? Reason.callerGone.status, now: now)
+      return
+    }
+    if call == .none && edge < 0 { input.moveReaderIndex(forwardBy: head.length) }
+    decideWhetherToClose()
+    write(loop.answers[reason], retryAfter: until == .zero ? 0 : until.since(now), limit: limit, now: now)
+    answer = .done
+    endRequest(reason, status: reason.status, now: now)
+    answerDone(now: now)
+    if !isAdvancing {
+      flush()
+      advance()
+    }
+  }
+
+  /// What is written for a callee that the caller can do without.
+  func fallBack(_ reason: Reason, now: Instant) {
+    decideWhetherToClose()
+    let fallback = edge < loop.configuration.fallbacks.count ? loop.configuration.fallbacks[edge] : nil
+    loop.scratch.clear()
+    if let fallback {
+      loop.scratch.append("HTTP/1.1 200 OK\r\nContent-Type: ")
+      loop.scratch.append(Array(fallback.contentType.utf8))
+      loop.scratch.append("\r\nContent-Length: ")
+      loop.scratch.append(decimal: Int64(fallback.body.count))
+      loop.scratch.append("\r\n")
+    } else {
+      loop.scratch.append("HTTP/1.1 204 No Content\r\n")
+    }
+    // Why it is not the callee's own: the same words as in a refusal.
+    loop.scratch.append("Cache-Control: no-store\r\nProxy-Status: weir; ")
+    if reason == .none {
+      loop.scratch.append("details=\"fallback\"\r\n")
+    } else {
+      loop.scratch.append("error=")
+      loop.scratch.append(reason.proxyStatus)
+      loop.scratch.append("; details=\"")
+      loop.scratch.append(reason.name)
+      loop.scratch.append("\"\r\n")
+    }
+    loop.scratch.append(loop.dateLine)
+    writeConnection(head.flags.contains(.http10))
+    loop.scratch.append("\r\n")
+    if let fallback, head.method != .head { loop.scratch.append(fallback.body) }
+    writeScratch()
+    answer = .done
+    isFallback = true
+    endRequest(reason, status: fallback == nil ? 204 : 200, now: now)
+    isFallback = false
+    answerDone(now: now)
+    if !isAdvancing {
+      flush()
+      advance()
+    }
+  }
+
+  private func write(_ answer: ErrorAnswer, retryAfter: Int64, limit: Int?, now: Instant) {
+    loop.scratch.clear()
+    loop.scratch.append(answer.head)
+    loop.scratch.append(loop.dateLine)
+    if retryAfter > 0 && retryAfter < .max / 2 { loop.scratch.appendRetryAfter(nanoseconds: retryAfter) }
+    if let limit {
+      let rule = loop.configuration.plan.limits[limit]
+      let window = Int64((Double(rule.burst) / rule.rate.perSecond).rounded(.up))
+      loop.scratch.appendRateLimit(
+        quota: Int64(rule.burst), window: max(1, window), remaining: 0,
+        reset: (retryAfter + 999_999_999) / 1_000_000_000)
+    }
+    writeConnection(head.flags.contains(.http10))
+    loop.scratch.append("\r\n")
+    if head.method != .head { loop.scratch.append(answer.body) }
+    writeScratch()
+  }
+
+  private func writeScratch() {
+    loop.out.clear()
+    loop.scratch.write(to: &loop.out)
+    write(loop.out)
+    needsFlush = true
+  }
+
+  // MARK: - After the answer
+
+  /// Whether the connection can stay after this answer, as far as what is still to come of the request goes.
+  private func decideWhetherToClose() {
+    if loop.isDraining || inputClosed { closeAfter = true }
+    guard stage == .body, !closeAfter else { return }
+    switch head.framing {
+    case .none, .untilClose: break
+    case .length:
+      let unread = bodyLeft - Int64(input.readableBytes)
+      if unread > Int64(loop.limits.drainBytes) || owesContinue { closeAfter = true }
+    // Its end cannot be foreseen.
+    case .chunked: closeAfter = true
+    }
+  }
+
+  /// The answer is out: on to the rest of the body, the next request, or the end.
+  private func answerDone(now: Instant) {
+    if closeAfter {
+      if stage == .body { linger(now: now) } else { closeWhenWritten() }
+      return
+    }
+    if stage == .body {
+      stage = .draining
+      loop.silentAt[Int(place)] = now.nanoseconds + loop.times.bodyIdle
+      if !isReading { setReading(true) }
+      return
+    }
+    nextRequest(now: now)
+  }
+
+  func nextRequest(now: Instant) {
+    if closeAfter || inputClosed && input.readableBytes == 0 { return closeWhenWritten() }
+    stage = .head
+    answer = .none
+    startedAt = .zero
+    loop.silentAt[Int(place)] =
+      now.nanoseconds + (input.readableBytes == 0 ? loop.times.keepAlive : loop.times.head)
+    if !isReading && !inputClosed { setReading(true) }
+  }
+
+  /// The request is over: its record, and what only this connection knows of it.
+  func endRequest(_ reason: Reason, status: UInt16, now: Instant) {
+    guard isInWork else { return }
+    isInWork = false
+    let ending = RequestEnding(
+      status: status, reason: reason, phase: reason == .none ? .done : phase, instance: instance, attempts: attempts,
+      fallback: isFallback)
+    let tag = logged?.tag ?? 0
+    if requestSlot != .none {
+      loop.flows.end(request: requestSlot, as: ending, tag: tag, now: now)
+      requestSlot = .none
+    } else if !isCalls {
+      loop.flows.refused(ending, startedAt: startedAt, tag: tag, now: now)
+    }
+    if var entry = logged {
+      entry.bytesIn = bodyIn
+      entry.bytesOut = bodyOut
+      loop.keep(entry)
+      logged = nil
+    }
+  }
+
+  // MARK: - Closing
+
+  /// Closes when all that is written has gone out.
+  private func closeWhenWritten() {
+    guard let context, stage != .closed else { return }
+    stage = .lingering
+    loop.silentAt[Int(place)] = loop.now().nanoseconds + loop.times.answerIdle
+    if needsFlush { flush() }
+    let promise = context.eventLoop.makePromise(of: Void.self)
+    let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+    promise.futureResult.whenComplete { _ in bound.value.cut() }
+    context.writeAndFlush(wrapOutboundOut(Buffers.empty), promise: promise)
+  }
+
+  /// Closes our side when all is written and reads on for a while.
+  ///
+  /// A close with unread bytes would make the kernel send a reset, which can overtake the answer (RFC 9112 §9.6).
+  private func linger(now: Instant) {
+    guard let context, stage != .closed else { return }
+    stage = .lingering
+    input = Buffers.empty
+    lingerLeft = 1 << 20
+    loop.silentAt[Int(place)] = now.nanoseconds + loop.times.answerIdle
+    needsFlush = false
+    if !isReading { setReading(true) }
+    let promise = context.eventLoop.makePromise(of: Void.self)
+    let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
+    promise.futureResult.whenComplete { _ in bound.value.answerIsOut() }
+    context.writeAndFlush(wrapOutboundOut(Buffers.empty), promise: promise)
+  }
+
+  private func answerIsOut() {
+    guard stage == .lingering, let context else { return }
+    if inputClosed { return cut() }
+    loop.silentAt[Int(place)] = loop.now().nanoseconds + loop.times.linger
+    context.close(mode: .output, promise: nil)
+  }
+
+  func discard(_ buffer: ByteBuffer) {
+    lingerLeft -= buffer.readableBytes
+    if lingerLeft < 0 { cut() }
+  }
+}

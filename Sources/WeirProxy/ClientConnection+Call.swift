@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOCore
+import WeirBase
+import WeirFlows
+import WeirPatterns
+import WeirWire
+
+/// Carries out what the flow of the call decides, and tells it what happened.
+extension ClientConnection {
+  /// Does what a step says, and what follows from it, until there is something to wait for.
+  func carry(_ first: CallStep, now: Instant) {
+    var step = first
+    while true {
+      var freed = CallStep.nobody
+      if step.freed != CallStep.nobody {
+        detach(cancels: step.cancels, now: now)
+        if holdsPlace {
+          holdsPlace = false
+          freed = step.freed
+        }
+      }
+      let edge = self.edge
+      let freesEdge = step.freesEdge
+      var next: CallStep?
+      switch step.action {
+      case .none, .answer: break
+      case .attempt(let instance, let number): next = attempt(instance, number, now: now)
+      case .ask(let question): next = loop.answer(question, self, now: now)
+      case .wait:
+        phase = .queue
+        loop.waits(self)
+        armCall()
+      case .finish: finished(now: now)
+      case .refuse(let reason, let until):
+        over()
+        refuse(reason, until: until, now: now)
+      case .fallback(let reason):
+        over()
+        fallBack(reason, now: now)
+      case .abort(let reason):
+        over()
+        endRequest(reason, status: status, now: now)
+        cut()
+      }
+      // Places go on to who waits for them when this call's own step is done.
+      if freed != CallStep.nobody { loop.placeFreed(edge: edge, instance: freed, now: now) }
+      if freesEdge { loop.edgePlaceFreed(edge, now: now) }
+      guard let following = next else { return }
+      step = following
+    }
+  }
+
+  @inline(__always)
+  private func over() {
+    loop.waitsNoMore(call)
+    call = .none
+  }
+
+  private func attempt(_ instance: UInt16, _ number: UInt8, now: Instant) -> CallStep? {
+    let service = loop.edgeServices[edge]
+    self.instance = instance
+    attempts = number
+    phase = .connect
+    guard loop.node.places.acquire(service: service, instance: instance, loop: loop.index) else {
+      return loop.flows.full(call, now: now)
+    }
+    holdsPlace = true
+    let place = loop.firstPlace[service] + Int(instance)
+    if let idle = loop.takeIdle(place) {
+      upstream = idle
+      idle.client = self
+      loop.flows.connected(call, now: now)
+      send(now: now)
+      return nil
+    }
+    guard let address = loop.address(place) else {
+      // Nobody has been started there, or it has gone: the same as a refused connection, only cheaper.
+      return loop.flows.failed(call, .connectRefused, now: now)
+    }
+    let made = UpstreamConnection(loop: loop, place: place, client: self)
+    upstream = made
+    made.connect(to: address)
+    armCall()
+    return nil
+  }
+
+  /// The attempt is over: its connection is kept, read out, or closed.
+  @inline(__always)
+  private func detach(cancels: Bool, now: Instant) {
+    guard let upstream else { return }
+    self.upstream = nil
+    if cancels || upstream.state == .closed { upstream.close() } else { upstream.release(now: now.nanoseconds) }
+  }
+
+  // MARK: - What the connection tells
+
+  func connected(_ upstream: UpstreamConnection) {
+    guard upstream === self.upstream, call != .none else { return upstream.close() }
+    let now = loop.now()
+    loop.flows.connected(call, now: now)
+    send(now: now)
+    armCall()
+  }
+
+  func attemptFailed(_ upstream: UpstreamConnection, _ failure: RetryRule.Failure) {
+    guard upstream === self.upstream, call != .none else { return upstream.close() }
+    let now = loop.now()
+    let step = loop.flows.failed(call, failure, now: now)
+    carry(step, now: now)
+    loop.syncIfUrgent(edge, now: now)
+    armCall()
+    if needsFlush { flush() }
+  }
+
+  /// The head of an answer has come; it stands at the start of the connection's input.
+  func answered(_ upstream: UpstreamConnection) {
+    guard upstream === self.upstream, call != .none else { return upstream.close() }
+    let now = loop.now()
+    upstream.state = .body
+    var retryAfter: Int64?
+    let seconds = upstream.head.retryAfterSeconds
+    if seconds >= 0 {
+      retryAfter = min(seconds, 1 << 31) * 1_000_000_000
+    } else if !upstream.head.retryAfterDate.isEmpty {
+      retryAfter = waitUntilDate(upstream)
+    }
+    let step = loop.flows.head(
+      call, status: upstream.head.status, retryAfter: retryAfter,
+      fromWeir: upstream.head.flags.contains(.fromWeir), now: now)
+    if case .answer = step.action {
+      phase = .receive
+      status = upstream.head.status
+      relayHead(upstream, now: now)
+    } else {
+      // Not wanted: what has come of it, and what is still to come, is read past.
+      upstream.input.moveReaderIndex(forwardBy: upstream.head.length)
+      carry(step, now: now)
+      armCall()
+    }
+    loop.syncIfUrgent(edge, now: now)
+  }
+
+  private func waitUntilDate(_ upstream: UpstreamConnection) -> Int64? {
+    let input = upstream.input
+    guard let date = HTTPDate.parse(input.readableBytesUInt8Span, upstream.head.retryAfterDate) else {
+      return nil
+    }
+    return min(max(0, date - loop.wallSeconds), 1 << 31) * 1_000_000_000
+  }
+
+  /// The instance has closed an answer that lasts until then.
+  func upstreamEnded(_ upstream: UpstreamConnection) {
+    guard upstream === self.upstream, call != .none else { return }
+    if relay == .chunk {
+      loop.out.clear()
+      loop.out.writeStaticString("0\r\n\r\n")
+      write(loop.out)
+    }
+    endAnswer(upstream, now: loop.now())
+    flush()
+    advance()
+  }
+}

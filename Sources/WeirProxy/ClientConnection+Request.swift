@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOCore
+import Synchronization
+import WeirBase
+import WeirFlows
+import WeirPatterns
+import WeirWire
+
+/// From a head that is read to the call it leads to, and the body that follows.
+extension ClientConnection {
+  /// A head is whole: find its route, ask what must be asked, begin its call.
+  func begin(now: Instant) {
+    startedAt = now
+    isInWork = true
+    answer = .none
+    relay = .asIs
+    requestSlot = .none
+    edge = -1
+    attempts = 0
+    instance = CallStep.nobody
+    status = 0
+    bodyIn = 0
+    bodyOut = 0
+    hasTail = false
+    phase = .head
+    closeAfter = !head.flags.contains(.keepAlive) || loop.isDraining || inputClosed
+    owesContinue = head.flags.contains(.expectsContinue)
+    switch head.framing {
+    case .none, .untilClose:
+      stage = .waiting
+      keepsBody = false
+      loop.silentAt[Int(place)] = .max
+    case .length(let length):
+      stage = .body
+      bodyLeft = length
+      keepsBody = length <= Int64(loop.limits.replayBytes)
+      loop.silentAt[Int(place)] = now.nanoseconds + loop.times.bodyIdle
+    case .chunked:
+      stage = .body
+      chunks.clear()
+      keepsBody = false
+      loop.silentAt[Int(place)] = now.nanoseconds + loop.times.bodyIdle
+    }
+    if loop.keepsAccess { note() }
+
+    if head.flags.contains(.upgrade) { return refuse(.upgradeNotSupported, now: now) }
+    if case .length(let length) = head.framing, length > loop.limits.bodyBytes {
+      return refuse(.bodyTooLarge, now: now)
+    }
+    switch kind {
+    case .gateway(let trie): route(trie, now: now)
+    case .calls: routeCall(now: now)
+    }
+  }
+
+  private func route(_ trie: RouteTrie, now: Instant) {
+    let input = self.input
+    let bytes = input.readableBytesUInt8Span
+    let match = trie.match(
+      host: bytes.extracting(head.host.range), path: bytes.extracting(head.path.isEmpty ? 0..<0 : head.path.range),
+      method: head.method.bits)
+    switch match {
+    case .none: refuse(.noRoute, now: now)
+    case .methodNotAllowed: refuse(.methodNotAllowed, now: now)
+    case .route(let index):
+      let facts = RequestFacts(
+        route: UInt32(index), client: clientKey(), deadline: .distantFuture, method: head.repeats, body: bodyKind)
+      let (slot, step) = loop.flows.begin(request: facts, now: now)
+      requestSlot = slot
+      switch step {
+      case .call(let edge): beginCall(edge, facts, target: head.target, now: now)
+      case .askLimit(let limit, let key): askLimit(limit, key, facts, now: now)
+      case .refuse(let reason, let until): refuse(reason, until: until, now: now)
+      }
+    }
+  }
+
+  private func askLimit(_ limit: Int, _ key: UInt64, _ facts: RequestFacts, now: Instant) {
+    let answer: LimitAnswer = loop.node.rates.withLock { tables in
+      switch tables[limit].admit(key: key, now: now) {
+      case .allow: .allowed
+      case .refuse(let until): .refused(until: until)
+      }
+    }
+    switch loop.flows.answered(requestSlot, limit: answer, now: now) {
+    case .call(let edge): beginCall(edge, facts, target: head.target, now: now)
+    case .refuse(let reason, let until): refuse(reason, until: until, limit: limit, now: now)
+    case .askLimit: refuse(.internalError, now: now)
+    }
+  }
+
+  /// A service calls another: `/from/<caller>/call/<callee>/<rest>`.
+  private func routeCall(now: Instant) {
+    guard let (edge, rest) = loop.names.edge(input.readableBytesUInt8Span, head.path) else {
+      return refuse(.noRoute, now: now)
+    }
+    let left = head.deadlineMilliseconds
+    // A hundred days is longer than any deadline, and far from overflowing.
+    let deadline =
+      left < 0 ? Instant.distantFuture : now.advanced(by: min(left, 8_640_000_000) * 1_000_000)
+    let facts = RequestFacts(
+      deadline: deadline, method: head.repeats, body: bodyKind, outerRetries: head.flags.contains(.outerRetries))
+    beginCall(edge, facts, target: Run(rest, Int(head.target.end)), now: now)
+  }
+
+  private var bodyKind: RetryRule.Body {
+    switch head.framing {
+    case .none, .untilClose: .none
+    case .length: keepsBody ? .replayable : .streaming
+    case .chunked: .streaming
+    }
+  }
+
+  /// What limits count by: the peer, or behind a trusted proxy the address that it saw.
+  private func clientKey() -> UInt64 {
+    if !sender.contains(.proxy) || head.forwardedFor.count == 0 { return peer.key }
+    let input = self.input
+    let bytes = input.readableBytesUInt8Span
+    let run = head.forwardedFor[head.forwardedFor.count - 1]
+    // The last element of the list, without the space before it.
+    var start = Int(run.end)
+    while start > Int(run.start) && bytes[start - 1] != 0x2c { start -= 1 }
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    for i in start..<Int(run.end) where bytes[i] != 0x20 {
+      hash = (hash ^ UInt64(bytes[i])) &* 0x0000_0100_0000_01b3
+    }
+    return hash
+  }
+
+  private func beginCall(_ edge: Int, _ facts: RequestFacts, target: Run, now: Instant) {
+    self.edge = edge
+    phase = .queue
+    writeHead(target)
+    input.moveReaderIndex(forwardBy: head.length)
+    let (slot, step) = loop.flows.begin(call: edge, facts: facts, now: now)
+    call = slot
+    carry(step, now: now)
+    armCall()
+  }
+
+  /// The head as it goes on, but for the fields of each attempt.
+  private func writeHead(_ target: Run) {
+    let input = self.input
+    let bytes = input.readableBytesUInt8Span
+    loop.scratch.clear()
+    if isCalls {
+      loop.scratch.appendRequest(bytes, head, target: target)
+    } else {
+      loop.scratch.appendRequest(bytes, head)
+    }
+    if head.host.isEmpty { loop.scratch.append("Host: localhost\r\n") }
+    if sender.isEmpty {
+      loop.scratch.append(peerFields)
+      loop.scratch.append("X-Forwarded-Host: ")
+      loop.scratch.append(bytes, head.host.range)
+      loop.scratch.append("\r\n")
+      if loop.configuration.writesForwarded { writeForwarded(bytes) }
+    } else {
+      writeTrustedForwarding(bytes)
+    }
+    if let given = TraceContext.parse(bytes, head.traceparent) {
+      trace = TraceContext(
+        traceHigh: given.traceHigh, traceLow: given.traceLow, span: loop.random.next(), flags: given.flags)
+      loop.scratch.appendTraceparent(trace)
+      if head.tracestate.count > 0 { loop.scratch.appendTracestate(bytes, head.tracestate) }
+    } else {
+      let high = loop.random.next()
+      let low = loop.random.next()
+      trace = TraceContext(
+        traceHigh: high, traceLow: low, span: loop.random.next(),
+        flags: loop.random.chance(loop.configuration.traceSample) ? 1 : 0)
+      loop.scratch.appendTraceparent(trace)
+    }
+    request.clear()
+    loop.scratch.write(to: &request)
+    tailStart = request.writerIndex
+    logged?.traceHigh = trace.traceHigh
+    logged?.traceLow = trace.traceLow
+  }
+
+  private func writeForwarded(_ bytes: borrowing Span<UInt8>) {
+    loop.scratch.appendForwarded(
+      bytes, head.forwarded, peer: peer.text, isIPv6: peer.isIPv6, host: head.host, isHTTPS: false)
+  }
+
+  /// Behind a trusted proxy our hop is added to the chain; a service's call carries the chain of its own caller.
+  private func writeTrustedForwarding(_ bytes: borrowing Span<UInt8>) {
+    if isCalls {
+      if head.forwardedFor.count > 0 { loop.scratch.appendForwardedFor(bytes, head.forwardedFor, peer: []) }
+      return
+    }
+    loop.scratch.appendForwardedFor(bytes, head.forwardedFor, peer: peer.text)
+    if !head.flags.contains(.forwardedProto) { loop.scratch.append("X-Forwarded-Proto: http\r\n") }
+    if !head.flags.contains(.forwardedHost) {
+      loop.scratch.append("X-Forwarded-Host: ")
+      loop.scratch.append(bytes, head.host.range)
+      loop.scratch.append("\r\n")
+    }
+    if head.forwarded.count > 0 || loop.configuration.writesForwarded { writeForwarded(bytes) }
+  }
+
+  // MARK: - Sending
+
+  /// The attempt has a connection: head and what there is of the body go out in one write.
+  func send(now: Instant) {
+    guard let upstream else { return }
+    phase = .send
+    writeTail(now: now)
+    upstream.expectAnswer()
+    if stage == .body {
+      if owesContinue && input.readableBytes == 0 { sayContinue() }
+      _ = forwardBody(isFirst: true)
+      if !isReading && !inputClosed { setReading(true) }
+    } else {
+      upstream.isRequestSent = true
+      upstream.write(request)
+      upstream.flush()
+      sent(.all, now: now)
+    }
+  }
+
+  @inline(__always)
+  private func sent(_ amount: RetryRule.Sent, now: Instant) {
+    // The flush may have found the connection dead, and the step after that may have ended the call.
+    guard call != .none, upstream != nil else { return }
+    if amount == .all { phase = .wait }
+    loop.flows.sent(call, amount, now: now)
+  }
+
+  /// The fields that differ from attempt to attempt, and the end of the head; the kept body goes behind it again.
+  private func writeTail(now: Instant) {
+    var body: ByteBuffer?
+    if hasTail {
+      body = request.getSlice(at: bodyStart, length: request.writerIndex - bodyStart)
+      request.moveWriterIndex(to: tailStart)
+    }
+    loop.scratch.clear()
+    loop.scratch.appendRetriesTaken()
+    let left = loop.flows.calls[call].deadline.since(now)
+    loop.scratch.appendDeadline(milliseconds: left / 1_000_000)
+    loop.scratch.append("\r\n")
+    loop.scratch.write(to: &request)
+    bodyStart = request.writerIndex
+    if var body { request.writeBuffer(&body) }
+    hasTail = true
+  }
+
+  private func sayContinue() {
+    owesContinue = false
+    loop.out.clear()
+    loop.out.writeStaticString("HTTP/1.1 100 Continue\r\n\r\n")
+    write(loop.out)
+    flush()
+  }
+
+  /// Sends on what has come of the body; false when there is nothing more to do now.
+  ///
+  /// With `isFirst` the head in `request` goes before it.
+  func forwardBody(isFirst: Bool) -> Bool {
+    guard let upstream else { return false }
+    let (count, isLast, error) = takeBody()
+    if let error {
+      refuseWithinBody(error.reason, OwnAnswers.detailed(error.reason, error), now: loop.now())
+      return false
+    }
+    if case .chunked = head.framing, chunks.announced > loop.limits.bodyBytes {
+      refuseWithinBody(.bodyTooLarge, loop.answers[.bodyTooLarge], now: loop.now())
+      return false
+    }
+    if count == 0 && !isFirst && !isLast { return false }
+    if count > 0 { owesContinue = false }
+    bodyIn += Int64(count)
+    let now = loop.now()
+    if isLast {
+      stage = .waiting
+      loop.silentAt[Int(place)] = .max
+      upstream.isRequestSent = true
+    } else {
+      loop.silentAt[Int(place)] = now.nanoseconds + loop.times.bodyIdle
+    }
+    if isFirst {
+      if keepsBody || count <= ClientConnection.copyMax {
+        if count > 0 { request.writePrefix(of: input, count) }
+        input.moveReaderIndex(forwardBy: count)
+        upstream.write(request)
+      } else {
+        upstream.write(request)
+        if let part = input.readSlice(length: count) { upstream.write(part) }
+      }
+    } else if count > 0, let part = input.readSlice(length: count) {
+      if keepsBody { request.writeImmutableBuffer(part) }
+      upstream.write(part)
+    }
+    if input.readableBytes == 0 { input = Buffers.empty }
+    upstream.flush()
+    sent(isLast ? .all : .something, now: now)
+    if !isLast, let up = self.upstream, !up.isWritable { setReading(false) }
+    return isLast
+  }
+
+  /// Up to this size a copy behind the head is cheaper than a second buffer in the write (measured, DATAPLANE).
+  static var copyMax: Int { 8 << 10 }
+
+  /// How much of `input` is this request's body, and whether that is its end.
+  private func takeBody() -> (count: Int, isLast: Bool, error: HeadError?) {
+    let readable = input.readableBytes
+    switch head.framing {
+    case .none, .untilClose: return (0, true, nil)
+    case .length:
+      let count = Int(min(Int64(readable), bodyLeft))
+      bodyLeft -= Int64(count)
+      return (count, bodyLeft == 0, nil)
+    case .chunked:
+      var at = 0
+      switch chunks.skip(input, from: &at) {
+      case .end(let end): return (end, true, nil)
+      case .refused(let error): return (at, true, error)
+      case .data, .needMore: return (readable, false, nil)
+      }
+    }
+  }
+
+  /// Reads past what is left of a body whose request has been answered.
+  func drainBody() -> Bool {
+    let (count, isLast, error) = takeBody()
+    input.moveReaderIndex(forwardBy: min(count, input.readableBytes))
+    if error != nil {
+      cut()
+      return false
+    }
+    if !isLast { return false }
+    nextRequest(now: loop.now())
+    return true
+  }
+
+  func upstreamIsWritable(_ upstream: UpstreamConnection) {
+    guard upstream === self.upstream, stage == .body else { return }
+    setReading(true)
+    if input.readableBytes > 0 { advance() }
+  }
+
+  // MARK: - Access log
+
+  private func note() {
+    let input = self.input
+    let bytes = input.readableBytesUInt8Span
+    func text(_ range: Range<Int>, _ most: Int) -> String {
+      var out: [UInt8] = []
+      for i in range.prefix(most) { out.append(bytes[i]) }
+      return String(decoding: out, as: UTF8.self)
+    }
+    logged = AccessEntry(
+      tag: loop.nextTag(), method: text(head.methodRun.range, 32),
+      path: text(head.path.range, AccessEntry.pathBytesMax), host: text(head.host.range, 260),
+      client: String(decoding: peer.text, as: UTF8.self), traceHigh: 0, traceLow: 0, bytesIn: 0, bytesOut: 0)
+  }
+}
+
+extension RequestHead {
+  /// What repeating the request would mean (RFC 9110 §9.2.2).
+  var repeats: RetryRule.Method {
+    if flags.contains(.idempotencyKey) { return .keyed }
+    switch method {
+    case .get, .head, .options, .trace: return .safe
+    case .put, .delete: return .idempotent
+    case .post, .patch, .other: return .unsafe
+    }
+  }
+}
+
+extension RequestHead.Method {
+  var bits: MethodBits {
+    switch self {
+    case .get: .get
+    case .head: .head
+    case .post: .post
+    case .put: .put
+    case .delete: .delete
+    case .patch: .patch
+    case .options: .options
+    case .trace: .trace
+    case .other: .other
+    }
+  }
+}

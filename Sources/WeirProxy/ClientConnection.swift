@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOCore
+import Synchronization
+import WeirBase
+import WeirFlows
+import WeirPatterns
+import WeirWire
+
+/// One connection of a client, and the one request of it that is in work: raw bytes in, raw bytes out.
+///
+/// Confined to its loop. Requests of one connection are answered in order; the next one is read when the last is done.
+///
+///     head ─▶ body ─▶ waiting ─▶ head …            (waiting: the request is in, its answer is not done)
+///       │       └── answered early ─▶ draining ─▶ head …, or lingering ─▶ closed
+///       └ refused ─▶ lingering ─▶ closed
+///
+/// ## Invariants
+/// 1. `call` is live exactly from `begin(call:)` to the step that is its last.
+/// 2. A place is held (`holdsPlace`) from `acquire` to the step that says `freed`.
+/// 3. Nothing is written to the client after its answer's last byte but the next answer.
+final class ClientConnection: ChannelInboundHandler {
+  typealias InboundIn = ByteBuffer
+  typealias OutboundOut = ByteBuffer
+
+  enum Stage: UInt8 { case head, body, waiting, draining, lingering, closed }
+  enum Answer: UInt8 { case none, relaying, done }
+  /// How an answer's body is relayed: as it comes; framed as chunks; or freed of its chunks.
+  enum Relay: UInt8 { case asIs, chunk, unchunk }
+
+  unowned let loop: ProxyLoop
+  let kind: ProxyConfiguration.Listener.Kind
+  let isCalls: Bool
+  let peer: PeerAddress
+  let sender: RequestScanner.Sender
+  /// `X-Forwarded-For` and `-Proto` of this connection, for requests that come without trusted ones.
+  let peerFields: [UInt8]
+  var place: Int32 = -1
+  var generation: UInt32 = 0
+  /// When the loop's heap will wake this connection; `Int64.max` when it will not.
+  var armedAt = Int64.max
+
+  var context: ChannelHandlerContext?
+  var stage = Stage.head
+  var answer = Answer.none
+  var relay = Relay.asIs
+  var input = ByteBuffer()
+  var scanner = RequestScanner()
+  var head = RequestHead()
+  var isReading = true
+  var inputClosed = false
+  /// The connection ends with this answer.
+  var closeAfter = false
+  /// `100 Continue` has not been said yet, and is wanted.
+  var owesContinue = false
+  var isAdvancing = false
+  var needsFlush = false
+
+  // The request in work.
+  /// From a head that was read to the record of how it ended.
+  var isInWork = false
+  var requestSlot = Slot.none
+  var call = Slot.none
+  var edge = -1
+  var startedAt = Instant.zero
+  /// The head as it goes on, and the body as far as it is kept.
+  var request: ByteBuffer
+  /// Where in `request` the fields of the attempt begin, and where the body.
+  var tailStart = 0
+  var bodyStart = 0
+  var hasTail = false
+  var keepsBody = false
+  var bodyLeft: Int64 = 0
+  var bodyIn: Int64 = 0
+  var bodyOut: Int64 = 0
+  var chunks = ChunkedScanner()
+  var upstream: UpstreamConnection?
+  var holdsPlace = false
+  var attempts: UInt8 = 0
+  var instance = CallStep.nobody
+  var phase = Phase.head
+  var status: UInt16 = 0
+  var trace = TraceContext(traceHigh: 0, traceLow: 1, span: 1, flags: 0)
+  var logged: AccessEntry?
+  /// What the caller's going away is called, when it is we who end it.
+  var override: Reason?
+  var isFallback = false
+  /// Bytes that are still read and dropped before the connection is cut.
+  var lingerLeft = 0
+
+  init(loop: ProxyLoop, kind: ProxyConfiguration.Listener.Kind, peer: PeerAddress) {
+    self.loop = loop
+    self.kind = kind
+    self.peer = peer
+    switch kind {
+    case .calls:
+      isCalls = true
+      sender = [.proxy, .service]
+      peerFields = []
+    case .gateway:
+      isCalls = false
+      sender = loop.configuration.trusted.contains { $0.contains(peer) } ? .proxy : []
+      peerFields =
+        Array("X-Forwarded-For: ".utf8) + peer.text + Array("\r\nX-Forwarded-Proto: http\r\n".utf8)
+    }
+    request = ByteBufferAllocator().buffer(capacity: 1 << 10)
+  }
+
+  // MARK: - Channel events
+
+  func handlerAdded(context: ChannelHandlerContext) {
+    self.context = context
+    loop.add(self)
+    loop.silentAt[Int(place)] = loop.now().nanoseconds + loop.times.head
+  }
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    var buffer = unwrapInboundIn(data)
+    switch stage {
+    case .closed: return
+    case .lingering: return discard(buffer)
+    case .head, .body, .waiting, .draining: break
+    }
+    if input.readableBytes == 0 { input = buffer } else { input.writeBuffer(&buffer) }
+    advance()
+    if input.readableBytes == 0 {
+      input = Buffers.empty
+    } else if input.readableBytes > loop.limits.headBytes, stage == .waiting || (stage == .body && upstream == nil) {
+      // The next requests, or a body that nobody can take yet: the sender waits.
+      setReading(false)
+    }
+  }
+
+  func channelWritabilityChanged(context: ChannelHandlerContext) {
+    if context.channel.isWritable { upstream?.setReading(true) }
+  }
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    if case ChannelEvent.inputClosed = event { peerClosedInput() } else { context.fireUserInboundEventTriggered(event) }
+  }
+
+  /// The client sends nothing more; it may still read.
+  private func peerClosedInput() {
+    inputClosed = true
+    switch stage {
+    case .head, .lingering: cut()
+    case .body:
+      // The request can never be whole.
+      leaveCall(now: loop.now())
+      cut()
+    case .draining: cut()
+    case .waiting, .closed: break
+    }
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    let wasOpen = stage != .closed
+    stage = .closed
+    if wasOpen || call != .none { leaveCall(now: loop.now()) }
+    loop.remove(self)
+    if !isCalls { loop.node.addresses.withLock { $0.closed(peer.key) } }
+    self.context = nil
+    input = Buffers.empty
+  }
+
+  // MARK: - Reading
+
+  /// Reads as far as the state of things allows.
+  func advance() {
+    if isAdvancing { return }
+    isAdvancing = true
+    reading: while true {
+      switch stage {
+      case .head:
+        guard input.readableBytes > 0 else { break reading }
+        if !readHead() { break reading }
+      case .body:
+        if upstream?.state != .head && upstream?.state != .body { break reading }
+        if !forwardBody(isFirst: false) { break reading }
+      case .draining: if !drainBody() { break reading }
+      case .waiting, .lingering, .closed: break reading
+      }
+    }
+    isAdvancing = false
+    if needsFlush { flush() }
+  }
+
+  /// False when the head is not whole, or was refused.
+  private func readHead() -> Bool {
+    switch scanner.scan(input.readableBytesUInt8Span, from: sender, limits: loop.headLimits, into: &head) {
+    case .complete:
+      begin(now: loop.now())
+      return true
+    case .needMore:
+      // The first byte of a head starts its time; more of it does not give more.
+      if startedAt == .zero {
+        startedAt = loop.now()
+        loop.silentAt[Int(place)] = startedAt.nanoseconds + loop.times.head
+      }
+      return false
+    case .refused(let error):
+      refuse(unreadable: error, now: loop.now())
+      return false
+    }
+  }
+
+  func setReading(_ on: Bool) {
+    if isReading == on { return }
+    isReading = on
+    // Fails only on a closed channel, which reads nothing either way.
+    try? context?.channel.syncOptions?.setOption(.autoRead, value: on)
+  }
+
+  // MARK: - Writing
+
+  @inline(__always)
+  func write(_ buffer: ByteBuffer) { context?.write(wrapOutboundOut(buffer), promise: nil) }
+
+  @inline(__always)
+  func flush() {
+    needsFlush = false
+    context?.flush()
+  }
+
+  // MARK: - Time
+
+  /// The call's moment has come, or an entry that was armed for an earlier one.
+  func wake(now: Instant) {
+    guard call != .none else { return }
+    if loop.flows.calls[call].nextWake <= now {
+      let step = loop.flows.wake(call, now: now)
+      carry(step, now: now)
+      loop.syncIfUrgent(edge, now: now)
+    }
+    armCall()
+  }
+
+  @inline(__always)
+  func armCall() {
+    guard call != .none else { return }
+    let at = loop.flows.calls[call].nextWake.nanoseconds
+    if at < armedAt { loop.arm(self, at: at) }
+  }
+
+  /// Nothing has moved for as long as this stage allows.
+  func wasSilent(now: Instant) {
+    loop.silentAt[Int(place)] = .max
+    switch stage {
+    case .head:
+      // Between requests, and before the first byte of the first: nobody waits for an answer.
+      if startedAt == .zero || input.readableBytes == 0 { return cut() }
+      refuseBeforeRoute(.senderTooSlow, loop.answers[.senderTooSlow], phase: .head, now: now)
+    case .body: refuseWithinBody(.senderTooSlow, loop.answers[.senderTooSlow], now: now)
+    case .waiting, .draining:
+      guard answer == .relaying, call != .none else { return cut() }
+      if context?.channel.isWritable == true {
+        if let upstream { attemptFailed(upstream, .lostInBody) }
+      } else {
+        cut()
+      }
+    case .lingering: cut()
+    case .closed: break
+    }
+  }
+
+  // MARK: - The end
+
+  func drain() {
+    closeAfter = true
+    if stage == .head && input.readableBytes == 0 { cut() }
+  }
+
+  /// Closes now, whatever is on its way.
+  func cut() {
+    guard stage != .closed else { return }
+    context?.close(promise: nil)
+  }
+
+  /// The request is given up with its caller.
+  func leaveCall(now: Instant) {
+    guard call != .none else { return endRequest(.callerGone, status: 0, now: now) }
+    carry(loop.flows.callerGone(call, now: now), now: now)
+  }
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOCore
+import NIOPosix
+import Synchronization
+import WeirBase
+import WeirFlows
+package import WeirPatterns
+import WeirWire
+
+/// Asks instances how they are: when, and what it means, says a `HealthMonitor` each; this opens the connections.
+///
+/// Confined to the first loop; driven by its tick (100 ms), which is finer than the monitors' shortest pause matters.
+final class HealthProber {
+  private struct Watch {
+    var service: Int
+    var instance: Int
+    var check: ProxyConfiguration.HealthCheck
+    var monitor: HealthMonitor
+    var ready: Probe?
+    var live: Probe?
+  }
+
+  private unowned let loop: ProxyLoop
+  private var watches: [Watch] = []
+  private var random: SeededRandom
+  private var isStopped = false
+  private let onChange: @Sendable (HealthChange) -> Void
+
+  init(loop: ProxyLoop, onChange: @escaping @Sendable (HealthChange) -> Void) {
+    self.loop = loop
+    self.onChange = onChange
+    random = SeededRandom(seed: loop.configuration.seed, stream: "health prober")
+    for (service, check) in loop.configuration.health.enumerated() {
+      guard let check else { continue }
+      for instance in 0..<loop.configuration.plan.services[service].instances {
+        watches.append(
+          Watch(service: service, instance: instance, check: check, monitor: HealthMonitor(check.settings)))
+      }
+    }
+  }
+
+  func stop() { isStopped = true }
+
+  /// A process has been started (again) under this index.
+  func started(service: Int, instance: Int, now: Instant) {
+    guard let i = find(service, instance) else { return }
+    drop(i)
+    watches[i].monitor.started(now: now)
+    tick(now: now)
+  }
+
+  func exited(service: Int, instance: Int, now: Instant) {
+    guard let i = find(service, instance) else { return }
+    drop(i)
+    tell(i, watches[i].monitor.exited(now: now), now: now)
+  }
+
+  /// Traffic could not reach it.
+  func suspected(service: Int, instance: Int, now: Instant) {
+    guard let i = find(service, instance) else { return }
+    watches[i].monitor.suspected(now: now)
+  }
+
+  func phase(service: Int, instance: Int) -> HealthMonitor.Phase? {
+    find(service, instance).map { watches[$0].monitor.phase }
+  }
+
+  private func find(_ service: Int, _ instance: Int) -> Int? {
+    watches.firstIndex { $0.service == service && $0.instance == instance }
+  }
+
+  private func drop(_ i: Int) {
+    watches[i].ready?.abandon()
+    watches[i].live?.abandon()
+    watches[i].ready = nil
+    watches[i].live = nil
+  }
+
+  func tick(now: Instant) {
+    if isStopped { return }
+    for i in watches.indices {
+      guard let wake = watches[i].monitor.nextWake, wake <= now else { continue }
+      tell(i, watches[i].monitor.wake(now: now, using: &random), now: now)
+      while let probe = watches[i].monitor.probe(now: now) { send(i, probe.kind) }
+    }
+  }
+
+  private func send(_ i: Int, _ kind: HealthMonitor.Kind) {
+    let watch = watches[i]
+    let place = loop.firstPlace[watch.service] + watch.instance
+    let path = kind == .ready ? watch.check.ready : watch.check.live ?? watch.check.ready
+    guard let address = loop.address(place) else { return settle(i, kind, nil, false) }
+    let probe = Probe(path: path)
+    probe.done = { [weak self, unowned probe] isWell in self?.settle(i, kind, probe, isWell) }
+    if kind == .ready {
+      watches[i].ready?.abandon()
+      watches[i].ready = probe
+    } else {
+      watches[i].live?.abandon()
+      watches[i].live = probe
+    }
+    probe.start(address, on: loop.eventLoop)
+  }
+
+  private func settle(_ i: Int, _ kind: HealthMonitor.Kind, _ probe: Probe?, _ isWell: Bool) {
+    if isStopped { return }
+    // An answer that came after its probe was given up tells of the past.
+    if let probe, probe !== (kind == .ready ? watches[i].ready : watches[i].live) { return }
+    if kind == .ready { watches[i].ready = nil } else { watches[i].live = nil }
+    let now = loop.now()
+    tell(i, watches[i].monitor.probed(ok: isWell, kind: kind, now: now, using: &random), now: now)
+  }
+
+  private func tell(_ i: Int, _ change: HealthMonitor.Change, now: Instant) {
+    let watch = watches[i]
+    switch change {
+    case .none: return
+    case .becameReady, .becameUnready:
+      loop.node.flows.withLock {
+        $0.health(service: watch.service, instance: watch.instance, up: change == .becameReady, now: now)
+      }
+      loop.poked()
+      loop.node.pokeAll(but: loop.index)
+    case .startFailed, .restart: break
+    }
+    onChange(HealthChange(service: watch.service, instance: watch.instance, change: change))
+  }
+
+  /// One question on a connection of its own.
+  private final class Probe: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private let path: String
+    var done: ((Bool) -> Void)?
+    private var input = ByteBuffer()
+    private var scanner = ResponseScanner()
+    private var head = ResponseHead()
+    private var context: ChannelHandlerContext?
+
+    init(path: String) { self.path = path }
+
+    func start(_ address: SocketAddress, on eventLoop: any EventLoop) {
+      let bound = NIOLoopBound(self, eventLoop: eventLoop)
+      ClientBootstrap(group: eventLoop)
+        .connectTimeout(.seconds(10))
+        .channelInitializer { channel in
+          channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(bound.value) }
+        }
+        .connect(to: address)
+        .whenFailure { _ in bound.value.finish(false) }
+    }
+
+    func abandon() {
+      done = nil
+      context?.close(promise: nil)
+    }
+
+    private func finish(_ isWell: Bool) {
+      let done = self.done
+      self.done = nil
+      context?.close(promise: nil)
+      done?(isWell)
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+    func channelActive(context: ChannelHandlerContext) {
+      if done == nil {
+        context.close(promise: nil)
+        return
+      }
+      let text = "GET \(path) HTTP/1.1\r\nHost: localhost\r\nUser-Agent: weir-health\r\nConnection: close\r\n\r\n"
+      context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: text)), promise: nil)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+      guard done != nil else { return }
+      var buffer = unwrapInboundIn(data)
+      input.writeBuffer(&buffer)
+      while input.readableBytes > 0 {
+        switch scanner.scan(input.readableBytesUInt8Span, toHead: false, limits: HeadLimits(), into: &head) {
+        case .needMore: return
+        case .refused: return finish(false)
+        case .complete:
+          if head.isInformational {
+            input.moveReaderIndex(forwardBy: head.length)
+            continue
+          }
+          return finish(head.status < 400)
+        }
+      }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+      self.context = nil
+      finish(false)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+  }
+}
+
+/// What a probe has changed, for whoever starts and stops processes.
+package struct HealthChange: Sendable, Equatable {
+  package var service: Int
+  package var instance: Int
+  package var change: HealthMonitor.Change
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+import Synchronization
+import WeirBase
+import WeirFlows
+import WeirPatterns
+
+/// What all loops of this node share: breakers, ejection and health; rate limits; connections by address; places.
+///
+/// Thread-safe. Each part has its own lock, held for one decision: ``flows`` ten times a second by each loop and on rare
+/// turns (a trip, a probe), ``rates`` once for a request whose route has a limit, ``addresses`` once a connection.
+final class NodeState: Sendable {
+  let flows: Mutex<NodeFlows>
+  let rates: Mutex<[RateTable]>
+  let addresses: Mutex<AddressLimit>
+  let places: Places
+  /// By loop: has it look at the node's views, and at who waits, on its own thread.
+  ///
+  /// Set once, before any traffic.
+  private let pokes = Mutex<[@Sendable () -> Void]>([])
+  let isDraining = Atomic<Bool>(false)
+
+  init(_ configuration: ProxyConfiguration, now: Instant) {
+    flows = Mutex(NodeFlows(plan: configuration.plan, seed: configuration.seed, now: now))
+    rates = Mutex(
+      configuration.plan.limits.map { limit in
+        var settings = RateTable.Settings()
+        settings.cells = limit.cells
+        settings.salt = configuration.seed
+        return RateTable(GCRA(rate: limit.rate, burst: max(1, limit.burst)), settings)
+      })
+    addresses = Mutex(AddressLimit(configuration.addressLimit))
+    places = Places(configuration.plan)
+  }
+
+  func setPokes(_ all: [@Sendable () -> Void]) { pokes.withLock { $0 = all } }
+
+  /// Pokes all loops but one.
+  func pokeAll(but loop: Int?) {
+    let all = pokes.withLock { $0 }
+    for (index, poke) in all.enumerated() where index != loop { poke() }
+  }
+
+  /// Pokes the loops of a mask of ``Places``.
+  func poke(_ mask: UInt64, but loop: Int) {
+    if mask & ~Places.bit(loop) == 0 { return }
+    let all = pokes.withLock { $0 }
+    for (index, poke) in all.enumerated() where index != loop && mask & Places.bit(index) != 0 { poke() }
+  }
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+import WeirBase
+package import WeirFlows
+package import WeirPatterns
+
+/// Everything the proxy is told: plain values, made by the runtime from a plan; no names of the file but where bytes of a
+/// request are compared with them.
+package struct ProxyConfiguration: Sendable {
+  package var plan: FlowPlan
+  package var listeners: [Listener]
+  /// Event loops, each with a listening socket of its own on every address.
+  package var loops = 1
+  package var seed: UInt64 = 0
+  package var limits = ProxyLimits()
+  /// Connections by address.
+  package var addressLimit = AddressLimit.Settings()
+  /// Peers whose `X-Forwarded-*` and `Forwarded` are believed.
+  package var trusted: [AddressRange] = []
+  /// By service and instance: where it listens; nil while it does not run.
+  package var addresses: [[InstanceAddress?]]
+  /// By service: how its instances are probed; nil for none.
+  package var health: [HealthCheck?] = []
+  /// By edge: what is answered when a call fails that has a fallback; nil leaves the answer out (204).
+  package var fallbacks: [FallbackAnswer?] = []
+  /// Calls from service to service: which edge a caller's call of a name is.
+  package var calls: [CallName] = []
+  /// Also write `Forwarded` (RFC 7239); without it only a chain that has it gets ours added.
+  package var writesForwarded = false
+  /// The share of new traces that is marked as sampled.
+  package var traceSample = 0.01
+  /// Keep records and ``AccessEntry`` values for the access log, up to so many a loop between two takes; 0 keeps none.
+  package var accessLog = 0
+  /// Keep the inputs of the flows for a replay, up to so many a loop; 0 keeps none.
+  package var recording = 0
+
+  package init(plan: FlowPlan, listeners: [Listener], addresses: [[InstanceAddress?]]) {
+    self.plan = plan
+    self.listeners = listeners
+    self.addresses = addresses
+  }
+
+  package struct Listener: Sendable {
+    package enum Source: Sendable {
+      /// Listening sockets that are open already, one a loop; each loop duplicates nothing and owns its one from here on.
+      case descriptors([Int32])
+      /// Bind here; port 0 takes a free one.
+      case bind(host: String, port: Int)
+    }
+    package enum Kind: Sendable {
+      /// A gateway: routes by host, path and method.
+      case gateway(RouteTrie)
+      /// The loopback listener of `WEIR_URL`: `/from/<caller>/call/<callee>/…`.
+      case calls
+    }
+    package var source: Source
+    package var kind: Kind
+
+    package init(_ source: Source, _ kind: Kind) {
+      self.source = source
+      self.kind = kind
+    }
+  }
+
+  package struct HealthCheck: Sendable {
+    /// The path that is asked for; an answer from 200 to 399 is a yes.
+    package var ready: String
+    package var live: String?
+    package var settings: HealthMonitor.Settings
+
+    package init(ready: String, live: String? = nil, settings: HealthMonitor.Settings = .init()) {
+      self.ready = ready
+      self.live = live
+      self.settings = settings
+      self.settings.checksLiveness = live != nil
+    }
+  }
+
+  package struct FallbackAnswer: Sendable {
+    package var contentType: String
+    package var body: [UInt8]
+
+    package init(contentType: String = "application/json", body: [UInt8]) {
+      self.contentType = contentType
+      self.body = body
+    }
+  }
+
+  package struct CallName: Sendable {
+    package var caller: String
+    package var callee: String
+    package var edge: Int
+
+    package init(caller: String, callee: String, edge: Int) {
+      self.caller = caller
+      self.callee = callee
+      self.edge = edge
+    }
+  }
+}
+
+/// How large, how slow and how many; DESIGN §10.
+package struct ProxyLimits: Sendable {
+  /// Bytes and fields of a head, of requests and answers.
+  package var headBytes = 32 << 10
+  package var headFields = 100
+  /// Bytes of a request's body.
+  package var bodyBytes: Int64 = 10 << 20
+  /// A head must be whole so long after its first byte; Apache's `RequestReadTimeout` gives 20 s, HAProxy advises 10.
+  package var headTime = Duration.seconds(10)
+  /// The longest silence within a request's body; nginx's `client_body_timeout` is 60 s, HAProxy's advice 30.
+  package var bodyIdle = Duration.seconds(30)
+  /// The longest silence within an answer's body, of either side.
+  package var answerIdle = Duration.seconds(60)
+  /// How long a connection is kept without a request.
+  package var keepAlive = Duration.seconds(60)
+  /// How long a connection to an instance is kept without a request: below the 5 s of Node and uvicorn, the shortest of
+  /// the servers in wide use.
+  package var upstreamIdle = Duration.seconds(4)
+  /// Idle connections kept by loop and instance.
+  package var upstreamIdleConnections = 128
+  /// A request's body is kept for a retry up to this size.
+  package var replayBytes = 64 << 10
+  /// What is left of a request's body after an early answer is read up to this size, so that the connection can stay.
+  package var drainBytes = 64 << 10
+  /// How long a connection that we end is read for, so that our answer is not lost by a reset.
+  package var linger = Duration.seconds(1)
+  /// Bytes waiting for a slow reader before the other side is paused, and the level at which it goes on.
+  package var writeHigh = 256 << 10
+  package var writeLow = 64 << 10
+
+  package init() {}
+}
+
+/// Where an instance listens.
+package enum InstanceAddress: Sendable, Equatable {
+  case tcp(host: String, port: Int)
+  case unix(path: String)
+}

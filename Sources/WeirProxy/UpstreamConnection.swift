@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOCore
+import NIOPosix
+import WeirBase
+import WeirFlows
+import WeirPatterns
+import WeirWire
+
+/// One connection to an instance: in use by one client's call, reading out an answer that nobody wants, or idle.
+///
+/// Confined to its loop.
+///
+///     connecting ─▶ head ─▶ body ─▶ idle ─▶ head …
+///                    └ answer not wanted ─▶ discard ─▶ idle or closed
+final class UpstreamConnection: ChannelInboundHandler {
+  typealias InboundIn = ByteBuffer
+  typealias OutboundOut = ByteBuffer
+
+  enum State: UInt8 { case connecting, idle, head, body, discard, closed }
+
+  unowned let loop: ProxyLoop
+  /// The instance, see ``ProxyLoop/firstPlace``.
+  let place: Int
+  let addressVersion: UInt32
+  var client: ClientConnection?
+  private(set) var context: ChannelHandlerContext?
+  var state = State.connecting
+  var input = ByteBuffer()
+  private var scanner = ResponseScanner()
+  var head = ResponseHead()
+  private var remaining: Int64 = 0
+  private var chunks = ChunkedScanner()
+  /// The request has been sent whole.
+  var isRequestSent = false
+  /// The answer has been received whole, and nothing after it.
+  private(set) var isAnswerWhole = false
+  private var isReading = true
+  private var interims = 0
+  private(set) var idleSince: Int64 = 0
+  /// Bytes of an unwanted answer that are read so that the connection can be kept.
+  private var discardLeft = 0
+  private var isClosing = false
+
+  init(loop: ProxyLoop, place: Int, client: ClientConnection) {
+    self.loop = loop
+    self.place = place
+    self.client = client
+    addressVersion = loop.addressVersions[place]
+  }
+
+  // MARK: - Connecting
+
+  func connect(to address: SocketAddress) {
+    let bound = NIOLoopBound(self, eventLoop: loop.eventLoop)
+    var bootstrap = ClientBootstrap(group: loop.eventLoop)
+      .channelOption(.recvAllocator, value: Buffers.upstream)
+      .channelOption(
+        .writeBufferWaterMark, value: .init(low: loop.limits.writeLow, high: loop.limits.writeHigh)
+      )
+      // The flow says when connecting has taken too long; this only bounds what is left behind.
+      .connectTimeout(.seconds(60))
+      .channelInitializer { channel in
+        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(bound.value) }
+      }
+    if address.protocol != .unix { bootstrap = bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1) }
+    bootstrap.connect(to: address).whenFailure { _ in bound.value.connectFailed() }
+  }
+
+  private func connectFailed() {
+    if state == .closed { return }
+    // Never within the call that asked for the connection: its step is still being carried out.
+    let bound = NIOLoopBound(self, eventLoop: loop.eventLoop)
+    loop.eventLoop.execute {
+      let this = bound.value
+      if this.state == .closed { return }
+      this.state = .closed
+      this.client?.attemptFailed(this, .connectRefused)
+    }
+  }
+
+  func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+  func channelActive(context: ChannelHandlerContext) {
+    if isClosing {
+      context.close(promise: nil)
+      return
+    }
+    guard state == .connecting else { return }
+    state = .idle
+    client?.connected(self)
+  }
+
+  // MARK: - Sending
+
+  var isWritable: Bool { context?.channel.isWritable ?? false }
+
+  /// An attempt begins on this connection.
+  @inline(__always)
+  func expectAnswer() {
+    state = .head
+    isRequestSent = false
+    isAnswerWhole = false
+    interims = 0
+  }
+
+  @inline(__always)
+  func write(_ buffer: ByteBuffer) { context?.write(wrapOutboundOut(buffer), promise: nil) }
+
+  @inline(__always)
+  func flush() { context?.flush() }
+
+  func channelWritabilityChanged(context: ChannelHandlerContext) {
+    if context.channel.isWritable { client?.upstreamIsWritable(self) }
+  }
+
+  // MARK: - Receiving
+
+  func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    var buffer = unwrapInboundIn(data)
+    switch state {
+    case .head:
+      if input.readableBytes == 0 { input = buffer } else { input.writeBuffer(&buffer) }
+      readHead()
+    case .body:
+      input = buffer
+      client?.relay(self, withHead: false, now: loop.now())
+    case .discard:
+      input = buffer
+      discardInput()
+    case .idle:
+      // Nothing was asked: a server's parting word (408) or a defect. Either way not to be used again.
+      close()
+    case .connecting, .closed: break
+    }
+    if input.readableBytes == 0 { input = Buffers.empty }
+  }
+
+  private func readHead() {
+    while state == .head, input.readableBytes > 0, let client {
+      let toHead = client.head.method == .head
+      switch scanner.scan(input.readableBytesUInt8Span, toHead: toHead, limits: loop.headLimits, into: &head) {
+      case .needMore: return
+      case .refused: return client.attemptFailed(self, .protocolError)
+      case .complete: break
+      }
+      if head.isInformational {
+        interims += 1
+        // 101 was not asked for; and no server has so much to say beforehand.
+        if head.status == 101 || interims > 16 { return client.attemptFailed(self, .protocolError) }
+        input.moveReaderIndex(forwardBy: head.length)
+        continue
+      }
+      beginBody()
+      client.answered(self)
+    }
+  }
+
+  private func beginBody() {
+    switch head.framing {
+    case .none: remaining = 0
+    case .length(let length): remaining = length
+    case .chunked: chunks.clear()
+    case .untilClose: break
+    }
+  }
+
+  /// How much of `input` is body, whether the body ends with it, and what is wrong with it.
+  func takeBody() -> (count: Int, isLast: Bool, error: HeadError?) {
+    let readable = input.readableBytes
+    switch head.framing {
+    case .none: return (0, true, nil)
+    case .length:
+      let count = Int(min(Int64(readable), remaining))
+      remaining -= Int64(count)
+      return (count, remaining == 0, nil)
+    case .untilClose: return (readable, false, nil)
+    case .chunked:
+      var at = 0
+      switch chunks.skip(input, from: &at) {
+      case .end(let end): return (end, true, nil)
+      case .refused(let error): return (at, true, error)
+      case .data, .needMore: return (readable, false, nil)
+      }
+    }
+  }
+
+  /// Gives the data of a chunked body, run by run, instead of its chunks: for callers that speak HTTP/1.0.
+  func takeData(into out: inout ByteBuffer) -> (isLast: Bool, error: HeadError?) {
+    var at = 0
+    while true {
+      switch chunks.next(input, from: &at) {
+      case .data(let run): out.writePart(of: input, run)
+      case .needMore:
+        input.clear()
+        return (false, nil)
+      case .end(let end):
+        input.moveReaderIndex(forwardBy: end)
+        return (true, nil)
+      case .refused(let error): return (true, error)
+      }
+    }
+  }
+
+  /// The answer has been taken whole out of `input`.
+  @inline(__always)
+  func answerIsWhole() { isAnswerWhole = input.readableBytes == 0 }
+
+  func setReading(_ on: Bool) {
+    if isReading == on { return }
+    isReading = on
+    // Fails only on a closed channel, which reads nothing either way.
+    try? context?.channel.syncOptions?.setOption(.autoRead, value: on)
+  }
+
+  // MARK: - The end of a use
+
+  /// The call is done with this connection: keep it if it can be used again, read out what is left if that is little.
+  @inline(__always)
+  func release(now: Int64) {
+    client = nil
+    if !isReading { setReading(true) }
+    if isAnswerWhole && isRequestSent && head.flags.contains(.keepAlive) && state == .body {
+      state = .idle
+      idleSince = now
+      loop.keepIdle(self)
+      return
+    }
+    leave()
+  }
+
+  @inline(never)
+  private func leave() {
+    guard state == .body, isRequestSent, head.flags.contains(.keepAlive), head.framing != .untilClose else {
+      return close()
+    }
+    if case .length(let length) = head.framing, length > Int64(loop.limits.drainBytes) { return close() }
+    discardLeft = loop.limits.drainBytes
+    state = .discard
+    idleSince = loop.now().nanoseconds
+    discardInput()
+  }
+
+  private func discardInput() {
+    let (count, isLast, error) = takeBody()
+    discardLeft -= count
+    input.moveReaderIndex(forwardBy: min(count, input.readableBytes))
+    if error != nil || discardLeft < 0 { return close() }
+    if isLast {
+      if input.readableBytes > 0 { return close() }
+      state = .idle
+      idleSince = loop.now().nanoseconds
+      loop.keepIdle(self)
+    }
+  }
+
+  func close() {
+    isClosing = true
+    let wasConnecting = state == .connecting
+    state = .closed
+    client = nil
+    input = Buffers.empty
+    // While connecting the channel closes as soon as it is there.
+    if wasConnecting && context == nil { return }
+    context?.close(promise: nil)
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    let before = state
+    state = .closed
+    switch before {
+    case .idle:
+      if let client { client.attemptFailed(self, .lostBeforeHead) } else { loop.dropIdle(self) }
+    case .head: client?.attemptFailed(self, .lostBeforeHead)
+    case .body:
+      if head.framing == .untilClose { client?.upstreamEnded(self) } else { client?.attemptFailed(self, .lostInBody) }
+    case .connecting:
+      // `connectFailed` reports it.
+      break
+    case .discard, .closed: break
+    }
+    client = nil
+    self.context = nil
+  }
+
+  func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+}
+
+/// How buffers are made.
+enum Buffers {
+  static let empty = ByteBuffer()
+  /// Requests are small; bodies that are uploaded get up to 64 KiB a read.
+  static let client = AdaptiveRecvByteBufferAllocator(minimum: 1 << 10, initial: 2 << 10, maximum: 64 << 10)
+  /// A large buffer that stays in the cache beats every zero-copy trick here (measured, DATAPLANE): 256 KiB.
+  static let upstream = AdaptiveRecvByteBufferAllocator(minimum: 2 << 10, initial: 8 << 10, maximum: 256 << 10)
+}
