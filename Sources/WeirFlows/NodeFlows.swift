@@ -26,13 +26,14 @@ public struct NodeFlows: Sendable {
     var view: EdgeView
     var version: UInt32 = 0
     var out: [Bool]
+    /// By instance: its ejection was told and its return was not.
+    var told: [Bool]
     var panic = false
   }
 
   private struct Service: Sendable {
     /// By instance: nobody may be sent there (not started, not ready, gone).
     var down: [Bool]
-    var hasHealthCheck: Bool
   }
 
   private var edges: [Edge]
@@ -42,9 +43,7 @@ public struct NodeFlows: Sendable {
 
   public init(plan: FlowPlan, seed: UInt64, now: Instant = .zero) {
     services = plan.services.map { service in
-      Service(
-        down: Array(repeating: !service.startsReady, count: service.instances),
-        hasHealthCheck: service.hasHealthCheck)
+      Service(down: Array(repeating: !service.startsReady, count: service.instances))
     }
     edges = plan.edges.map { edge in
       let service = plan.services[edge.service]
@@ -55,7 +54,8 @@ public struct NodeFlows: Sendable {
         ejection: OutlierEjection(instances: service.instances, service.ejection, now: now),
         view: EdgeView(
           serving: [], breakers: Array(repeating: breaker.view, count: service.instances), service: callee.view),
-        out: Array(repeating: false, count: service.instances))
+        out: Array(repeating: false, count: service.instances),
+        told: Array(repeating: false, count: service.instances))
     }
     random = SeededRandom(seed: seed, stream: "node")
     for i in edges.indices { renew(i, now: now) }
@@ -87,8 +87,11 @@ public struct NodeFlows: Sendable {
     let e = delta.edge
     for i in delta.outcomes.indices where !delta.outcomes[i].isEmpty {
       let outcomes = delta.outcomes[i]
-      edges[e].ejection.report(
-        i, successes: Int(outcomes.successes), failures: Int(outcomes.failures))
+      // Results of an earlier epoch tell of the past, perhaps of another process: they count nowhere.
+      if delta.epochs[i] == edges[e].instances[i].epoch {
+        edges[e].ejection.report(
+          i, successes: Int(outcomes.successes), failures: Int(outcomes.failures))
+      }
       let change = edges[e].instances[i].absorb(outcomes, epoch: delta.epochs[i], now: now, using: &random)
       tell(change, edge: e, instance: UInt16(i), now: now)
     }
@@ -138,6 +141,9 @@ public struct NodeFlows: Sendable {
   /// Another process serves under this index: what was learned was about the one before it.
   public mutating func replaced(service: Int, instance: Int, now: Instant) {
     for e in edges.indices where edges[e].service == service {
+      if edges[e].instances[instance].phase != .closed {
+        tell(.closed, edge: e, instance: UInt16(instance), now: now)
+      }
       edges[e].instances[instance].forget(now: now)
       edges[e].ejection.forget(instance)
       renew(e, now: now)
@@ -174,17 +180,16 @@ public struct NodeFlows: Sendable {
     let decision = edges[e].ejection.decide(down: service.down, suspects: suspects, now: now)
     var view = EdgeView(
       serving: [], breakers: edges[e].instances.map(\.view), service: edges[e].callee.view,
-      everyoneServes: decision.everyone)
+      everyoneServes: decision.everyone && !service.down.allSatisfy { $0 })
     for i in decision.out.indices {
       if !decision.out[i] { view.serving.append(UInt16(i)) }
       if suspects[i] && !service.down[i] { view.probeable.append(UInt16(i)) }
-      let wasOut = edges[e].out[i]
-      if decision.out[i] != wasOut && !service.down[i] {
-        let kind: Event.Kind = wasOut ? .instanceReturned : .instanceEjected
-        // Coming up is told by health; a return is the end of an ejection.
-        if !wasOut || edges[e].view.breakers[i].phase != .closed || suspects[i] {
-          events.append(Event(kind, at: now, edge: UInt32(e), instance: UInt16(i)))
-        }
+      // Going down and coming up are told by health. Each ejection told is followed by its return, when the instance
+      // serves again, however it went in between.
+      if decision.out[i] != edges[e].told[i] && !service.down[i] {
+        edges[e].told[i] = decision.out[i]
+        let kind: Event.Kind = decision.out[i] ? .instanceEjected : .instanceReturned
+        events.append(Event(kind, at: now, edge: UInt32(e), instance: UInt16(i)))
       }
     }
     // A service that is not started yet has nobody: with everybody down nobody is sent for.
