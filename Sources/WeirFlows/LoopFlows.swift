@@ -183,15 +183,19 @@ public struct LoopFlows: Sendable {
 
   /// A place of this edge or of one of its callee's instances is free again: who waited longest is next, or nobody.
   ///
-  /// The driver asks after each step that freed something, until the answer is nil or the step is `wait` again.
+  /// The driver asks after each step that freed something, after `placeFreed`, and after `accept` (an instance that has
+  /// joined brings places), until the answer is nil or the step is `wait` again.
   public mutating func turn(edge: Int, now: Instant) -> (slot: Slot, step: CallStep)? {
-    while state.upstreams[edge].waiting.count > 0, let slot = state.upstreams[edge].waiting.take(now: now) {
+    guard state.upstreams[edge].waiting.count > 0 else { return nil }
+    while let slot = state.upstreams[edge].waiting.take(now: now) {
       guard calls.isLive(slot) else { continue }
       enter(slot, edge: edge, now)
       let step = calls[slot].turn(&state)
-      recorder?.record(.turn, slot, now, step)
+      recorder?.record(.turn(edge: UInt32(edge)), slot, now, step)
       return (slot, close(slot, step))
     }
+    // Nobody could go on, and those whose time was over have left the line: the next call finds it empty.
+    recorder?.record(.turn(edge: UInt32(edge)), .none, now)
     return nil
   }
 

@@ -10,7 +10,8 @@ public struct RecordedInput: Sendable, Equatable {
     case requestEnded(RequestEnding)
     case call(edge: UInt32, RequestFacts)
     case permit(CircuitBreaker.Ticket?)
-    case full, connected, ended, wake, callerGone, turn
+    case full, connected, ended, wake, callerGone
+    case turn(edge: UInt32)
     case sent(RetryRule.Sent)
     case head(status: UInt16, retryAfter: Int64?, fromWeir: Bool)
     case failed(RetryRule.Failure)
@@ -116,9 +117,7 @@ extension LoopFlows {
     case .failed(let failure): return .call(failed(slot, failure, now: now))
     case .wake: return .call(wake(slot, now: now))
     case .callerGone: return .call(callerGone(slot, now: now))
-    case .turn:
-      let edge = Int(calls[slot].edge)
-      return turn(edge: edge, now: now).map { .call($0.step) } ?? .nothing
+    case .turn(let edge): return turn(edge: Int(edge), now: now).map { .call($0.step) } ?? .nothing
     case .placeFreed(let edge, let instance):
       placeFreed(edge: Int(edge), instance: instance)
       return .call(CallStep(.none))
