@@ -97,7 +97,9 @@ public struct FlowPlan: Sendable, Equatable {
 ///
 /// The defaults here are the ones a file gets: `weir explain` shows them.
 public struct CallSettings: Sendable, Equatable {
-  /// From the first decision to the last byte, waits included.
+  /// From the first decision to the answer's first byte, waits included.
+  ///
+  /// An answer that has begun may last: a download is cut by its reader's idleness, not by this.
   public var timeout: Duration = .seconds(5)
   /// One attempt, from connecting to the end of the answer's head; nil is half the timeout.
   public var attempt: Duration?

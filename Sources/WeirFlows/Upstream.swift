@@ -103,6 +103,8 @@ public struct Upstream: Sendable, Equatable {
   /// After a refused permit or one that is out: when asking for another makes sense.
   private var askProbeAt: [Instant]
   private(set) var askServiceProbeAt = Instant.zero
+  /// What a good answer's head has taken lately, in nanoseconds; 0 before the first.
+  private(set) var usual: Int64 = 0
   var budgetIsSpent = false
   var fallbackIsOn = false
 
@@ -110,7 +112,10 @@ public struct Upstream: Sendable, Equatable {
     constants = CallConstants(edge.call, service: service)
     thresholds = CircuitBreaker.Thresholds(edge.call.instanceBreakerResolved)
     serviceThresholds = CircuitBreaker.Thresholds(edge.call.serviceBreaker)
-    rule = RetryRule(edge.call.retry)
+    // A call counts its attempts in a byte.
+    var retry = edge.call.retry
+    retry.attempts = min(retry.attempts, 200)
+    rule = RetryRule(retry)
     backoff = Backoff(edge.call.backoff)
     self.view = view
     balancer = Balancer(edge.call.balance, instances: service.instances, weights: nil)
@@ -140,6 +145,9 @@ public struct Upstream: Sendable, Equatable {
 
   /// A place on an instance became free that another edge or loop had held.
   mutating func placeFreed(_ instance: UInt16) { balancer.clearFull(Int(instance)) }
+
+  /// An eighth of the way to each new value, as TCP's smoothed round trip (RFC 6298 §2).
+  mutating func learn(latency: Int64) { usual = usual == 0 ? latency : usual + (latency - usual) / 8 }
 
   /// An attempt's result, for the instance's breaker.
   ///

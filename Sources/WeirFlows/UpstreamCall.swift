@@ -59,6 +59,10 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   private var withdrawn: UInt8 = 0
   private var lastReason = Reason.none
   private var failedFinally = false
+  /// The failing answer was another Weir's own: it says nothing of the callee.
+  private var isBlameless = false
+  /// Half of the call's own timeout, which a route may have set.
+  private let half: Int64
 
   init(edge: Int, facts: RequestFacts, timeout: Int64, now: Instant) {
     self.edge = UInt32(edge)
@@ -66,6 +70,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     body = facts.body
     outerRetries = facts.outerRetries
     startedAt = now
+    half = timeout / 2
     deadline = min(facts.deadline, now.advanced(by: timeout))
   }
 
@@ -173,14 +178,17 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     let wasProbe = probesInstance
     settleAttempt(outcome, latency: latency, failed: isFailure, &state)
     if isFailure {
-      if !fromWeir || status == 429 {
+      // A Weir that was told `Weir-Retries: taken` leaves retries to us, also those of what broke behind it (502, 504).
+      // Its 503 is a refusal for its callee's sake: to repeat it would work against it.
+      if !fromWeir || status != 503 {
         let verdict = state.upstreams[state.edge].rule.judge(status: status, retryFacts)
         if let wait = retryWait(verdict, retryAfter: retryAfter, probeFailed: wasProbe, &state) {
           return rest(wait, &state, cancels: false)
         }
-        if wasProbe, status >= 500, let step = repeatProbe(cancels: false, &state) { return step }
+        if wasProbe, !fromWeir, status >= 500, let step = repeatProbe(cancels: false, &state) { return step }
       }
       failedFinally = true
+      isBlameless = fromWeir
       if state.upstreams[state.edge].constants.hasFallback {
         return last(.fallback(.none), &state, freed: true, cancels: true)
       }
@@ -315,7 +323,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     let canFollow =
       Int(attempts) < upstream.rule.attemptsMax && method != .unsafe && body != .streaming && !outerRetries
       && upstream.rule.isRetryable(failure: .attemptTimeout)
-    return canFollow ? upstream.constants.attempt : .max
+    return canFollow ? half : .max
   }
 
   private mutating func queue(_ state: inout LoopState) -> CallStep {
@@ -364,7 +372,11 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     let backoff = state.upstreams[state.edge].backoff.wait(
       after: Int(attempts), previous: previousWait, using: &state.random)
     let wait = RetryRule.wait(backoff: backoff, retryAfter: retryAfter)
-    guard Deadline(ends: deadline, attemptMax: 0).leaves(room: wait, now: state.now) else { return nil }
+    // One that cannot finish is not made (RL-4): its wait, and what an answer usually takes.
+    let room = wait.addingReportingOverflow(state.upstreams[state.edge].usual)
+    guard !room.overflow, Deadline(ends: deadline, attemptMax: 0).leaves(room: room.partialValue, now: state.now) else {
+      return nil
+    }
     guard state.upstreams[state.edge].budget.withdraw(now: state.now) else {
       if !state.upstreams[state.edge].budgetIsSpent {
         state.upstreams[state.edge].budgetIsSpent = true
@@ -409,6 +421,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     if outcome == .ignored {
       state.upstreams[state.edge].balancer.released(Int(instance))
     } else {
+      if !failed { state.upstreams[state.edge].learn(latency: latency) }
       state.upstreams[state.edge].balancer.finished(Int(instance), latency: latency, failed: failed, now: state.now)
     }
     // Only now: an instance whose places were taken was not tried.
@@ -466,7 +479,9 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     let outcome: CircuitBreaker.Outcome =
       switch action {
       case .finish where !failedFinally: .success
-      default: failedFinally && !state.upstreams[state.edge].hasAnotherInstance(than: tried) ? .failure : .ignored
+      default:
+        failedFinally && !isBlameless && !state.upstreams[state.edge].hasAnotherInstance(than: tried)
+          ? .failure : .ignored
       }
     if probesService {
       probesService = false
