@@ -106,7 +106,9 @@ package struct Gateway: Sendable, Equatable {
     package var port: Value<Int>
   }
 
-  /// Limits by address, before anything costs. Nil means no limit.
+  /// Limits by address, before anything costs.
+  ///
+  /// Nil means no limit.
   package struct Flood: Sendable, Equatable {
     /// Connections that one address may hold at the same time.
     package var connections: Value<Int>?
@@ -122,7 +124,9 @@ package struct Route: Sendable, Equatable {
   package var path: Value<String>
   /// In capitals; nil for all methods.
   package var methods: Value<[String]>?
-  /// In lower case; nil for any host. `*.shop.example` for every name below.
+  /// In lower case; nil for any host.
+  ///
+  /// `*.shop.example` for every name below.
   package var host: Value<String>?
   /// Index in `Design.services`.
   package var to: Value<Int>
@@ -146,7 +150,9 @@ package struct Service: Sendable, Equatable {
   package var name: Name
   package var owner: Value<String>?
   package var kind: Kind
-  /// At least 1. For `at:` the number of addresses.
+  /// At least 1.
+  ///
+  /// For `at:` the number of addresses.
   package var instances: Value<Int>
   package var health: Health?
   package var balance: Value<Balance>
@@ -194,7 +200,9 @@ package struct Health: Sendable, Equatable {
   package var place: Place
   /// GET: 2xx means that it takes requests.
   package var ready: Value<String>?
-  /// GET: anything but 2xx, in a row, means that it must be restarted. Nil: only its exit counts.
+  /// GET: anything but 2xx, in a row, means that it must be restarted.
+  ///
+  /// Nil: only its exit counts.
   package var live: Value<String>?
   package var startWithin: Value<Duration>
   package var every: Value<Duration>
@@ -400,7 +408,9 @@ package struct Fault: Sendable, Equatable {
   package var place: Place
   package var when: Value<Duration>
   package var kind: Kind
-  /// How long it lasts. Of `kill`: nil means until Weir has restarted it; else it stays away so long.
+  /// How long it lasts.
+  ///
+  /// Of `kill`: nil means until Weir has restarted it; else it stays away so long.
   package var length: Value<Duration>?
 
   package enum Kind: Sendable, Equatable {

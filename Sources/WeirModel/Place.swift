@@ -21,11 +21,15 @@ package struct Place: Sendable, Hashable {
   /// The file as it was named on the command line, or as it is found from there for included ones.
   package var file: String
   /// Keys joined by dots, list items by their index in brackets: `services.api.calls.notes-db.timeout`,
-  /// `scenarios.flash-sale.faults[1].by`. A key with a dot or a space stands as it is.
+  /// `scenarios.flash-sale.faults[1].by`.
+  ///
+  /// A key with a dot or a space stands as it is.
   package var path: String
   /// The key that leads to the value; nil for items of a list and for a whole file.
   package var key: Spot?
-  /// The value itself. Of a map or a list: from its first to its last byte.
+  /// The value itself.
+  ///
+  /// Of a map or a list: from its first to its last byte.
   package var value: Spot
 
   package init(file: String, path: String, key: Spot? = nil, value: Spot) {

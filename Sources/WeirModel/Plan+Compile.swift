@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import WeirBase
 internal import WeirFlows
-internal import WeirPatterns
+package import WeirPatterns
 
 extension Plan {
   /// Compiles a design; the same design gives the same plan.

@@ -30,7 +30,9 @@ package struct Plan: Sendable, Equatable {
     /// How Weir probes it; nil: what runs is taken to be ready.
     package var health: Health?
     /// Services that must be ready before it starts: what it calls (unless optional) and `after`; without those that
-    /// would make a circle. Only services that Weir starts are named, and only those that it starts have any.
+    /// would make a circle.
+    ///
+    /// Only services that Weir starts are named, and only those that it starts have any.
     package var startsAfter: [Int]
     /// The variables that Weir gives its programs for what they may use, but for `PORT` and `WEIR_URL`.
     package var uses: [Use]

@@ -4,7 +4,9 @@ internal import WeirPatterns
 
 // The types of scalars: durations, sizes, rates, shares, counts, names, texts.
 
-/// A number and the unit behind it: `1.5` and `s` of `1.5s`. Nil if the text does not begin with a number.
+/// A number and the unit behind it: `1.5` and `s` of `1.5s`.
+///
+/// Nil if the text does not begin with a number.
 func split(_ text: String) -> (number: Substring, unit: Substring)? {
   let number = text.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
   let points = number.count { $0 == "." }
@@ -291,7 +293,9 @@ extension ScalarType where T == String {
       read: { text in problem(text).map { .wrong(.init($0)) } ?? .value(text) }, write: { yamlScalar($0) })
   }
 
-  /// The path of a route: `*` is one part, `**` the rest, also none. `RoutePattern` decides, as it will when it routes.
+  /// The path of a route: `*` is one part, `**` the rest, also none.
+  ///
+  /// `RoutePattern` decides, as it will when it routes.
   static var routePath: ScalarType {
     .text("a path", example: "/api/**", pattern: "^/[^{}?# ]*$") { text in
       do throws(RoutePattern.Mistake) {
@@ -410,7 +414,9 @@ extension Text {
     package var message: String
   }
 
-  /// Finds the references in a text. `$(` begins one; `$NAME` and everything else stand for themselves.
+  /// Finds the references in a text.
+  ///
+  /// `$(` begins one; `$NAME` and everything else stand for themselves.
   package static func parse(_ raw: String) -> Result<Text, Mistake> {
     if raw.isEmpty { return .failure(Mistake(message: "text stands here, and it is empty")) }
     var parts: [Part] = []

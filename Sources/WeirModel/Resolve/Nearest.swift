@@ -2,7 +2,9 @@
 
 /// *Did you mean*: the nearest of some words.
 package enum Nearest {
-  /// The word with the fewest edits from `word`: at most a third of its letters, at least one. The first of equals.
+  /// The word with the fewest edits from `word`: at most a third of its letters, at least one.
+  ///
+  /// The first of equals.
   package static func to(_ word: String, among words: [String]) -> String? {
     let wanted = Array(word.lowercased().unicodeScalars)
     guard !wanted.isEmpty, wanted.count <= 80 else { return nil }

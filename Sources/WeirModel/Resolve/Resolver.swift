@@ -36,7 +36,9 @@ struct Resolver {
     self.refusals = refusals
   }
 
-  /// The whole design. Nil if a file lacks what every system has; that was reported.
+  /// The whole design.
+  ///
+  /// Nil if a file lacks what every system has; that was reported.
   mutating func resolve() -> Design? {
     services = entries(RootKeys.services)
     stores = entries(RootKeys.stores)
