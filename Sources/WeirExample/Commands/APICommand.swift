@@ -13,14 +13,12 @@ struct APICommand: AsyncParsableCommand {
 
   @OptionGroup var program: ProgramOptions
   @OptionGroup var database: DatabaseOptions
-  @Option(help: "The median of the store's time in a request; 0 for none.") var storeMedian = TimeLength.zero
-  @Option(help: "Its 99th percentile (lognormal between).") var storeP99: TimeLength?
   @Option(help: "The longest a search may take when the caller sets no deadline.")
   var searchTimeout = TimeLength(nanoseconds: 2_000_000_000)
 
   func run() async throws {
     let program = try Program(name: "api", options: program)
-    let storeTime = try serviceTime(median: storeMedian, p99: storeP99, name: "store")
+    let storeTime = try database.storeTime()
     let store = try await openStore(path: database.path())
     let search: SearchCalls
     do {

@@ -15,16 +15,18 @@ struct SearchCommand: AsyncParsableCommand {
 
   func run() async throws {
     let program = try Program(name: "search", options: program)
+    let storeTime = try database.storeTime()
     let index = LateStore(path: try database.path())
     try await program.serve {
       guard let store = index.store() else { return "the database is not there yet" }
       try await store.check()
       return nil
     } routes: { router in
-      router.get("/search") { request, _ in
+      router.get("/search") { request, context in
         guard let store = index.store() else {
           throw Problem(.serviceUnavailable, "the database is not there yet", fields: [.retryAfter: "1"])
         }
+        context.spent.owe(program.draw(storeTime))
         let query = request.uri.queryParameters["q"].map(String.init) ?? ""
         return try json(try await store.search(query, limit: 50))
       }

@@ -25,7 +25,7 @@ struct WaitsCommand: AsyncParsableCommand {
       try await Task.sleep(for: .nanoseconds(wait.nanoseconds), tolerance: .zero)
       bySleep.record((NIODeadline.now() - end).nanoseconds)
     }
-    print("overslept on \(count) waits of \(wait.defaultValueDescription), in µs: mean  p50  p99  max")
+    print("overslept on \(count) waits of \(wait.text), in µs: mean  p50  p99  max")
     for (name, tally) in [("event loop", byLoop), ("Task.sleep", bySleep)] {
       let figures = [tally.mean, Double(tally.quantile(0.5)), Double(tally.quantile(0.99)), Double(tally.maximum)]
       print("  \(name): " + figures.map { "\(Int($0 / 1000))" }.joined(separator: "  "))

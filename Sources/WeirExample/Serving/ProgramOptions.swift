@@ -39,10 +39,14 @@ func serviceTime(median: TimeLength, p99: TimeLength?, name: String) throws -> S
   return time
 }
 
-/// Where the notes are kept, for the programs that need it.
+/// Where the notes are kept, and how long that takes, for the programs that need it.
 struct DatabaseOptions: ParsableArguments {
+  @Option(help: "The median of the store's time in a request; 0 for none.") var storeMedian = TimeLength.zero
+  @Option(help: "Its 99th percentile (lognormal between).") var storeP99: TimeLength?
   @Option(help: "The SQLite database, a path or a sqlite: URL. Default: the environment's NOTES_DB_URL.")
   var database: String?
+
+  func storeTime() throws -> ServiceTime { try serviceTime(median: storeMedian, p99: storeP99, name: "store") }
 
   func path() throws -> String {
     guard let text = database ?? ProcessInfo.processInfo.environment["NOTES_DB_URL"] else {

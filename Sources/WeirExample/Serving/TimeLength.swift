@@ -41,8 +41,18 @@ package struct TimeLength: Sendable, Equatable, ExpressibleByArgument, Codable {
 
   package func encode(to encoder: any Encoder) throws {
     var container = encoder.singleValueContainer()
-    try container.encode("\(Double(nanoseconds) / 1e6)ms")
+    try container.encode(text)
   }
 
-  package var defaultValueDescription: String { nanoseconds == 0 ? "0" : "\(Double(nanoseconds) / 1e6)ms" }
+  package var defaultValueDescription: String { text }
+
+  /// As it would be written: in the largest unit that needs no fraction.
+  var text: String {
+    if nanoseconds == 0 { return "0" }
+    for (name, unit) in [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1000)] as [(String, Int64)]
+    where nanoseconds.isMultiple(of: unit) {
+      return "\(nanoseconds / unit)\(name)"
+    }
+    return "\(nanoseconds)ns"
+  }
 }

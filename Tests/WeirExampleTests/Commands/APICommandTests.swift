@@ -131,8 +131,7 @@ struct APICommandTests {
     #expect(try await search.get("/search?q=now").json([NoteAnswer].self).count == 1)
   }
 
-  /// The `search` program stands for Weir's listener: it is asked at `/call/search/search`, which it does not know, so
-  /// the API is told a base that ends where the path fits: nothing but the prefix differs.
+  /// `web` stands for Weir's listener: it knows no `/call/search/search`, and so answers an error.
   @Test("the API's search degrades to an empty list that says so: no address, nobody there, an error, too late")
   func degradedSearch() async throws {
     let folder = try Folder()
@@ -151,5 +150,17 @@ struct APICommandTests {
     let answer = try await api.get("/api/search?q=x", fields: ["weir-deadline": "100"])
     #expect(answer.status == 200 && answer.field("x-degraded") == "search")
     try await faulty.faults("{}")
+  }
+
+  @Test("a search is asked of Weir by name, with the caller's trace")
+  func searchCall() async throws {
+    let folder = try Folder()
+    let listener = try await RunningProgram(["web", "--log-requests"])
+    let api = try await api(folder, environment: ["WEIR_URL": listener.url + "/"])
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    _ = try await api.get("/api/search?q=a%20%26%C3%B6%2B", fields: ["traceparent": trace])
+    let asked = try await listener.stop().lines.first { $0.event == "request" }
+    #expect(asked?.path == "/call/search/search?q=a%20%26%C3%B6%2B")
+    #expect(asked?.traceparent == trace)
   }
 }
