@@ -486,6 +486,23 @@ struct CircuitBreakerTests {
     #expect(breaker.violation() == nil)
   }
 
+  @Test("a batch as long as a window of calls, or longer, leaves nothing of before", arguments: [3, 4, 5, 1000])
+  func batchFillsWindow(failures: Int) {
+    var random = SeededRandom(seed: 1)
+    var breaker = Breaker(
+      plain {
+        $0.window = .calls(4)
+        $0.inARow = 0
+        $0.failures = 2
+      })
+    for _ in 0..<4 { _ = breaker.call(.success, now: .zero, using: &random) }
+    var batch = Breaker.Outcomes()
+    for _ in 0..<failures { batch.add(.failure) }
+    #expect(breaker.absorb(batch, epoch: 0, now: .zero, using: &random) == Breaker.Change.none)
+    #expect(breaker.totals.calls == 4 && breaker.totals.failures == UInt32(min(4, failures)))
+    #expect(breaker.violation() == nil)
+  }
+
   // MARK: Walks
 
   /// Everything at random, time included, for windows of both kinds; after each step the state is sound, and from where
