@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+import Testing
+import WeirBase
+import WeirFlows
+import WeirPatterns
+
+/// One call by hand: each rule of DESIGN §3 at its boundary.
+@Suite struct UpstreamCallTests {
+  /// One call whose attempts all meet `mood`; how it ended.
+  private func one(
+    _ mood: Mood, instances: Int = 3, facts: RequestFacts = RequestFacts(), seed: UInt64 = 1,
+    edit: (inout CallSettings) -> Void = { _ in }
+  ) -> MockWorld.Ended {
+    var world = MockWorld(onePlan(instances: instances, edit: edit), seed: seed)
+    world.moods[0] = Array(repeating: mood, count: instances)
+    world.begin(facts)
+    world.run(until: at(60_000))
+    #expect(world.wrong() == nil)
+    #expect(world.leftBehind() == nil)
+    guard let end = world.ended.first else {
+      Issue.record("the call never ended")
+      return MockWorld.Ended(id: 0, edge: 0, startedAt: .zero, at: .zero, action: .none, status: 0, tries: [])
+    }
+    return end
+  }
+
+  @Test(
+    "which answers are tried how often",
+    arguments: [
+      (UInt16(200), 1), (400, 1), (401, 1), (403, 1), (404, 1), (409, 1), (500, 1), (501, 1), (429, 3), (502, 3),
+      (503, 3), (504, 3),
+    ])
+  func statuses(status: UInt16, tries: Int) throws {
+    let end = one(.answers(status, 2))
+    #expect(end.tries.count == tries)
+    #expect(end.status == status && end.action == .finish)
+  }
+
+  @Test(
+    "which failures are tried how often, and what the caller is told",
+    arguments: [
+      (Mood.refuses, 3, Reason.connectFailed), (.neverConnects, 3, .connectTimeout),
+      (.losesBeforeHead, 3, .connectionLost),
+      (.cutsInBody, 1, .answerCut),
+    ])
+  func failures(mood: Mood, tries: Int, reason: Reason) throws {
+    let end = one(mood)
+    #expect(end.tries.count == tries && end.reason == reason)
+  }
+
+  @Test("waits are 100–150 and 200–300 ms, and another instance comes first", arguments: 1...50)
+  func waits(seed: UInt64) throws {
+    let end = one(.refuses, seed: seed)
+    #expect(Set(end.tries.map(\.instance)).count == 3)
+    let first = end.tries[1].at.since(end.tries[0].at) - ms / 2
+    let next = end.tries[2].at.since(end.tries[1].at) - ms / 2
+    #expect((100 * ms...150 * ms).contains(first) && (200 * ms...300 * ms).contains(next))
+  }
+
+  @Test(
+    "what may have reached the callee is repeated only when that is harmless",
+    arguments: [
+      (RequestFacts(method: .unsafe), Mood.losesBeforeHead, 1), (RequestFacts(method: .keyed), .losesBeforeHead, 3),
+      (RequestFacts(method: .idempotent), .answers(503, 1), 3), (RequestFacts(method: .unsafe), .answers(503, 1), 1),
+      (RequestFacts(method: .unsafe), .refuses, 3), (RequestFacts(body: .streaming), .answers(503, 1), 1),
+      (RequestFacts(outerRetries: true), .answers(503, 1), 1), (RequestFacts(outerRetries: true), .refuses, 1),
+    ])
+  func methods(facts: RequestFacts, mood: Mood, tries: Int) throws {
+    #expect(one(mood, facts: facts).tries.count == tries)
+  }
+
+  @Test("Retry-After is obeyed, and when it leads past the deadline the answer is passed on")
+  func retryAfter() throws {
+    let obeyed = one(.answersLater(429, 1, retryAfter: 700))
+    #expect(obeyed.tries[1].at.since(obeyed.tries[0].at) >= 700 * ms)
+    let kept = one(.answersLater(429, 1, retryAfter: 6000))
+    #expect(kept.tries.count == 1 && kept.status == 429 && kept.at < at(100))
+  }
+
+  @Test("a retry that cannot finish before the deadline is not made")
+  func noUselessRetry() throws {
+    var world = MockWorld(onePlan(instances: 2) { $0.timeout = .milliseconds(400) })
+    world.moods[0] = [.answers(200, 150), .answers(200, 150)]
+    world.begin()
+    world.run(until: at(300))
+    world.moods[0] = [.answersLater(503, 180, retryAfter: 0), .answersLater(503, 180, retryAfter: 0)]
+    world.begin()
+    world.run(until: at(2000))
+    // 180 ms are over, 100–150 ms of rest would follow, and an answer takes 150 ms: 430 ms at the least.
+    #expect(world.ended[1].tries.count == 1 && world.ended[1].status == 503)
+  }
+
+  @Test("an attempt has half the timeout only while another can follow")
+  func attemptTimeout() throws {
+    let safe = one(.hangs)
+    #expect(safe.tries.count == 2 && safe.tries[1].at.since(safe.tries[0].at) >= 2600 * ms)
+    #expect(safe.at == at(5000) && safe.reason == .deadlinePassed)
+    let unsafe = one(.hangs, facts: RequestFacts(method: .unsafe))
+    #expect(unsafe.tries.count == 1 && unsafe.at == at(5000) && unsafe.reason == .deadlinePassed)
+    let slow = one(.answers(200, 3000), facts: RequestFacts(method: .unsafe))
+    #expect(slow.isGood)
+  }
+
+  @Test("a route's timeout replaces the edge's, and an attempt has half of it")
+  func routeTimeout() throws {
+    var plan = onePlan()
+    plan.routes = [FlowPlan.Route(edge: 0, timeout: .seconds(20))]
+    var world = MockWorld(plan)
+    world.moods[0] = Array(repeating: .hangs, count: 3)
+    world.begin(RequestFacts(route: 0))
+    world.run(until: at(30_000))
+    let end = try #require(world.ended.first)
+    #expect(end.at == at(20_000) && end.tries[1].at >= at(10_100))
+  }
+
+  @Test("an inherited deadline shortens; one that has passed makes no attempt")
+  func inherited() throws {
+    let end = one(.hangs, facts: RequestFacts(deadline: at(80)))
+    #expect(end.at == at(80) && end.reason == .deadlinePassed)
+    let late = one(.well, facts: RequestFacts(deadline: .zero))
+    #expect(late.tries.isEmpty && late.reason == .deadlinePassed)
+  }
+
+  @Test("an optional call gives its fallback for failures, and the answer for anything else")
+  func fallback() throws {
+    #expect(one(.answers(500, 1)) { $0.optional = true }.action == .fallback(.none))
+    #expect(one(.refuses) { $0.optional = true }.action == .fallback(.connectFailed))
+    #expect(one(.answers(404, 1)) { $0.optional = true }.action == .finish)
+  }
+
+  @Test("what an inner Weir broke is retried here, what it refuses is not, and neither counts against the instance")
+  func innerWeir() throws {
+    for (status, tries) in [(UInt16(502), 3), (504, 3), (429, 3), (503, 1)] {
+      #expect(one(.answersByWeir(status, 1)).tries.count == tries)
+    }
+    var world = MockWorld(onePlan(instances: 2))
+    world.moods[0] = [.answersByWeir(503, 1), .answersByWeir(503, 1)]
+    for i in 0..<500 { world.arrive(at(Int64(i) * 10)) }
+    world.run(until: at(6000))
+    #expect(world.ended.allSatisfy { $0.status == 503 && $0.action == .finish })
+    #expect(world.serving() == [0, 1])
+    #expect(world.node.breakerPhase(edge: 0, instance: nil) == .closed)
+  }
+
+  @Test("the budget: the floor of three when quiet, a fifth of first tries when busy")
+  func budget() {
+    for (calls, most) in [(10, 3), (1000, 200)] {
+      var world = MockWorld(onePlan { $0.breaks = false })
+      world.moods[0] = Array(repeating: .refuses, count: 3)
+      for i in 0..<calls { world.arrive(at(Int64(i) * 5000 / Int64(calls))) }
+      world.run(until: at(9900))
+      #expect(world.offered == calls)
+      #expect(world.attempts - calls <= most && world.attempts - calls >= most - 2)
+    }
+  }
+
+  @Test("a late wake after the deadline says so")
+  func lateWake() throws {
+    let plan = onePlan { $0.timeout = .milliseconds(400) }
+    let node = NodeFlows(plan: plan, seed: 1)
+    var flows = LoopFlows(plan: plan, views: [node.view(0)], seed: 1)
+    let (slot, _) = flows.begin(call: 0, facts: RequestFacts(), now: .zero)
+    #expect(flows.head(slot, status: 503, now: at(1)).action == .wait)
+    #expect(flows.wake(slot, now: at(50)).action == .none)
+    #expect(flows.wake(slot, now: at(500)).action == .refuse(.deadlinePassed, until: .zero))
+    #expect(flows.wake(slot, now: at(501)) == CallStep(.none))
+  }
+
+  @Test("a body that stalls or is malformed closes its connection; one that was lost has none")
+  func brokenBodies() {
+    let plan = onePlan()
+    let node = NodeFlows(plan: plan, seed: 1)
+    for (failure, reason, cancels) in [
+      (RetryRule.Failure.lostInBody, Reason.answerCut, false), (.attemptTimeout, .answerCut, true),
+      (.protocolError, .badAnswer, true),
+    ] {
+      var flows = LoopFlows(plan: plan, views: [node.view(0)], seed: 1)
+      let (slot, _) = flows.begin(call: 0, facts: RequestFacts(), now: .zero)
+      #expect(flows.head(slot, status: 200, now: at(1)).action == .answer)
+      let step = flows.failed(slot, failure, now: at(2))
+      #expect(step.action == .abort(reason) && step.cancels == cancels && step.freed != CallStep.nobody)
+    }
+  }
+
+  @Test("a caller that goes away ends the attempt and counts against nobody", arguments: [0, 1, 2])
+  func callerGone(stage: Int) {
+    let plan = onePlan(instances: 1)
+    let node = NodeFlows(plan: plan, seed: 1)
+    var flows = LoopFlows(plan: plan, views: [node.view(0)], seed: 1)
+    let (slot, _) = flows.begin(call: 0, facts: RequestFacts(), now: .zero)
+    if stage > 0 { flows.connected(slot, now: at(1)) }
+    if stage > 1 { _ = flows.head(slot, status: 200, now: at(2)) }
+    let step = flows.callerGone(slot, now: at(3))
+    #expect(step.freed == 0 && step.cancels && step.action == .refuse(.callerGone, until: .zero))
+    #expect(flows.state.ledger.edges[0].refused == 1 && flows.calls.count == 0)
+  }
+}
