@@ -16,7 +16,10 @@ package struct Scene: Sendable, Equatable {
   /// By route of the plan.
   package var routes: [String]
   package var traffic: [TrafficModel]
+  /// What goes wrong, by the story's clock.
   package var faults: [FaultModel] = []
+  /// What is always wrong, the warm-up included.
+  package var always: [FaultModel] = []
   /// Event loops of the gateway that is modelled.
   package var loops = 1
   /// One way between any two processes, in nanoseconds.
@@ -36,7 +39,6 @@ package struct Scene: Sendable, Equatable {
 package struct EdgeModel: Sendable, Equatable {
   /// `gateway → api`.
   package var name: String
-  /// Its calls are made for the caller's own sake only: it never counts against the caller.
   package init(name: String) { self.name = name }
 }
 
@@ -139,6 +141,8 @@ package struct FaultModel: Sendable, Equatable {
     case slow(by: Int64, share: Double)
     /// A share of the requests is answered with this status instead of being worked on.
     case fail(status: UInt16, share: Double)
+    /// A share of the requests finds nobody, however often it tries: what is outside our hands and not always up.
+    case away(share: Double)
   }
 
   package var kind: Kind

@@ -149,6 +149,9 @@ struct Component: Sendable {
   var places: Int32
   /// Weir hands out places: there is a limit.
   var isLimited: Bool
+  /// Places out, over all instances, and how many there are.
+  var held: Int64 = 0
+  var allPlaces: Int64
   var cancels: Bool
   /// Bits of the faults in force that change what requests find here.
   var faults = 0

@@ -113,6 +113,7 @@ extension World {
             continue
           }
           instances[place].held &+= 1
+          components[component].held &+= 1
         }
         if let failure = send(l, slot, place, number) {
           step = loops[l].flows.failed(slot, failure, now: now)
@@ -205,6 +206,7 @@ extension World {
     if components[component].isLimited {
       let place = components[component].firstInstance &+ Int(step.freed)
       instances[place].held &-= 1
+      components[component].held &-= 1
       if components[component].callers > 1 || loops.count > 1 {
         tellPlaceFreed(component, step.freed, from: Int(loops[l].calls[index].edge), on: l)
       }
@@ -241,6 +243,8 @@ extension World {
       let component = Int(due[i])
       i += 1
       components[component].turnIsDue = false
+      // When every place is out, whoever had a turn would only come back from it.
+      if components[component].isLimited, components[component].held >= components[component].allPlaces { continue }
       let count = components[component].callers &* loops.count
       if count == 1 {
         handOut(0, Int(callers[components[component].firstCaller]))
@@ -259,7 +263,11 @@ extension World {
 
   @inline(__always)
   private mutating func handOut(_ l: Int, _ edge: Int) {
-    while loops[l].gauges[edge].count > 0, let (slot, step) = loops[l].flows.turn(edge: edge, now: now) {
+    let component = Int(edgeComponents[edge])
+    while loops[l].gauges[edge].count > 0,
+      !components[component].isLimited || components[component].held < components[component].allPlaces,
+      let (slot, step) = loops[l].flows.turn(edge: edge, now: now)
+    {
       perform(l, slot, step)
       if step.action == .wait { return }
     }

@@ -32,9 +32,16 @@ extension World {
   mutating func strike(_ j: Int, _ component: Int, _ work: Int64) -> Int64 {
     var work = work
     for i in faults.indices where faultIsOn[i] && faults[i].component == component {
+      if case .away(let share) = faults[i].kind {
+        if Draws.unit(Draws.mixed(jobs[j].key ^ faultSalts[i])) < share {
+          jobs[j].status = 503
+          return 0
+        }
+        continue
+      }
       let chance = Draws.unit(Draws.mixed(jobs[j].key ^ faultSalts[i] &+ UInt64(jobs[j].attempt)))
       switch faults[i].kind {
-      case .kill: break
+      case .kill, .away: break
       case .slow(let by, let share): if chance < share { work &+= by }
       case .fail(let status, let share):
         if chance < share {

@@ -70,7 +70,9 @@ package struct World: Sendable {
   ///
   /// `storyBegins` is when the faults' clock begins.
   package init(_ scene: Scene, seed: UInt64, storyBegins: Int64 = 0, eventsLimit: Int = 1000) {
-    let plan = scene.plan
+    // Everything is up already: nobody joins, so nobody begins with a slow start.
+    var plan = scene.plan
+    for s in plan.services.indices { plan.services[s].startsReady = true }
     let node = NodeFlows(plan: plan, seed: seed)
     let views = plan.edges.indices.map { node.view($0) }
     loops = (0..<max(1, scene.loops)).map { loop in
@@ -104,6 +106,7 @@ package struct World: Sendable {
         Component(
           salt: Draws.salt(seed, "work of \(model.name)"), firstInstance: instances.count, instances: service.instances,
           firstOperation: Int32(operations.count), places: service.atOnce, isLimited: service.atOnce != .max,
+          allPlaces: Int64(service.atOnce) * Int64(service.instances),
           cancels: model.cancels, firstCaller: callers.count, callers: leading.count))
       callers += leading.map { Int32($0) }
       for index in 0..<service.instances {
@@ -146,14 +149,15 @@ package struct World: Sendable {
           clients: UInt64(max(1, model.clients)), method: model.method, patience: model.patience ?? -1))
     }
     lifeRandom = SeededRandom(seed: seed, stream: "life of instances")
-    faults = scene.faults
-    faultSalts = scene.faults.indices.map { Draws.salt(seed, "fault \($0)") }
-    faultIsOn = Array(repeating: false, count: scene.faults.count)
+    faults = scene.always + scene.faults
+    faultSalts = faults.indices.map { Draws.salt(seed, "fault \($0)") }
+    faultIsOn = Array(repeating: false, count: faults.count)
 
     for i in streams.indices { scheduleArrival(i) }
     agenda.schedule(EventKind.merge, at: NodeFlows.mergeEvery, payload: 0)
     for (i, fault) in faults.enumerated() {
-      agenda.schedule(EventKind.faultBegins, at: storyBegins + fault.when, payload: UInt64(i))
+      agenda.schedule(
+        EventKind.faultBegins, at: (i < scene.always.count ? 0 : storyBegins) + fault.when, payload: UInt64(i))
     }
     for i in instances.indices where isProbed[i] {
       monitors[i].started(now: .zero)
@@ -218,6 +222,13 @@ package struct World: Sendable {
     for event in told {
       if events.count < eventsLimit { events.append(event) } else { eventsLost += 1 }
     }
+  }
+
+  /// Forgets the rare events so far: they belong to the warm-up.
+  mutating func forgetEvents() {
+    collect()
+    events.removeAll()
+    eventsLost = 0
   }
 
   // MARK: - Asking

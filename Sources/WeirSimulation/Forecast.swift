@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// What will happen, with how sure that is: the answer of `weir simulate` for one story.
+///
+/// A value of numbers and names; `WeirReport` writes it as text and as JSON. The same file, options and seed give the same
+/// forecast, bit for bit, on any number of threads.
+package struct Forecast: Sendable, Equatable {
+  package var system: String
+  /// Nil for the quiet case: the traffic of the file and nothing going wrong.
+  package var scenario: String?
+  package var seed: UInt64
+  package var loops: Int
+  package var replications: Int
+  /// Observations a replication.
+  package var batches: Int
+  /// Of each replication, in nanoseconds.
+  package var warmUp: Int64
+  package var length: Int64
+  package var network: Int64
+  /// Requests that were counted, over all replications.
+  package var requests: Double
+  package var total: Flow
+  package var routes: [Flow]
+  package var edges: [Flow]
+  package var services: [Service]
+  package var bottleneck: Bottleneck?
+  /// Of the first replication, in their order, with times from the story's beginning.
+  package var events: [NamedEvent]
+  package var eventsLost: Int
+  package var verdicts: [Verdict]
+  /// What is wrong with the run itself; nil in every run that may be believed.
+  package var violation: String?
+
+  /// Requests along a route, or calls along an edge.
+  package struct Flow: Sendable, Equatable {
+    package var name: String
+    /// Begun a second.
+    package var offered: Estimate
+    /// Over, and no failure, a second.
+    package var done: Estimate
+    package var availability: Estimate
+    package var latency: Latency
+    /// Attempts a call; nil for routes.
+    package var attempts: Estimate?
+    /// Share that was answered with the fallback; nil for routes.
+    package var fallbacks: Double?
+    /// Share of requests by why they ended otherwise than with the callee's own answer; only those that occurred.
+    package var reasons: [NamedShare]
+    /// Who waited for a place; nil for routes.
+    package var queue: Queue?
+  }
+
+  /// In nanoseconds, of what was answered.
+  package struct Latency: Sendable, Equatable {
+    package var mean: Estimate
+    package var p50: Estimate
+    package var p90: Estimate
+    package var p99: Estimate
+    package var p999: Estimate
+    /// Ten shares of the distribution, log-spaced between the fastest and the slowest percent: a picture of its shape.
+    package var shape: [Double]
+    package var shapeFrom: Double
+    package var shapeTo: Double
+  }
+
+  package struct NamedShare: Sendable, Equatable {
+    package var name: String
+    package var share: Double
+  }
+
+  package struct Queue: Sendable, Equatable {
+    /// Mean number that wait.
+    package var length: Estimate
+    /// Share of calls that wait.
+    package var share: Estimate
+    /// Mean wait of those that do, in nanoseconds.
+    package var wait: Estimate
+  }
+
+  package struct Service: Sendable, Equatable {
+    package var name: String
+    package var instances: Int
+    /// Requests an instance works on at the same time; nil without a limit.
+    package var workers: Int?
+    /// Mean number worked on at the same time, over all instances.
+    package var busy: Estimate
+    /// `busy` as a share of the workers of all instances; nil without a limit.
+    package var utilisation: Estimate?
+    /// The queue within the instances.
+    package var queue: Estimate
+    /// Mean wait of those that wait there, in nanoseconds.
+    package var wait: Estimate
+  }
+
+  /// What is full first when the load grows.
+  package struct Bottleneck: Sendable, Equatable {
+    package var service: String
+    package var utilisation: Double
+    /// Times this load at which its workers are all busy.
+    package var factor: Double
+  }
+
+  package struct NamedEvent: Sendable, Equatable {
+    package var at: Int64
+    package var until: Int64?
+    package var kind: String
+    /// `gateway→api`, or the service's name.
+    package var subject: String
+    package var instance: Int?
+    package var reason: String?
+  }
+
+  /// One requirement against its estimate.
+  package struct Verdict: Sendable, Equatable {
+    package enum Outcome: String, Sendable, CaseIterable { case met, missed, undecided }
+
+    /// `availability`, `latency p99`.
+    package var name: String
+    /// Of a share, or in nanoseconds.
+    package var required: Double
+    package var isLatency: Bool
+    package var estimate: Estimate
+    package var outcome: Outcome
+  }
+
+  /// All met, any missed, else undecided; met when nothing is required.
+  package var outcome: Verdict.Outcome {
+    if verdicts.contains(where: { $0.outcome == .missed }) { return .missed }
+    return verdicts.contains { $0.outcome == .undecided } ? .undecided : .met
+  }
+}
+
+/// What must be reached, without places in a file.
+package struct Expectation: Sendable, Equatable {
+  package var availability: Double?
+  /// Nil quantile: the mean. Bounds in nanoseconds.
+  package var latency: [Bound] = []
+
+  package struct Bound: Sendable, Equatable {
+    package var label: String
+    package var quantile: Double?
+    package var bound: Double
+
+    package init(label: String, quantile: Double?, bound: Double) {
+      self.label = label
+      self.quantile = quantile
+      self.bound = bound
+    }
+  }
+
+  package init(availability: Double? = nil, latency: [Bound] = []) {
+    self.availability = availability
+    self.latency = latency
+  }
+
+  package var isEmpty: Bool { availability == nil && latency.isEmpty }
+}
+
+extension Forecast.Verdict {
+  /// The truth is somewhere in the interval: only a whole interval on one side decides.
+  package static func atLeast(_ required: Double, _ estimate: Estimate) -> Outcome {
+    estimate.low >= required ? .met : estimate.high < required ? .missed : .undecided
+  }
+
+  package static func atMost(_ required: Double, _ estimate: Estimate) -> Outcome {
+    estimate.high <= required ? .met : estimate.low > required ? .missed : .undecided
+  }
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+import WeirBase
+import WeirFlows
+
+/// All counters of a world at one moment; the difference of two is an observation.
+struct Snapshot: Sendable {
+  var at: Int64
+  var ledger: Ledger
+  /// By edge.
+  var waits: [Tally]
+  var queueAreas: [Int64]
+  /// By component: ∫ busy dt, ∫ queued dt, Σ waits and how many waited, within instances.
+  var busy: [Int64]
+  var areas: [Int64]
+  var queued: [Int64]
+  var queuedCount: [Int64]
+  /// By stream.
+  var sent: [UInt64]
+}
+
+extension World {
+  func snapshot() -> Snapshot {
+    let at = now.nanoseconds
+    var waits = loops[0].waits
+    var queueAreas = loops[0].gauges.map { $0.area(at: at) }
+    for loop in loops.dropFirst() {
+      for e in waits.indices {
+        waits[e].merge(loop.waits[e])
+        queueAreas[e] += loop.gauges[e].area(at: at)
+      }
+    }
+    let none = [Int64](repeating: 0, count: components.count)
+    var snapshot = Snapshot(
+      at: at, ledger: ledger(), waits: waits, queueAreas: queueAreas, busy: none, areas: none, queued: none,
+      queuedCount: none, sent: streams.map(\.sent))
+    for instance in instances {
+      let c = Int(instance.component)
+      snapshot.busy[c] += instance.busyArea + Int64(instance.busy) * (at - instance.busySince)
+      snapshot.areas[c] += instance.queue.area(at: at)
+      snapshot.queued[c] += instance.queue.waits
+      snapshot.queuedCount[c] += instance.queue.left
+    }
+    return snapshot
+  }
+
+  /// The sum of the times of all requests so far and their number: what the warm-up rule looks at.
+  func responses() -> (sum: Double, count: UInt64) {
+    var sum = 0.0
+    var count: UInt64 = 0
+    for loop in loops {
+      for tally in loop.flows.state.ledger.routeLatencies {
+        sum += tally.sum
+        count += tally.count
+      }
+    }
+    return (sum, count)
+  }
+}
+
+/// Lengths of time that were counted between two moments.
+package struct Sample: Sendable, Equatable {
+  /// By bucket of `Tally`.
+  package var buckets: [UInt32]
+  package var count: Double
+  /// In nanoseconds.
+  package var sum: Double
+  /// The longest since the beginning of the run.
+  package var maximum: Int64
+
+  init(_ new: Tally, since old: Tally) {
+    buckets = new.buckets.indices.map { UInt32(truncatingIfNeeded: new.buckets[$0] &- old.buckets[$0]) }
+    count = Double(new.count - old.count)
+    sum = new.sum - old.sum
+    maximum = new.maximum
+  }
+
+  package mutating func add(_ other: Sample) {
+    for i in buckets.indices { buckets[i] &+= other.buckets[i] }
+    count += other.count
+    sum += other.sum
+    maximum = max(maximum, other.maximum)
+  }
+}
+
+/// What happened along one route or edge in an observation.
+package struct FlowCounts: Sendable, Equatable {
+  package var count = 0.0
+  package var failed = 0.0
+  package var fallbacks = 0.0
+  package var attempts = 0.0
+  package var calls = 0.0
+  /// By reason.
+  package var reasons: [Double] = []
+}
+
+/// What happened between two moments: one batch of a replication.
+package struct Observation: Sendable {
+  /// In seconds.
+  package var length: Double
+  package var routes: [FlowCounts]
+  package var routeTimes: [Sample]
+  package var edges: [FlowCounts]
+  package var edgeTimes: [Sample]
+  package var waits: [Sample]
+  /// By edge: mean number that waited for a place.
+  package var queueLengths: [Double]
+  /// By component.
+  package var busy: [Double]
+  package var innerLengths: [Double]
+  package var innerWaits: [Double]
+  package var innerWaited: [Double]
+  /// By stream.
+  package var sent: [Double]
+
+  init(_ new: Snapshot, since old: Snapshot) {
+    let span = Double(new.at - old.at)
+    length = span / 1e9
+    // The last route of the ledger is for requests without one; a simulated request always has one.
+    routes = new.ledger.routes.indices.dropLast().map { r in
+      let a = new.ledger.routes[r]
+      let b = old.ledger.routes[r]
+      var counts = FlowCounts()
+      counts.count = Double(a.requests - b.requests)
+      counts.failed = Double(a.statuses[4] - b.statuses[4])
+      // An answer that was cut has a status and did not arrive.
+      counts.reasons = Reason.allCases.map { Double(new.ledger.routeReason(r, $0) - old.ledger.routeReason(r, $0)) }
+      return counts
+    }
+    routeTimes = routes.indices.map { Sample(new.ledger.routeLatencies[$0], since: old.ledger.routeLatencies[$0]) }
+    edges = new.ledger.edges.indices.map { e in
+      let a = new.ledger.edges[e]
+      let b = old.ledger.edges[e]
+      var counts = FlowCounts()
+      counts.count = Double(a.ended - b.ended)
+      counts.calls = Double(a.calls - b.calls)
+      counts.failed = Double(a.failed + a.refused - b.failed - b.refused)
+      counts.fallbacks = Double(a.fallbacks - b.fallbacks)
+      counts.attempts = Double(a.attempts - b.attempts)
+      counts.reasons = Reason.allCases.map { Double(new.ledger.edgeReason(e, $0) - old.ledger.edgeReason(e, $0)) }
+      return counts
+    }
+    edgeTimes = edges.indices.map { Sample(new.ledger.edgeLatencies[$0], since: old.ledger.edgeLatencies[$0]) }
+    waits = edges.indices.map { Sample(new.waits[$0], since: old.waits[$0]) }
+    queueLengths = edges.indices.map { Double(new.queueAreas[$0] - old.queueAreas[$0]) / span }
+    busy = new.busy.indices.map { Double(new.busy[$0] - old.busy[$0]) / span }
+    innerLengths = new.areas.indices.map { Double(new.areas[$0] - old.areas[$0]) / span }
+    innerWaits = new.queued.indices.map { Double(new.queued[$0] - old.queued[$0]) }
+    innerWaited = new.queuedCount.indices.map { Double(new.queuedCount[$0] - old.queuedCount[$0]) }
+    sent = new.sent.indices.map { Double(new.sent[$0] - old.sent[$0]) }
+  }
+}
