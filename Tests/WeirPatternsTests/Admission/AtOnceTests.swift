@@ -44,6 +44,8 @@ import WeirPatterns
     var gate = gate(1, 4)
     for index in UInt32(1)...3 { _ = gate.acquire(slot(index), now: at(0), deadline: .distantFuture) }
     gate.limit = 3
+    // Nobody overtakes those who wait, though a place is free until `next` is asked.
+    #expect(gate.acquire(slot(4), now: at(1), deadline: .distantFuture) == .waits(until: at(101)))
     #expect(gate.next(now: at(1)) == slot(2))
     #expect(gate.next(now: at(1)) == slot(3))
     #expect(gate.next(now: at(1)) == nil)

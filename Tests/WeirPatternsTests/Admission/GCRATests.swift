@@ -74,6 +74,14 @@ import WeirPatterns
     #expect(GCRA(GCRA.Settings(rate: Rate(perSecond: perSecond))).burst == burst)
   }
 
+  // Rounded to the nearest, 7/s would be 7.000000021/s: more than declared.
+  @Test("the interval is rounded up, so the declared rate is never exceeded")
+  func roundedUp() {
+    #expect(GCRA(rate: Rate(perSecond: 7), burst: 1).interval == 142_857_143)
+    #expect(GCRA(rate: Rate(perSecond: 3), burst: 1).interval == 333_333_334)
+    #expect(GCRA(rate: Rate(perSecond: 200), burst: 1).interval == 5_000_000)
+  }
+
   @Test("extreme settings neither trap nor refuse for ever", arguments: [1e-12, 1e-3, 1.0, 1e9, 1e15])
   func extremes(perSecond: Double) {
     for burst in [1, 1_000_000, Int.max] {

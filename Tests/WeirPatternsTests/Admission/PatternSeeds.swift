@@ -14,16 +14,19 @@ enum PatternSeeds {
     Issue.record(Comment(rawValue: what), sourceLocation: sourceLocation)
   }
 
-  /// A sample size for release builds; debug builds, twenty times slower, take a twentieth.
-  static func samples(_ count: Int) -> Int {
+  /// Debug builds are twenty times slower: they sample less.
+  static var isDebug: Bool {
     var isDebug = false
     assert(
       {
         isDebug = true
         return true
       }())
-    return isDebug ? count / 20 : count
+    return isDebug
   }
+
+  /// A sample size for release builds; debug builds take a twentieth.
+  static func samples(_ count: Int) -> Int { isDebug ? count / 20 : count }
 }
 
 /// A mean with its standard error from equal batches: what is correlated within a batch does not flatter the error.
