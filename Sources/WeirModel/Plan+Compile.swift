@@ -129,7 +129,8 @@ extension Plan {
   private func settings(_ call: Call, to callee: Int) -> CallSettings {
     var settings = CallSettings()
     settings.timeout = call.timeout.value
-    settings.attempt = call.attempt.value
+    // Unwritten, a call decides by itself: half its timeout where another attempt can follow.
+    settings.attempt = call.attempt.isWritten ? call.attempt.value : nil
     settings.connect = call.connect.value
     settings.retry.attempts = call.retry.attempts.value
     settings.backoff.first = call.retry.first.value

@@ -167,9 +167,11 @@ package struct Plan: Sendable, Equatable {
     return variables
   }
 
+  /// Instances of all services and stores.
+  package var instances: Int { flow.services.reduce(0) { $0 + $1.instances } }
+
   /// The metric series that this system can have at most: what is declared, multiplied.
   package var series: Int {
-    let instances = flow.services.reduce(0) { $0 + $1.instances }
     let reasons = Reason.allCases.count
     // Counters by edge and reason, a latency histogram and gauges by edge; state by instance; counters by route.
     return edges.count * (reasons + Plan.histogramSeries + 4) + instances * 4 + routes.count * 6

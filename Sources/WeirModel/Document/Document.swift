@@ -6,7 +6,7 @@ internal import Yams
 /// Yams (libyaml) reads the YAML. It tells where a node begins; where it ends is found here by reading the text again
 /// from there. Anchors, aliases, merge keys and tags are refused: a value must stand where it is used, or no tool can
 /// say where it comes from.
-struct Document {
+package struct Document {
   var root: Node
   var source: Source
 
@@ -275,8 +275,11 @@ private struct Composer {
     }
     func nothing() -> Node { Node(.list([]), place(start)) }
     if start < bytes.count, let refusal = refusal(of: bytes[start], yaml) {
-      mistakes.append(
-        Document.mistake(source, refusal.id, refusal.message, spot, path: path, mend: refusal.mend))
+      // An alias is told at its anchor: once is enough.
+      if !mistakes.contains(where: { $0.spot.bytes.lowerBound == start }) {
+        mistakes.append(
+          Document.mistake(source, refusal.id, refusal.message, spot, path: path, mend: refusal.mend))
+      }
       return nothing()
     }
     guard depth < Document.depthMax else {
@@ -457,13 +460,18 @@ private struct Composer {
     case .scanner(let context, let problem, let mark, _), .parser(let context, let problem, let mark, _),
       .composer(let context, let problem, let mark, _):
       let (line, column) = original(mark)
-      let at = spot(line: line, column: column)
+      var at = spot(line: line, column: column)
       let (message, mend) = words(problem, context: context?.text ?? "", at: at.bytes.lowerBound)
       var related: [Diagnostic.Related] = []
       if let context, context.mark.line != mark.line {
         let (line, column) = original(context.mark)
-        let place = Place(file: source.file, path: "", value: spot(line: line, column: column))
-        related.append(.init(place, context.text))
+        let began = spot(line: line, column: column)
+        if problem == "found unexpected end of stream" {
+          // Where it was opened helps; the end of the file does not.
+          at = began
+        } else {
+          related.append(.init(Place(file: source.file, path: "", value: began), "it begins here"))
+        }
       }
       return Document.mistake(
         source, problem.contains("alias") ? "anchor" : "syntax", message, at, mend: mend, related: related)
@@ -487,7 +495,7 @@ private struct Composer {
       return ("no value can begin with '\(Character(Unicode.Scalar(byte)))'", "put the value into quotes: \"…\"")
     case "mapping values are not allowed in this context":
       return (
-        "a ':' where none can be: a second one on the line, or the line is indented too far",
+        "a ':' where none can be: a second one on the line, one missing on the line before, or too much indentation",
         "quote a value that holds ': ', and indent keys of one map alike"
       )
     case "did not find expected key":

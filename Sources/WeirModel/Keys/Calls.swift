@@ -6,13 +6,13 @@ internal import WeirPatterns
 /// One entry of `calls:`.
 enum CallKeys {
   static let timeout = ScalarKey(
-    "timeout", .duration(), default: CallSettings().timeout, rule: "call.timeout (5s, as DESIGN §3)",
+    "timeout", .duration(), default: CallSettings().timeout, rule: "call.timeout",
     "The longest that a call may take in all, waits and retries included.", alias: ["deadline"])
   static let attempt = ScalarKey(
     "attempt", .duration(), rule: "half of timeout", "The longest that one attempt may take.",
     alias: ["attempt-timeout", "per-try-timeout"])
   static let connect = ScalarKey(
-    "connect", .duration(), default: CallSettings().connect, rule: "call.connect (1s, as DESIGN §3)",
+    "connect", .duration(), default: CallSettings().connect, rule: "call.connect",
     "The longest that connecting may take, within an attempt.", alias: ["connect-timeout"])
   static let retry = Key(
     "retry", .section(RetryKeys.section), "When a failed call is tried again.", alias: ["retries"])
@@ -55,7 +55,7 @@ enum FallbackKeys {
 enum RetryKeys {
   static let attempts = ScalarKey(
     "attempts", .count(1...10), required: false, default: RetryRule.Settings().attempts,
-    rule: "retry.attempts (3 with the first, as DESIGN §3)", "Attempts in all, the first included: 1 is no retry.",
+    rule: "retry.attempts (3, the first included)", "Attempts in all, the first included: 1 is no retry.",
     alias: ["max", "count", "tries", "max-attempts", "num-retries"])
   static let backoff = Key(
     "backoff", .section(BackoffKeys.section), "How long to wait before the next attempt.", alias: ["back-off", "delay"])

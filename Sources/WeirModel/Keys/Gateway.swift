@@ -16,7 +16,7 @@ enum GatewayKeys {
   static let flood = Key(
     "flood", .section(FloodKeys.section), "Limits by address, before anything costs.")
   static let body = ScalarKey(
-    "body", .bytes, default: .mebi(10), rule: "gateway.body (10 MiB, as DESIGN §10)",
+    "body", .bytes, default: .mebi(10), rule: "gateway.body",
     "How large the body of a request may be; larger ones get 413.",
     alias: ["max-body", "body-limit", "client-max-body-size"])
 

@@ -14,7 +14,7 @@ enum StoreKeys {
     alias: ["url", "host", "address"])
   static let maxConnections = ScalarKey(
     "max-connections", .count(1...1_000_000), "Connections that the server takes: what `connection-storm` counts with.",
-    alias: ["max_connections"])
+    alias: ["connections"])
   static let pool = Key("pool", .section(PoolKeys.section), "A pooler between the programs and the server.")
   static let work = Key(
     "work", .section(WorkKeys.storeSection), "Its time for a request.", modelOnly: true)

@@ -320,7 +320,7 @@ extension ScalarType where T == String {
 
   /// A name given to a thing of the file.
   static var name: ScalarType {
-    .text("a name", example: "notes-db", pattern: namePattern) { nameProblem($0) }
+    .text("a name", example: "shop", pattern: namePattern) { nameProblem($0) }
   }
 
   /// A host name, or `*.` and one.

@@ -129,15 +129,17 @@ struct Checker {
     let known = section.keys.map(\.name)
     let place = node.place.path.split(separator: ".").count > 1 ? "a key of \(words(section))" : "a key of the file"
     let message = "'\(entry.key.prefixForMessage)' is not \(place)"
+    let dashed = entry.key.lowercased().replacing("_", with: "-")
     let meant =
-      section.keys.first { $0.alias.contains(entry.key.lowercased()) }?.name
-      ?? section.keys.first { $0.name == entry.key.lowercased().replacing("_", with: "-") }?.name
+      section.keys.first { $0.name == dashed }?.name ?? section.keys.first { $0.alias.contains(dashed) }?.name
       ?? Nearest.to(entry.key, among: known)
     if let meant {
       return report(
         node, "unknown-key", "\(message): did you mean '\(meant)'?", spot: entry.keySpot, mend: mend(meant, node))
     }
-    let homes = Language.sections.filter { $0.name != section.name && $0.key(entry.key)?.isLater == false }
+    let homes = Language.sections.filter {
+      $0.name != section.name && !$0.name.hasSuffix("-defaults") && $0.key(entry.key)?.isLater == false
+    }
     let listed = section.keys.filter { !$0.isLater }.map(\.name)
     let why = homes.isEmpty ? nil : "it is a key of \(homes.map { words($0) }.joined(separator: ", "))"
     report(
@@ -204,7 +206,8 @@ struct Checker {
     let told = types.lazy.compactMap { $0.problem(scalar.text) }.first { $0.message != nil }
     var message: String
     if let detail = told?.message, meant == nil {
-      message = "'\(name): \(text)': \(detail)"
+      // A sentence that quotes the text need not be told it again.
+      message = detail.contains(text) && text.count > 1 ? detail : "'\(name): \(text)': \(detail)"
     } else {
       var kinds: [String] = []
       for type in types where !kinds.contains(type.words) { kinds.append(type.words) }
@@ -214,13 +217,15 @@ struct Checker {
       if let meant { message += ": did you mean '\(meant)'?" }
     }
     var mend = told?.mend.map { "\(name): \($0)" } ?? meant.map { "\(name): \($0)" }
-    if mend == nil, choices.isEmpty, let example = types.first?.example { mend = "for example   \(name): \(example)" }
+    if mend == nil, told == nil, choices.isEmpty, let example = types.first?.example {
+      mend = "for example   \(name): \(example)"
+    }
     report(node, "wrong-value", message, spot: node.place.value, mend: mend)
   }
 }
 
 /// The language as a whole: every section that can be reached from the root.
-enum Language {
+package enum Language {
   /// In the order of their first use; each once.
   static let sections: [Section] = {
     var found: [Section] = []

@@ -38,6 +38,11 @@ extension Resolver {
       return nil
     }
     let service = gateway.routes[route].to.value
+    let written = single(RootKeys.gateway, alsoReported: true)?.entry("routes")?.value.entries ?? []
+    let isWhole = written.first { $0.key == gateway.routes[route].name.text }?.value.entries
+      .allSatisfy { !$0.value.isReported }
+    // A route that also wants something of a later version, as `rewrite`, may lead to another operation.
+    guard isWhole == true else { return nil }
     return .gateway(
       method: method, path: path, gateway: 0, route: route,
       operation: operation(target, method: method, path: path, of: service))

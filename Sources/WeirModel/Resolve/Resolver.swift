@@ -45,7 +45,9 @@ struct Resolver {
     traffic = entries(RootKeys.traffic)
     refuseSharedNames(services + stores)
     laterNames = roots.flatMap { root in
-      RootKeys.laterComponents.flatMap { root.entry($0)?.value.entries.map(\.key) ?? [] }
+      // Those of a misspelt section too: `service:` instead of `services:` is one mistake.
+      root.entries.filter { RootKeys.laterComponents.contains($0.key) || RootKeys.section.key($0.key) == nil }
+        .flatMap { $0.value.entries.map(\.key) }
     }
     if let node = single(RootKeys.defaults) { defaults = [Fields(node, DefaultsKeys.section)] }
     let main = Fields(roots[0], RootKeys.section)
@@ -59,6 +61,7 @@ struct Resolver {
     resolvedServices = services.indices.map { service($0, owner: owner) }
     for index in resolvedServices.indices { resolvedServices[index].operations = operations(of: index) }
     let resolvedStores = stores.map { store($0, owner: owner) }
+    refuseUnknownVariables()
     refuseForRun(resolvedStores)
     let gateways = single(RootKeys.gateway).map { [gateway($0)] } ?? []
     if gateways.isEmpty, let first = roots[0].entries.first, single(RootKeys.gateway, alsoReported: true) == nil {
@@ -188,9 +191,12 @@ struct Resolver {
     } else if names.isEmpty {
       message += ": there is none"
     } else {
-      mend = "one of: \(names.prefix(12).joined(separator: ", "))\(names.count > 12 ? ", …" : "")"
+      mend = "one of \(names.prefix(12).joined(separator: ", "))\(names.count > 12 ? ", …" : "")"
     }
-    mistake("unknown-target", message, at: name, mend: mend)
+    // `to: api`: what can be pasted over the entry; an item of a list has no key.
+    let key = name.place?.key == nil ? nil : name.place?.path.split(separator: ".").last
+    mistake(
+      "unknown-target", message, at: name, mend: mend.map { mend in key.map { "\($0): \(mend)" } ?? mend })
   }
 
   // MARK: Small sections
@@ -270,6 +276,58 @@ struct Resolver {
     case .list(let items): [node.place.path] + items.flatMap(allPaths)
     case .map(let entries): [node.place.path] + entries.flatMap { allPaths($0.value) }
     }
+  }
+
+  // MARK: Commands
+
+  /// A command's `$NAME` must be a variable that the program gets: a typing error would start it with an empty word.
+  private mutating func refuseUnknownVariables() {
+    for service in resolvedServices {
+      guard case .program(let program) = service.kind, let place = program.command.place else { continue }
+      // What it calls that a later version reads would have a variable too.
+      let written = services.first { $0.name == service.name }?.node.entry("calls")?.value.entries.count ?? 0
+      var known = ["PORT", "WEIR_URL"] + program.environment.map(\.name)
+      known += (service.calls.map(\.to.value) + program.after.map(\.value)).map {
+        Plan.variable(for: componentName($0))
+      }
+      for name in Resolver.variables(in: program.command.value) where !known.contains(name) {
+        let owner = (services + stores).first { Plan.variable(for: $0.name.text) == name }
+        if let owner {
+          mistake(
+            "unknown-variable",
+            "$\(name) is there for those who call '\(owner.name.text)', and '\(service.name.text)' does not",
+            at: place, spot: place.value, mend: "calls: { \(owner.name.text): {} }")
+        } else if written == service.calls.count {
+          var message = "the program gets no variable '\(name)'"
+          let meant = Nearest.to(name, among: known)
+          if let meant { message += ": did you mean '$\(meant)'?" }
+          mistake(
+            "unknown-variable", message, at: place, spot: place.value,
+            why: "it would be an empty word: no shell is started, and of Weir's own environment nothing is passed on",
+            mend: meant == nil ? "run: { command: …, env: { \(name): … } }" : nil)
+        }
+      }
+    }
+  }
+
+  /// The names behind `$` and `${` in a command; what stands in single quotes or behind a backslash is left alone.
+  static func variables(in command: Text) -> [String] {
+    var names: [String] = []
+    for case .literal(let text) in command.parts {
+      var rest = Substring(text)
+      var quoted = false
+      while let character = rest.first {
+        rest = rest.dropFirst()
+        if character == "'" { quoted.toggle() }
+        if character == "\\" && !quoted { rest = rest.dropFirst() }
+        guard character == "$", !quoted else { continue }
+        if rest.first == "{" { rest = rest.dropFirst() }
+        let name = rest.prefix { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") }
+        if let first = name.first, !first.isNumber, !names.contains(String(name)) { names.append(String(name)) }
+        rest = rest.dropFirst(name.count)
+      }
+    }
+    return names
   }
 
   // MARK: What run cannot do
