@@ -35,3 +35,30 @@ extension ChunkedScanner {
     next(buffer.readableBytesUInt8Span, from: &at)
   }
 }
+
+extension RequestScanner {
+  @inline(__always)
+  mutating func scan(
+    _ buffer: ByteBuffer, from sender: Sender, limits: HeadLimits, into head: inout RequestHead
+  ) -> HeadOutcome { scan(buffer.readableBytesUInt8Span, from: sender, limits: limits, into: &head) }
+}
+
+extension ResponseScanner {
+  @inline(__always)
+  mutating func scan(
+    _ buffer: ByteBuffer, toHead: Bool, limits: HeadLimits, into head: inout ResponseHead
+  ) -> HeadOutcome { scan(buffer.readableBytesUInt8Span, toHead: toHead, limits: limits, into: &head) }
+}
+
+extension HeadBuffer {
+  @inline(__always)
+  mutating func appendResponse(_ buffer: ByteBuffer, _ head: ResponseHead) {
+    appendResponse(buffer.readableBytesUInt8Span, head)
+  }
+}
+
+extension CallNames {
+  func edge(_ buffer: ByteBuffer, _ path: Run) -> (edge: Int, rest: Int)? {
+    edge(buffer.readableBytesUInt8Span, path)
+  }
+}

@@ -35,7 +35,7 @@ extension ClientConnection {
     loop.silentAt[Int(place)] = now.nanoseconds + loop.times.answerIdle
 
     loop.scratch.clear()
-    loop.scratch.appendResponse(upstream.input.readableBytesUInt8Span, upstream.head)
+    loop.scratch.appendResponse(upstream.input, upstream.head)
     if isChunked { loop.scratch.append("Transfer-Encoding: chunked\r\n") }
     if !upstream.head.flags.contains(.date) { loop.scratch.append(loop.dateLine) }
     writeConnection(http10)

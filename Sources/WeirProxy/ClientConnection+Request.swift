@@ -91,7 +91,7 @@ extension ClientConnection {
 
   /// A service calls another: `/from/<caller>/call/<callee>/<rest>`.
   private func routeCall(now: Instant) {
-    guard let (edge, rest) = loop.names.edge(input.readableBytesUInt8Span, head.path) else {
+    guard let (edge, rest) = loop.names.edge(input, head.path) else {
       return refuse(.noRoute, now: now)
     }
     let left = head.deadlineMilliseconds

@@ -188,7 +188,7 @@ final class ClientConnection: ChannelInboundHandler {
 
   /// False when the head is not whole, or was refused.
   private func readHead() -> Bool {
-    switch scanner.scan(input.readableBytesUInt8Span, from: sender, limits: loop.headLimits, into: &head) {
+    switch scanner.scan(input, from: sender, limits: loop.headLimits, into: &head) {
     case .complete:
       begin(now: loop.now())
       return true

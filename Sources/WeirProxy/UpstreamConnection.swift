@@ -138,7 +138,7 @@ final class UpstreamConnection: ChannelInboundHandler {
   private func readHead() {
     while state == .head, input.readableBytes > 0, let client {
       let toHead = client.head.method == .head
-      switch scanner.scan(input.readableBytesUInt8Span, toHead: toHead, limits: loop.headLimits, into: &head) {
+      switch scanner.scan(input, toHead: toHead, limits: loop.headLimits, into: &head) {
       case .needMore: return
       case .refused: return client.attemptFailed(self, .protocolError)
       case .complete: break
