@@ -8,12 +8,12 @@ internal import WeirPlatform
 struct KeptPlane {
   /// The first restart is at once: programs and sockets wait for it.
   ///
-  /// A plane that keeps failing is retried at growing distances, at most 5 s, for nothing is served meanwhile; ten
-  /// seconds of life end the row.
+  /// One that keeps failing is tried again at growing distances, but never a second apart (700 ms and 20 % jitter): nothing
+  /// is served meanwhile, and a start in vain costs some tens of milliseconds. Ten seconds of life end the row.
   static let backoffSettings = {
     var settings = RestartBackoff.Settings()
     settings.first = .milliseconds(50)
-    settings.max = .seconds(5)
+    settings.max = .milliseconds(700)
     settings.stable = .seconds(10)
     return settings
   }()
