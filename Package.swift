@@ -21,7 +21,7 @@ let package = Package(
   products: [
     .executable(name: "weir", targets: ["weir"]),
     .executable(name: "weir-example", targets: ["WeirExample"]),
-    .library(name: "WeirPatterns", targets: ["WeirPatterns"]),
+    .library(name: "WeirPatterns", targets: ["WeirPatterns", "WeirBase"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -29,11 +29,13 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+    .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
   ],
   targets: [
     // Layer 0.
-    .target(name: "WeirBase", swiftSettings: pure),
+    // libm: without optimisation a program that links only this layer calls `round` and the like.
+    .target(name: "WeirBase", swiftSettings: pure, linkerSettings: [.linkedLibrary("m")]),
     // Layer 1.
     .target(name: "WeirPatterns", dependencies: ["WeirBase"], swiftSettings: pure),
     .target(name: "WeirWire", dependencies: ["WeirBase"], swiftSettings: pure),
@@ -71,6 +73,7 @@ let package = Package(
         "WeirBase", "WeirPatterns", "WeirFlows", "WeirModel", "WeirPlatform", "WeirProxy", "WeirProcesses",
         "WeirTelemetry",
         nio("NIOCore"), nio("NIOPosix"),
+        .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
       ], swiftSettings: common),
@@ -79,7 +82,7 @@ let package = Package(
       name: "weir",
       dependencies: [
         "WeirBase", "WeirFlows", "WeirModel", "WeirCheck", "WeirSimulation", "WeirReport", "WeirRuntime",
-        "WeirProcesses", "WeirPlatform",
+        "WeirProcesses", "WeirPlatform", "WeirTelemetry",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: common),
     // The programs of the examples. They use nothing of Weir: any program in any language can take their place.
@@ -89,6 +92,9 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "GRDB", package: "GRDB.swift"),
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "Logging", package: "swift-log"),
+        nio("NIOCore"), nio("NIOPosix"),
       ], resources: [.embedInCode("Page")], swiftSettings: common),
   ]
 )

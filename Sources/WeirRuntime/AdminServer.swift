@@ -14,7 +14,7 @@ struct AdminServer: Sendable {
   /// What it shows; each is made when it is asked for.
   struct Content: Sendable {
     var metrics: @Sendable () -> String
-    var status: @Sendable () -> Status
+    var status: @Sendable () -> Status?
     /// Whether the system takes requests: what a load balancer in front of this node may ask.
     var isReady: @Sendable () -> Bool
   }
@@ -45,11 +45,12 @@ struct AdminServer: Sendable {
         body: ResponseBody(byteBuffer: ByteBuffer(string: content.metrics())))
     }
     router.get("/status") { [content] _, _ in
+      guard let status = content.status() else { return Response(status: .serviceUnavailable) }
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
       return Response(
         status: .ok, headers: [.contentType: "application/json"],
-        body: ResponseBody(byteBuffer: ByteBuffer(bytes: try encoder.encode(content.status()))))
+        body: ResponseBody(byteBuffer: ByteBuffer(bytes: try encoder.encode(status))))
     }
     router.get("/healthz") { [content] _, _ in
       let ready = content.isReady()

@@ -2,6 +2,7 @@
 import ArgumentParser
 import Foundation
 import WeirRuntime
+import WeirTelemetry
 
 /// `weir status [FILE]`: the running system.
 struct StatusCommand: ParsableCommand {

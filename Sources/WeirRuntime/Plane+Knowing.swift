@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import Hummingbird
+import WeirBase
+import WeirFlows
+import WeirModel
+import WeirPatterns
+import WeirPlatform
+import WeirProcesses
+import WeirProxy
+import WeirTelemetry
+
+/// The plane's view of itself: counters off the loops, logs, events, status, the admin listener.
+extension Plane {
+  /// How many happenings `weir status` shows at most.
+  private static let happeningsMax = 100
+  /// Rates are taken over so many seconds.
+  private static let rateSeconds = 10
+
+  func tick() async throws {
+    ticks += 1
+    var commands: [Supervisor.Command] = []
+    supervisor.tick(now: SystemClock.now(), into: &commands)
+    await carryOut(commands)
+    await lookForPorts()
+    // Twice a second: a log that lags by half a second is live enough, and a copy of every ledger is made each time.
+    if ticks % 5 == 0 { await know() }
+  }
+
+  private func lookForPorts() async {
+    for service in states.indices {
+      for instance in states[service].indices where states[service][instance].awaitsPort {
+        let reference = Supervisor.Reference(service: service, instance: instance + 1)
+        guard let port = programs?.port(of: name(of: reference)),
+          (try? Connecting.tcp(address: "127.0.0.1", port: port)) != nil  // Refused: not yet.
+        else { continue }
+        states[reference].awaitsPort = false
+        await server?.setUp(true, service: service, instance: instance)
+        await becameReady(reference)
+      }
+    }
+  }
+
+  /// Takes what the loops have counted and kept, writes the logs, and publishes status and metrics.
+  func know() async {
+    guard let server else { return }
+    let reports = await server.reports()
+    guard var ledger = reports.first?.ledger else { return }
+    for report in reports.dropFirst() { ledger.merge(report.ledger) }
+    let now = SystemClock.now()
+    let wall = SystemClock.wall()
+    let node = server.nodeEvents()
+    var events = node.events
+    eventsLost += UInt64(node.lost)
+    for report in reports {
+      events += report.events
+      eventsLost += UInt64(report.eventsLost)
+      recordsLost += report.recordsLost + report.accessLost
+      journal.access(report, now: now, wall: wall)
+    }
+    tell(events.sorted { $0.at < $1.at })
+    measure(now: now)
+    history.append((ledger, now))
+    while history.count > 2, now.since(history[1].at) > Int64(Plane.rateSeconds) * 1_000_000_000 {
+      history.removeFirst()
+    }
+    let snapshot = snapshot(ledger, reports, now: now)
+    let before = history.first.map { (ledger: $0.ledger, seconds: Double(now.since($0.at)) / 1e9) }
+    let status = Status(
+      snapshot, before: before, names: names, version: WeirVersion.text, listeners: listenerAddresses,
+      admin: published.admin, draining: isDraining, events: happenings)
+    published.publish(snapshot, status, isReady: hasSaidReady && !isDraining)
+  }
+
+  private func snapshot(_ ledger: Ledger, _ reports: [ProxyServer.LoopReport], now: Instant) -> Snapshot {
+    let edges = server?.withNode { node in
+      plan.flow.edges.enumerated().map { index, edge in
+        let instances = 0..<plan.flow.services[edge.service].instances
+        return Snapshot.Edge(
+          breaker: Plane.word(node.breakerPhase(edge: index, instance: nil)),
+          breakers: instances.map { Plane.word(node.breakerPhase(edge: index, instance: $0)) },
+          ejected: instances.map { node.isEjected(edge: index, instance: $0) },
+          waiting: reports.reduce(0) { $0 + $1.waiting[index] })
+      }
+    }
+    let instances = states.indices.map { service in
+      states[service].map { state in
+        let isOurs = plan.isStarted(service)
+        let word: Snapshot.Instance.State =
+          if state.isReady { .ready } else if isOurs && state.pid == 0 { .down } else {
+            state.wasReady ? .unready : .starting
+          }
+        return Snapshot.Instance(
+          state: word, pid: state.pid, address: state.address, restarts: max(0, state.starts - 1), cpu: state.cpu,
+          memory: state.memory)
+      }
+    }
+    return Snapshot(
+      uptime: Double(now.since(startedAt)) / 1e9, loops: settings.loops, ledger: ledger, edges: edges ?? [],
+      instances: instances, events: eventCounts, eventsLost: eventsLost, recordsLost: recordsLost,
+      clientConnections: reports.reduce(0) { $0 + $1.clients })
+  }
+
+  private static func word(_ phase: CircuitBreaker.Phase) -> Snapshot.BreakerState {
+    switch phase {
+    case .closed: .closed
+    case .open: .open
+    case .probing: .probing
+    }
+  }
+
+  /// CPU and memory of our programs, from the process table, about once a second.
+  private func measure(now: Instant) {
+    for service in states.indices {
+      for instance in states[service].indices where states[service][instance].pid != 0 {
+        var state = states[service][instance]
+        guard now.since(state.measuredAt) > 900_000_000, let entry = ProcessTable.entry(of: state.pid) else { continue }
+        if state.measuredAt > .zero, entry.cpuNanoseconds >= state.cpuNanoseconds {
+          state.cpu = Double(entry.cpuNanoseconds - state.cpuNanoseconds) / Double(now.since(state.measuredAt))
+        }
+        state.cpuNanoseconds = entry.cpuNanoseconds
+        state.memory = entry.residentBytes
+        state.measuredAt = now
+        states[service][instance] = state
+      }
+    }
+  }
+
+  /// Events go to the log, to the terminal and to the status.
+  func tell(_ events: [Event]) {
+    let now = SystemClock.now()
+    let wall = SystemClock.wall()
+    for event in events {
+      eventCounts[Int(event.kind.rawValue)] += 1
+      let at = WallTime(milliseconds: wall.milliseconds - now.since(event.at) / 1_000_000)
+      let text = EventText.text(event, names: names)
+      happenings.append(Status.Happening(time: at.rfc3339, text: text, kind: "\(event.kind.name)"))
+      journal.event(event, text: text, at: at)
+    }
+    if happenings.count > Plane.happeningsMax { happenings.removeFirst(happenings.count - Plane.happeningsMax) }
+  }
+
+  // MARK: - Admin
+
+  func serveAdmin() async throws {
+    let published = published
+    let names = names
+    let admin = AdminServer(
+      content: AdminServer.Content(
+        metrics: { published.metrics(names: names) }, status: { published.status },
+        isReady: { published.isReady }))
+    let socket = settings.state + "/admin.sock"
+    try Files.remove(socket)
+    try await listen(admin, .unixDomainSocket(path: socket), "the admin socket \(socket)") { _ in
+      // The folder is ours alone already (0700); the socket says so too.
+      try? FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: socket)
+    }
+    switch settings.admin {
+    case .off: break
+    case .port(let port):
+      try await listen(admin, .hostname("127.0.0.1", port: port), "the admin port \(port)") { bound in
+        published.admin = "http://127.0.0.1:\(bound ?? port)"
+      }
+    case .usual:
+      // Two systems on one machine must not hinder each other: the second gets a free port, and says which.
+      do {
+        try await listen(admin, .hostname("127.0.0.1", port: 9180), "the admin port 9180") { bound in
+          published.admin = "http://127.0.0.1:\(bound ?? 9180)"
+        }
+      } catch {
+        try await listen(admin, .hostname("127.0.0.1", port: 0), "an admin port") { bound in
+          published.admin = "http://127.0.0.1:\(bound ?? 0)"
+        }
+      }
+    }
+  }
+
+  /// Starts a listener and returns once it listens, or throws why it cannot.
+  private func listen(
+    _ admin: AdminServer, _ address: BindAddress, _ what: String, listening: @escaping @Sendable (Int?) -> Void
+  ) async throws {
+    let (stream, told) = AsyncStream.makeStream(of: (any Error)?.self)
+    Task.detached {
+      do {
+        try await admin.run(address) { port in
+          listening(port)
+          told.yield(nil)
+        }
+      } catch { told.yield(error) }
+      told.finish()
+    }
+    for await error in stream {
+      if let error { throw PlaneError("cannot listen at \(what): \(error)") }
+      return
+    }
+  }
+
+  func drawLive() {
+    let published = published
+    let colour = settings.colour
+    Task.detached {
+      while true {
+        if let status = published.status {
+          let text = status.text(colour: colour)
+          FileHandle.standardOutput.write(Data("\u{1b}[H\u{1b}[2J\(text)\nCtrl-C ends it.\n".utf8))
+        }
+        // Only the rhythm of the picture.
+        try? await Task.sleep(nanoseconds: 1_000_000_000)
+      }
+    }
+  }
+}

@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import WeirBase
+import WeirFlows
+import WeirModel
+import WeirPatterns
+import WeirPlatform
+import WeirProcesses
+import WeirProxy
+import WeirTelemetry
+
+/// The process that decides: event loops, supervisor, admin listener. Started by the keeper, which outlives it.
+///
+/// Everything that happens to it (word from the keeper, health, signals, time) comes as one stream of inputs and is
+/// worked on in order; the event loops run beside it and are reached through `ProxyServer` only.
+package actor Plane {
+  enum Input: Sendable {
+    case keeper(KeeperClient.Event)
+    case health(HealthChange)
+    case end
+    case tick
+  }
+
+  let settings: RunSettings
+  let plan: Plan
+  let names: Names
+  let client: KeeperClient
+  let inputs: AsyncStream<Input>
+  let send: AsyncStream<Input>.Continuation
+  let startedAt = SystemClock.now()
+  let published = Published()
+  let journal: Journal
+
+  var supervisor: Supervisor
+  var programs: Programs?
+  var server: ProxyServer?
+  var random: SeededRandom
+  var states: [[InstanceState]]
+  var sockets: [String: (port: UInt16, descriptors: [Int32])] = [:]
+  var isDraining = false
+  var hasSaidReady = false
+  var ticks = 0
+  /// Ledgers of the last seconds, oldest first: rates are taken from them.
+  var history: [(ledger: Ledger, at: Instant)] = []
+  var happenings: [Status.Happening] = []
+  var eventCounts = [UInt64](repeating: 0, count: Event.Kind.allCases.count)
+  var eventsLost: UInt64 = 0
+  var recordsLost: UInt64 = 0
+
+  /// What the plane knows of an instance beside the supervisor.
+  struct InstanceState {
+    var pid: Int32 = 0
+    var address = ""
+    var starts = 0
+    /// Runs without a health check: it is ready as soon as its port takes a connection.
+    var awaitsPort = false
+    var isReady = false
+    var wasReady = false
+    var cpu: Double?
+    var memory: Int?
+    var cpuNanoseconds: Int64 = 0
+    var measuredAt = Instant.zero
+  }
+
+  private init(settings: RunSettings, plan: Plan, client: KeeperClient) throws(PlaneError) {
+    self.settings = settings
+    self.plan = plan
+    self.client = client
+    names = Translation.names(plan)
+    (inputs, send) = AsyncStream.makeStream(of: Input.self)
+    let supervised = Translation.supervised(plan)
+    supervisor = Supervisor(services: supervised)
+    random = SeededRandom(seed: UInt64(bitPattern: SystemClock.wall().milliseconds))
+    states = plan.flow.services.map { Array(repeating: InstanceState(), count: $0.instances) }
+    journal = Journal(settings: settings, names: names)
+  }
+
+  /// The whole life of the plane's process; the exit code.
+  package static func run(_ text: String) -> Int32 {
+    guard let settings = try? JSONDecoder().decode(RunSettings.self, from: Data(text.utf8)),
+      let client = KeeperClient()
+    else {
+      Launch.report("weir: 'plane' is started by 'weir run' only")
+      return 2
+    }
+    let result = ModelReader.read(path: settings.file, files: .disk)
+    guard let design = result.design else {
+      Launch.report("weir: \(settings.file) can no longer be read as it was when the run began; weir check says why")
+      return 2
+    }
+    let plane: Plane
+    do { plane = try Plane(settings: settings, plan: Plan(design), client: client) } catch {
+      Launch.report("weir: \(error)")
+      return 2
+    }
+    do { try plane.listenToTheWorld() } catch {
+      Launch.report("weir: \(error)")
+      return 3
+    }
+    Task { await plane.live() }
+    // The main thread has nothing to do; the process ends by `leave`.
+    while true { SystemThread.pause(nanoseconds: 1_000_000_000_000) }
+  }
+
+  /// Signals, the keeper and time, all into the one stream.
+  private nonisolated func listenToTheWorld() throws {
+    let send = send
+    let signals = try SignalPipe([.terminate, .interrupt, .hangup])
+    Signal.brokenPipe.ignore()
+    try SystemThread.start {
+      while true {
+        var interests = [Poll.Interest(signals.descriptor)]
+        // Nothing to wait for can only be a defect of ours; the keeper would still end us.
+        guard (try? Poll.wait(&interests, nanoseconds: 1_000_000_000)) != nil else { return }
+        if !signals.take().isEmpty { send.yield(.end) }
+      }
+    }
+    try client.run { send.yield(.keeper($0)) }
+    Task.detached {
+      while true {
+        // Woken late is woken soon enough: whatever is due asks for its own moment.
+        try? await Task.sleep(nanoseconds: 100_000_000)
+        send.yield(.tick)
+      }
+    }
+  }
+
+  private func live() async {
+    for await input in inputs {
+      do { try await take(input) } catch {
+        Launch.report("weir: \(error)")
+        client.finish(code: 2)
+        leave(2)
+      }
+    }
+  }
+
+  private func take(_ input: Input) async throws {
+    switch input {
+    case .keeper(.opened(let socket, let descriptors)):
+      // The numbers must live as long as the loops: they are the proxy's from here on.
+      let numbers = try descriptors.map { try $0.duplicate() }
+      sockets[socket.spec.name] = (socket.port, numbers)
+    case .keeper(.message(.adopted(let reports, let starts, _))): try await begin(adopting: reports, starts: starts)
+    case .keeper(.message(let message)): try await take(message)
+    case .keeper(.keeperLost):
+      isDraining = true
+      supervisor.end()
+      await server?.drain(within: .milliseconds(500))
+    case .keeper(.programsEnded): leave(3)
+    case .health(let change): try await take(change)
+    case .end: await end()
+    case .tick: try await tick()
+    }
+  }
+
+  // MARK: - Beginning and end
+
+  private func begin(adopting reports: [ProgramReport], starts: Int) async throws {
+    guard let calls = sockets[SocketName.calls] else { throw PlaneError("the keeper gave no loopback listener") }
+    let gateways = (0..<(plan.gateway?.listeners.count ?? 0)).compactMap { sockets[SocketName.gateway($0)] }
+    let configuration = try Translation.proxy(
+      plan, settings: settings, sockets: gateways.map(\.descriptors), calls: calls.descriptors,
+      seed: UInt64.random(in: .min ... .max))
+    let send = send
+    let server = try await ProxyServer.start(configuration) { send.yield(.health($0)) }
+    self.server = server
+    let programs = Programs(plan: plan, state: settings.state, callsPort: Int(calls.port))
+    try programs.makeStoreFolders()
+    self.programs = programs
+    for (service, addresses) in configuration.addresses.enumerated() {
+      for (instance, address) in addresses.enumerated() {
+        guard case .tcp(let host, let port)? = address else { continue }
+        states[service][instance].address = "\(host):\(port)"
+        states[service][instance].isReady = plan.services[service].health?.ready == nil
+      }
+    }
+    client.send(.order(stages: supervisor.stopStages))
+    client.send(.show(lines: !settings.live))
+    let now = SystemClock.now()
+    for report in reports { await adopt(report, now: now) }
+    var commands: [Supervisor.Command] = []
+    supervisor.begin(now: now, into: &commands)
+    if starts > 1 { journal.say("the plane is back after \(starts - 1) restart\(starts == 2 ? "" : "s")") }
+    try await serveAdmin()
+    client.send(.ready)
+    announce()
+    await carryOut(commands)
+    await know()
+    if settings.live { drawLive() }
+    await sayWhenReady()
+  }
+
+  private func announce() {
+    for address in listenerAddresses { journal.say("listening at \(address)") }
+    let admin = published.admin
+    journal.say("metrics and status at \(admin.isEmpty ? settings.state + "/admin.sock" : admin)")
+    if settings.accessLog == .file { journal.say("access log in \(settings.state)/logs/access.log") }
+    for (service, need) in supervisor.droppedNeeds {
+      journal.say("'\(service)' does not wait for '\(need)': they need each other")
+    }
+  }
+
+  var listenerAddresses: [String] {
+    (plan.gateway?.listeners ?? []).enumerated().map { i, listener in
+      let host = listener.host == "0.0.0.0" || listener.host == "::" ? "localhost" : listener.host
+      return "http://\(host):\(sockets[SocketName.gateway(i)]?.port ?? UInt16(listener.port))"
+    }
+  }
+
+  private func end() async {
+    guard !isDraining else { return }
+    isDraining = true
+    supervisor.end()
+    journal.say("stopping: requests may finish for \(Int(settings.drainSeconds)) s")
+    let clean = await server?.drain(within: .seconds(settings.drainSeconds)) ?? true
+    await know()
+    await server?.stop()
+    client.finish(code: clean ? 0 : 1)
+    leave(clean ? 0 : 1)
+  }
+
+  // MARK: - Programs
+
+  private func adopt(_ report: ProgramReport, now: Instant) async {
+    guard let reference = reference(report.spec.id) else {
+      client.send(.forget(id: report.spec.id))
+      return
+    }
+    if let port = report.spec.port { programs?.adopt(report.spec.id, port: port) }
+    let ends = report.exits.map { (Instant(nanoseconds: $0.startedAt), Instant(nanoseconds: $0.endedAt)) }
+    supervisor.adopted(
+      reference, isRunning: report.pid != nil, startedAt: Instant(nanoseconds: report.startedAt), ends: ends, now: now,
+      using: &random)
+    states[reference].starts = report.starts
+    if let pid = report.pid { await runs(reference, pid: pid) }
+  }
+
+  private func take(_ message: KeeperMessage) async throws {
+    let now = SystemClock.now()
+    switch message {
+    case .started(let id, let pid, _):
+      guard let reference = reference(id) else { return }
+      supervisor.started(reference, now: now)
+      states[reference].starts += 1
+      await runs(reference, pid: pid)
+      happened(.instanceStarted, reference)
+    case .failed(let id, let reason):
+      journal.trouble("\(id) cannot be started: \(reason)")
+      guard let reference = reference(id) else { return }
+      var commands: [Supervisor.Command] = []
+      supervisor.startFailed(reference, now: now, using: &random, into: &commands)
+      await carryOut(commands)
+    case .exited(let id, let record, let lines):
+      guard let reference = reference(id) else { return }
+      let wasReady = states[reference].isReady
+      await server?.exited(service: reference.service, instance: reference.instance - 1)
+      states[reference].pid = 0
+      states[reference].isReady = false
+      states[reference].awaitsPort = false
+      states[reference].cpu = nil
+      states[reference].memory = nil
+      if isDraining { return }
+      if !record.asked {
+        happened(.instanceExited, reference)
+        journal.trouble("\(id) ended by itself: \(record.exit)")
+        if !wasReady { for line in lines { journal.trouble("  \(id) said: \(line)") } }
+      }
+      var commands: [Supervisor.Command] = []
+      supervisor.exited(reference, now: now, using: &random, into: &commands)
+      await carryOut(commands)
+    case .listenFailed(let name, let reason): throw PlaneError("cannot listen for '\(name)': \(reason)")
+    case .opened, .adopted, .lines: break
+    }
+  }
+
+  /// A program runs: it gets traffic once its check passes, or, without one, once its port takes a connection.
+  private func runs(_ reference: Supervisor.Reference, pid: Int32) async {
+    let id = name(of: reference)
+    guard let port = programs?.port(of: id) else { return }
+    states[reference].pid = pid
+    states[reference].address = "127.0.0.1:\(port)"
+    states[reference].awaitsPort = plan.services[reference.service].health?.ready == nil
+    await server?.started(
+      service: reference.service, instance: reference.instance - 1, at: .tcp(host: "127.0.0.1", port: Int(port)))
+  }
+
+  private func take(_ change: HealthChange) async throws {
+    let reference = Supervisor.Reference(service: change.service, instance: change.instance + 1)
+    switch change.change {
+    case .none: return
+    case .becameReady: await becameReady(reference)
+    case .becameUnready:
+      states[reference].isReady = false
+      journal.trouble("\(name(of: reference)) is not ready any more")
+    case .startFailed, .restart:
+      states[reference].isReady = false
+      guard plan.isStarted(reference.service) else { return }
+      let why =
+        change.change == .restart ? "fails its liveness check" : "was not ready within its start time"
+      journal.trouble("\(name(of: reference)) \(why): it is started again")
+      var commands: [Supervisor.Command] = []
+      supervisor.restart(reference, into: &commands)
+      await carryOut(commands)
+    }
+  }
+
+  func becameReady(_ reference: Supervisor.Reference) async {
+    states[reference].isReady = true
+    states[reference].wasReady = true
+    guard plan.isStarted(reference.service) else { return await sayWhenReady() }
+    var commands: [Supervisor.Command] = []
+    supervisor.becameReady(reference, now: SystemClock.now(), into: &commands)
+    await carryOut(commands)
+    await sayWhenReady()
+  }
+
+  func carryOut(_ commands: [Supervisor.Command]) async {
+    for command in commands {
+      switch command {
+      case .start(let reference, let freshPort):
+        do {
+          guard var programs else { continue }
+          let spec = try programs.spec(reference, freshPort: freshPort)
+          self.programs = programs
+          client.send(.start(program: spec))
+        } catch {
+          // A reference that is missing now may be there at the next start, but most often it is a mistake: say it.
+          journal.trouble("\(name(of: reference)) cannot be started: \(error)")
+          var more: [Supervisor.Command] = []
+          supervisor.startFailed(reference, now: SystemClock.now(), using: &random, into: &more)
+          await carryOut(more)
+        }
+      case .stop(let reference):
+        client.send(.stop(id: name(of: reference), grace: ProgramSpec.defaultStopGrace))
+      case .tell(let trouble):
+        let seconds = Double(trouble.nextStart.since(SystemClock.now())) / 1e9
+        let next = "next start in \(max(0, (seconds * 10).rounded() / 10)) s"
+        let id = name(of: trouble.instance)
+        if trouble.neverReady && trouble.isHopeless {
+          journal.trouble("\(id) has ended \(trouble.endsInARow) times without ever being ready; \(next)")
+          if settings.failFast {
+            client.finish(code: 1)
+            leave(1)
+          }
+        } else {
+          journal.trouble("\(id): \(next)")
+        }
+      }
+    }
+  }
+
+  private func sayWhenReady() async {
+    guard !hasSaidReady else { return }
+    let ready = states.indices.allSatisfy { service in
+      !plan.isStarted(service) || states[service].allSatisfy(\.isReady)
+    }
+    guard ready else { return }
+    hasSaidReady = true
+    let tenths = SystemClock.now().since(startedAt) / 100_000_000
+    let count = states.indices.reduce(0) { $0 + (plan.isStarted($1) ? states[$1].count : 0) }
+    journal.say("ready: \(count) instance\(count == 1 ? "" : "s") after \(tenths / 10).\(tenths % 10) s")
+  }
+
+  func name(of reference: Supervisor.Reference) -> String {
+    "\(plan.services[reference.service].name)-\(reference.instance)"
+  }
+
+  private func reference(_ id: String) -> Supervisor.Reference? {
+    for service in states.indices where plan.isStarted(service) {
+      for instance in states[service].indices where "\(plan.services[service].name)-\(instance + 1)" == id {
+        return Supervisor.Reference(service: service, instance: instance + 1)
+      }
+    }
+    return nil
+  }
+
+  private func happened(_ kind: Event.Kind, _ reference: Supervisor.Reference) {
+    tell(
+      [
+        Event(
+          kind, at: SystemClock.now(), service: UInt32(reference.service), instance: UInt16(reference.instance - 1))
+      ])
+  }
+}
+
+extension [[Plane.InstanceState]] {
+  subscript(_ reference: Supervisor.Reference) -> Plane.InstanceState {
+    get { self[reference.service][reference.instance - 1] }
+    set { self[reference.service][reference.instance - 1] = newValue }
+  }
+}

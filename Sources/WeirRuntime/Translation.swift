@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+import WeirBase
+import WeirFlows
+package import WeirModel
+import WeirPatterns
+import WeirPlatform
+import WeirProcesses
+package import WeirProxy
+package import WeirTelemetry
+
+/// From the plan's words to each driver's.
+package enum Translation {
+  /// The proxy's configuration. `sockets` are the listening descriptors, by listener of the gateway; `calls` those of the
+  /// loopback listener.
+  package static func proxy(
+    _ plan: Plan, settings: RunSettings, sockets: [[Int32]], calls: [Int32], seed: UInt64
+  ) throws(PlaneError) -> ProxyConfiguration {
+    var listeners: [ProxyConfiguration.Listener] = []
+    if let gateway = plan.gateway {
+      for descriptors in sockets { listeners.append(.init(.descriptors(descriptors), .gateway(gateway.trie))) }
+    }
+    listeners.append(.init(.descriptors(calls), .calls))
+    var configuration = ProxyConfiguration(
+      plan: plan.flow, listeners: listeners, addresses: try addresses(plan))
+    configuration.loops = settings.loops
+    configuration.seed = seed
+    if let gateway = plan.gateway {
+      configuration.limits.bodyBytes = Int64(gateway.bodyBytes)
+      configuration.addressLimit = gateway.addressLimit
+      configuration.addressLimit.salt = seed
+      configuration.trusted = gateway.trusted.compactMap { AddressRange($0) }
+    }
+    configuration.health = plan.services.map { service in
+      guard let health = service.health, let ready = health.ready else { return nil }
+      return .init(ready: ready, live: health.live, settings: health.settings)
+    }
+    configuration.fallbacks = plan.edges.map { edge in
+      guard case .answer(let body)? = edge.call.fallback?.value else { return nil }
+      let isJSON = body.first == "[" || body.first == "{"
+      return .init(contentType: isJSON ? "application/json" : "text/plain; charset=utf-8", body: Array(body.utf8))
+    }
+    configuration.calls = plan.edges.enumerated().compactMap { index, edge in
+      guard case .service(let caller) = edge.caller, !edge.isModelOnly else { return nil }
+      return .init(caller: plan.services[caller].name, callee: plan.services[edge.callee].name, edge: index)
+    }
+    configuration.accessLog = settings.accessLog == .off ? 0 : 65_536
+    return configuration
+  }
+
+  /// Where instances that run elsewhere listen; nil for those that Weir starts, until they have started.
+  private static func addresses(_ plan: Plan) throws(PlaneError) -> [[InstanceAddress?]] {
+    var all: [[InstanceAddress?]] = []
+    for (index, service) in plan.services.enumerated() {
+      guard index < plan.design.services.count, case .addresses(let texts) = plan.design.services[index].kind else {
+        all.append(Array(repeating: nil, count: plan.flow.services[index].instances))
+        continue
+      }
+      var addresses: [InstanceAddress?] = []
+      for text in texts {
+        let resolved = try References.resolve(text.value, folder: Files.parent(of: plan.design.file))
+        guard let address = address(resolved) else {
+          throw PlaneError("'\(resolved)' of service '\(service.name)' is no host:port")
+        }
+        addresses.append(address)
+      }
+      all.append(addresses)
+    }
+    return all
+  }
+
+  private static func address(_ text: String) -> InstanceAddress? {
+    guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
+      (1...65_535).contains(port)
+    else { return nil }
+    let host = text[..<colon]
+    return .tcp(host: host.hasPrefix("[") ? String(host.dropFirst().dropLast()) : String(host), port: port)
+  }
+
+  package static func names(_ plan: Plan) -> Names {
+    Names(
+      system: plan.design.system.value, routes: plan.routes,
+      edges: plan.edges.map { edge in
+        let caller: String
+        switch edge.caller {
+        case .gateway: caller = "gateway"
+        case .service(let index): caller = plan.services[index].name
+        }
+        return Names.Edge(caller: caller, callee: plan.services[edge.callee].name, service: edge.callee)
+      }, services: plan.services.map(\.name))
+  }
+
+  /// What the supervisor must know of a service; those that Weir does not start have no instances for it.
+  static func supervised(_ plan: Plan) -> [Supervisor.Service] {
+    plan.services.indices.map { index in
+      Supervisor.Service(
+        name: plan.services[index].name,
+        instances: plan.isStarted(index) ? plan.flow.services[index].instances : 0,
+        needs: plan.services[index].startsAfter.map { plan.services[$0].name })
+    }
+  }
+}
+
+/// Why a plane cannot do what the file says; a sentence for the user.
+package struct PlaneError: Error, CustomStringConvertible, Equatable {
+  package var description: String
+  package init(_ description: String) { self.description = description }
+}
