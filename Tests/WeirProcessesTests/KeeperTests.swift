@@ -312,7 +312,8 @@ struct KeeperTests {
     try keeper.eventually("all are up") {
       keeper.log("stubborn").contains("up") && keeper.log("escaped").contains("up")
     }
-    #expect(keeper.living.count >= 6)
+    // The plane, three programs and what escaped; beside them the short sleeps of the loops come and go.
+    #expect(keeper.living.count >= 5)
     #expect(keeper.text("state/pids.json").contains("stubborn-1"))
     let begin = SystemClock.now()
     keeper.kill()
