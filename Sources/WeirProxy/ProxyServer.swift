@@ -20,6 +20,7 @@ package final class ProxyServer: Sendable {
   private let loops: [NIOLoopBound<ProxyLoop>]
   private let eventLoops: [any EventLoop]
   private let listeners: Mutex<[any Channel]>
+  private let isStopped = Atomic<Bool>(false)
 
   private init(
     configuration: ProxyConfiguration, ports: [Int], node: NodeState, group: MultiThreadedEventLoopGroup,
@@ -276,7 +277,10 @@ package final class ProxyServer: Sendable {
   private struct DrainTimeout: Error {}
 
   /// Cuts what is left and ends the loops.
+  ///
+  /// Nothing else may be called after it; a second call changes nothing.
   package func stop() async {
+    if isStopped.exchange(true, ordering: .acquiringAndReleasing) { return }
     for channel in listeners.withLock({ $0 }) { try? await channel.close().get() }
     listeners.withLock { $0 = [] }
     for (bound, eventLoop) in zip(loops, eventLoops) {

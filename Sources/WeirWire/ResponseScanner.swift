@@ -55,8 +55,13 @@ public struct ResponseScanner: Sendable, Equatable, BitwiseCopyable {
   ) -> HeadOutcome {
     head.clear()
     // "HTTP/1.1 200": twelve bytes, then a space and a reason, or the end of the line.
-    if limit < 13 { return .needMore }
     let version = Load.word(bytes, 0)
+    if limit < 13 {
+      // What does not begin like an answer is none, however little there is of it.
+      let shift = UInt64(max(0, 7 - limit) * 8)
+      let begins = (version ^ 0x002e_312f_5054_5448) & (0x00ff_ffff_ffff_ffff >> shift) == 0
+      return begins ? .needMore : .refused(.version)
+    }
     if version == 0x302e_312f_5054_5448 {
       head.flags.insert(.http10)
     } else if version != 0x312e_312f_5054_5448 {

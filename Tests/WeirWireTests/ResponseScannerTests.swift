@@ -70,6 +70,7 @@ import WeirWire
       ("HTTP/1.1  200 OK\r\nA: b\r\n\r\n", .statusLine),
       ("HTTP/2.0 200 OK\r\nA: b\r\n\r\n", .version),
       ("<html><body>no HTTP</body></html>", .version),
+      ("nonsense", .version), ("H!", .version), ("HTTP/2", .version), ("\n", .version),
       ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: content-length\r\n\r\n", .connection),
     ])
   func refuses(_ text: String, _ error: HeadError) { #expect(answer(text).0 == .refused(error)) }
