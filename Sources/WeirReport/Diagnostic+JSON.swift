@@ -10,7 +10,9 @@ extension Diagnostic {
     ])
   }
 
-  /// One diagnostic; what it does not have is left out. Lines and columns count from 1, bytes from 0.
+  /// One diagnostic; what it does not have is left out.
+  ///
+  /// Lines and columns count from 1, bytes from 0.
   package var json: JSONValue {
     var members: [(String, JSONValue)] = [
       ("id", .string(id)), ("severity", .string(severity.rawValue)), ("message", .string(message)),

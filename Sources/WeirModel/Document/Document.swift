@@ -433,7 +433,7 @@ private struct Composer {
           indent = spaces
         }
         guard spaces >= indent ?? 0 else { return end }
-        end = stop
+        end = bytes[stop - 1] == 0x0d ? stop - 1 : stop
       }
       at = stop + 1
     }

@@ -9,7 +9,8 @@ enum CallKeys {
     "timeout", .duration(), default: CallSettings().timeout, rule: "call.timeout",
     "The longest that a call may take in all, waits and retries included.", alias: ["deadline"])
   static let attempt = ScalarKey(
-    "attempt", .duration(), rule: "half of timeout", "The longest that one attempt may take.",
+    "attempt", .duration(), rule: "half of timeout where another attempt can follow",
+    "The longest that one attempt may take.",
     alias: ["attempt-timeout", "per-try-timeout"])
   static let connect = ScalarKey(
     "connect", .duration(), default: CallSettings().connect, rule: "call.connect",

@@ -517,9 +517,9 @@ enum Lookalike {
   /// What an old reader makes of it, and how it is written instead; nil if all readers agree.
   static func problem(of text: String) -> (message: String, mend: String)? {
     switch text.lowercased() {
-    case "yes", "on", "y":
+    case "yes", "on":
       return ("'\(text)' is true for some readers of YAML and text for others", "true, or \"\(text)\" for the word")
-    case "no", "off", "n":
+    case "no", "off":
       return ("'\(text)' is false for some readers of YAML and text for others", "false, or \"\(text)\" for the word")
     default: break
     }

@@ -34,10 +34,13 @@ extension Resolver {
     let half = Value(timeout.value / 2, Origin.derived(from: "half of timeout"))
     // What holds for all calls by default is meant for those that Weir makes.
     let own = isStore ? Layers(Array(layers.fields.prefix { $0.section.name == CallKeys.section.name })) : layers
+    let retry = retry(own, isStore: isStore)
+    let attempt =
+      retry.attempts.value > 1 ? half : Value(timeout.value, .derived(from: "timeout, as no other attempt follows"))
     return Call(
-      place: place, to: to, timeout: timeout, attempt: layers.value(CallKeys.attempt) ?? half,
+      place: place, to: to, timeout: timeout, attempt: layers.value(CallKeys.attempt) ?? attempt,
       connect: layers.value(CallKeys.connect, else: Value(.seconds(1), .defaulted(rule: "call.connect"))),
-      retry: retry(own, isStore: isStore), breaker: breaker(own, half: half, isStore: isStore),
+      retry: retry, breaker: breaker(own, half: half, isStore: isStore),
       atOnce: layers.valueOrNone(CallKeys.atOnce), connections: layers.value(CallKeys.connections),
       optional: layers.value(CallKeys.optional, else: Value(false, .defaulted(rule: "call.optional"))),
       fallback: fallback(layers))

@@ -76,7 +76,7 @@ extension Resolver {
     if let qa = points[0].quantile {
       let sigma = log(b / a) / (z(qb) - z(qa))
       guard sigma > 0, sigma < 10 else { return nil }
-      return .lognormal(median: exp(log(a) - z(qa) * sigma), sigma: sigma)
+      return .lognormal(median: a / exp(z(qa) * sigma), sigma: sigma)
     }
     // Mean m and quantile v: ln v − ln m = zσ − σ²/2; of the two solutions the one with the shorter tail.
     let distance = log(b / a)

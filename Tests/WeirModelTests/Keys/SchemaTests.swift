@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import Testing
+import WeirModel
+
+@Suite("schema and reference")
+struct SchemaTests {
+  private static let wrong = [
+    "weir: one\nsystem: a", "weir: 1\nsystem: My System", "weir: 1\nsystem: a\nservice: {}",
+    "weir: 1\nsystem: a\nservices: { x: { run: x, instances: many } }",
+    "weir: 1\nsystem: a\nservices: { x: { run: x, instanses: 2 } }",
+    "weir: 1\nsystem: a\nservices: { x: { run: x, calls: { y: { timeout: 500 } } } }",
+    "weir: 1\nsystem: a\nservices: { x: { run: x, balance: random } }",
+    "weir: 1\nsystem: a\nservices: { x: { health: healthz } }",
+    "weir: 1\nsystem: a\nrequirements: { availability: 99.9 }",
+    "weir: 1\nsystem: a\ngateway: { listen: 8080, routes: { all: { path: api, to: x } } }",
+    "weir: 1\nsystem: a\ngateway: { listen: 8080, routes: { all: { to: x } } }",
+    "weir: 1\nsystem: a\nstores: { d: { path: x } }", "weir: 1\nsystem: a\ntraffic: { t: { to: x } }",
+    "weir: 1\nsystem: a\nscenarios: { s: { for: 10 } }",
+    "weir: 1\nsystem: a\naccept: [ { rule: r, place: p, because: b, owner: o, until: 2027 } ]",
+    "- 1",
+  ]
+
+  /// An editor must not mark what Weir accepts, and marks what it can know to be wrong.
+  ///
+  /// Judged by the reference implementation in Python (`pip install jsonschema==4.26`); without it only CI fails.
+  @Test("the schema accepts every example and refuses what is wrong")
+  func accepts() throws {
+    let environment = ProcessInfo.processInfo.environment
+    let good = try [
+      "examples/webapp/weir.yaml", "examples/full/weir.yaml", "examples/full/scenarios/mailer-slow.yaml",
+    ].map { try #require(Document.jsonForTesting(text($0))) }
+    let bad = try SchemaTests.wrong.map { try #require(Document.jsonForTesting($0)) }
+    let folder = FileManager.default.temporaryDirectory.appending(path: "weir-schema-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }  // a leftover in the temporary folder harms nobody
+    let cases = JSONValue.object([("schema", Language.schema), ("good", .array(good)), ("bad", .array(bad))])
+    let file = folder.appending(path: "cases.json")
+    try cases.rendered().write(to: file, atomically: true, encoding: .utf8)
+    let program = """
+      import json, sys
+      try:
+        from jsonschema import Draft202012Validator as V
+      except ImportError:
+        print("missing"); sys.exit(0)
+      c = json.load(open(sys.argv[1])); V.check_schema(c["schema"]); v = V(c["schema"])
+      for i, x in enumerate(c["good"]):
+        for e in v.iter_errors(x): print("good", i, list(e.absolute_path), e.message[:200])
+      for i, x in enumerate(c["bad"]):
+        if v.is_valid(x): print("bad", i)
+      print("done")
+      """
+    let process = Process()
+    process.executableURL = URL(filePath: "/usr/bin/env")
+    process.arguments = ["python3", "-c", program, file.path]
+    let pipe = Pipe()
+    process.standardOutput = pipe
+    try process.run()
+    let output = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    process.waitUntilExit()
+    if output != "done\n", environment["CI"] != "true", output == "missing\n" || process.terminationStatus == 127 {
+      return
+    }
+    #expect(output == "done\n", "\(output)")
+  }
+
+  /// What the schema refuses, the reader refuses too: they are made of one table.
+  @Test("the reader refuses what the schema refuses", arguments: wrong)
+  func reader(text: String) { #expect(!read(text: text).diagnostics.isEmpty) }
+
+  @Test("the reference page is the one of these keys")
+  func reference() throws {
+    let file = repository.appending(path: "docs/file/reference.md")
+    if ProcessInfo.processInfo.environment["WEIR_RECORD"] == "1" {
+      try Language.reference.write(to: file, atomically: true, encoding: .utf8)
+    }
+    #expect(try text("docs/file/reference.md") == Language.reference, "WEIR_RECORD=1 writes it anew")
+  }
+
+  @Test("the schema is the same every time")
+  func stable() { #expect(Language.schema.rendered() == Language.schema.rendered()) }
+}

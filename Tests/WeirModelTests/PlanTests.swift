@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+import Testing
+import WeirBase
+import WeirFlows
+import WeirModel
+import WeirPatterns
+
+@Suite("plan")
+struct PlanTests {
+  private func plan() throws -> Plan { Plan(try #require(read("examples/webapp/weir.yaml").design)) }
+
+  @Test("ids stand in the order of the file, and name what they are")
+  func ids() throws {
+    let plan = try plan()
+    #expect(plan.services.map(\.name) == ["web", "api", "search", "notes-db"])
+    #expect(plan.edges.map(\.name) == ["gateway→api", "gateway→web", "api→notes-db", "api→search", "search→notes-db"])
+    #expect(plan.edges.map(\.isModelOnly) == [false, false, true, false, true])
+    #expect(plan.routes == ["api", "web"])
+    #expect(plan.limits == ["api"])
+    #expect(plan.flow.routes.map(\.edge) == [0, 1])
+    #expect(plan.flow.edges.map(\.service) == [1, 0, 3, 2, 3])
+    #expect(try self.plan() == plan)
+  }
+
+  @Test("settings reach the flows")
+  func settings() throws {
+    let plan = try plan()
+    let search = plan.flow.edges[3].call
+    #expect(search.timeout == .milliseconds(200))
+    #expect(search.optional && search.hasFallback)
+    #expect(search.instanceBreaker.slow == .milliseconds(100))
+    #expect(plan.flow.edges[2].call.retry.attempts == 1)
+    #expect(!plan.flow.edges[2].call.breaks)
+    #expect(plan.flow.services[1].atOnce == 16)
+    #expect(plan.flow.services[1].hasHealthCheck && !plan.flow.services[1].startsReady)
+    #expect(plan.flow.services[3].startsReady)
+    #expect(plan.flow.limits[0].rate == Rate(perSecond: 500))
+    #expect(plan.gateway?.listeners.map(\.port) == [8080])
+    #expect(plan.gateway?.trie.match(host: "", path: "/api/notes", method: .get) == .route(0))
+    #expect(plan.gateway?.trie.match(host: "", path: "/", method: .get) == .route(1))
+  }
+
+  @Test("traffic knows its route, service and operation")
+  func loads() throws {
+    let plan = try plan()
+    #expect(plan.loads.map(\.route) == [0, 0, 0])
+    #expect(plan.loads.map(\.service) == [1, 1, 1])
+    #expect(plan.loads.map(\.operation) == [0, 2, 1])
+    #expect(plan.loads.map(\.method) == [.safe, .safe, .unsafe])
+  }
+
+  @Test("a program gets a variable for each thing that it may use, and no others")
+  func environment() throws {
+    let plan = try plan()
+    let variables = plan.environment(of: 1, weirURL: "http://127.0.0.1:9/from/api", folder: "/srv/app") { $0.raw }
+    #expect(variables.map(\.name) == ["WEIR_URL", "NOTES_DB_URL", "SEARCH_URL"])
+    #expect(
+      variables.map(\.value) == [
+        "http://127.0.0.1:9/from/api", "sqlite:///srv/app/data/notes.db", "http://127.0.0.1:9/from/api/call/search",
+      ])
+    #expect(plan.environment(of: 0, weirURL: "u", folder: "/") { $0.raw }.map(\.name) == ["WEIR_URL"])
+  }
+
+  /// What others need is started first; an optional callee holds nobody up; a circle starts with the first of the file.
+  @Test("programs start behind what they need")
+  func startOrder() throws {
+    let design = try #require(
+      read(
+        text: """
+          weir: 1
+          system: a
+          services:
+            a: { run: a, calls: { b: {}, d: { optional: true } } }
+            b: { run: { command: b, after: [c] } }
+            c: { run: c, calls: { a: {} } }
+            d: { run: d }
+          """
+      ).design)
+    let plan = Plan(design)
+    #expect(plan.startOrder == [2, 1, 0, 3])
+    #expect(plan.services.map(\.startsAfter) == [[1], [2], [], []])
+  }
+}
