@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/// Every rule there is.
+package enum Rules {
+  /// Those that look at the design, in the order of their ids.
+  static let checks: [any Rule.Type] = [
+    NoRequirements.self, SingleInstance.self,
+  ]
+
+  /// All that can stand in brackets behind a finding, in the order of their ids.
+  package static let all: [RuleInfo] =
+    (checks.map { $0.info } + [Acceptances.expired, Acceptances.unknown, Acceptances.unused]).sorted { $0.id < $1.id }
+
+  package static func info(_ id: String) -> RuleInfo? { all.first { $0.id == id } }
+}
