@@ -21,7 +21,9 @@ extension Finding {
     ])
   }
 
-  /// One finding; what it does not have is left out. Lines and columns count from 1, bytes from 0.
+  /// One finding; what it does not have is left out.
+  ///
+  /// Lines and columns count from 1, bytes from 0.
   package var json: JSONValue {
     let d = diagnostic
     var members: [(String, JSONValue)] = [

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package import WeirCheck
+internal import WeirModel
 
 /// What a rule is, as people read it: `weir explain RULE`.
 package enum RuleText {
