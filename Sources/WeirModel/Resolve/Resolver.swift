@@ -25,7 +25,9 @@ struct Resolver {
   var stores: [Entry] = []
   var traffic: [Entry] = []
   /// Components of sections that a later version reads: naming one is no mistake of its own.
-  private var laterNames: [String] = []
+  private var laterNames: Set<String> = []
+  /// Looked up only, never walked through: a file of a thousand services names them thousands of times.
+  private var componentByName: [String: Component] = [:]
   var defaults: [Fields] = []
 
   var resolvedServices: [Service] = []
@@ -44,11 +46,16 @@ struct Resolver {
     stores = entries(RootKeys.stores)
     traffic = entries(RootKeys.traffic)
     refuseSharedNames(services + stores)
-    laterNames = roots.flatMap { root in
+    for (index, entry) in services.enumerated() { componentByName[entry.name.text] = .service(index) }
+    for (index, entry) in stores.enumerated() where componentByName[entry.name.text] == nil {
+      componentByName[entry.name.text] = .store(index)
+    }
+    let names = roots.flatMap { root in
       // Those of a misspelt section too: `service:` instead of `services:` is one mistake.
       root.entries.filter { RootKeys.laterComponents.contains($0.key) || RootKeys.section.key($0.key) == nil }
         .flatMap { $0.value.entries.map(\.key) }
     }
+    laterNames = Set(names)
     if let node = single(RootKeys.defaults) { defaults = [Fields(node, DefaultsKeys.section)] }
     let main = Fields(roots[0], RootKeys.section)
     if let version = main.value(RootKeys.weir), version.value != 1 {
@@ -163,16 +170,17 @@ struct Resolver {
 
   /// The component of a name; says so if there is none, unless it is of a later version.
   mutating func component(_ name: Value<String>, _ what: String = "a service or store") -> Component? {
-    if let index = services.firstIndex(where: { $0.name.text == name.value }) { return .service(index) }
-    if let index = stores.firstIndex(where: { $0.name.text == name.value }) { return .store(index) }
+    if let found = componentByName[name.value] { return found }
     if !laterNames.contains(name.value) { unknownTarget(name, what, among: (services + stores).map(\.name.text)) }
     return nil
   }
 
   /// The service of a name: stores cannot be routed to, started after, killed.
   mutating func service(_ name: Value<String>, whatFor: String) -> Int? {
-    if let index = services.firstIndex(where: { $0.name.text == name.value }) { return index }
-    if stores.contains(where: { $0.name.text == name.value }) {
+    switch componentByName[name.value] {
+    case .service(let index)?: return index
+    case nil: break
+    case .store?:
       mistake(
         "unknown-target", "'\(name.value)' is a store; \(whatFor) needs a service", at: name,
         mend: services.isEmpty ? nil : "one of: \(services.map(\.name.text).joined(separator: ", "))")
