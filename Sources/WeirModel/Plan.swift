@@ -170,12 +170,6 @@ package struct Plan: Sendable, Equatable {
   /// Instances of all services and stores.
   package var instances: Int { flow.services.reduce(0) { $0 + $1.instances } }
 
-  /// The metric series that this system can have at most: what is declared, multiplied.
-  package var series: Int {
-    let reasons = Reason.allCases.count
-    // Counters by edge and reason, a latency histogram and gauges by edge; state by instance; counters by route.
-    return edges.count * (reasons + Plan.histogramSeries + 4) + instances * 4 + routes.count * 6
-  }
-  /// Buckets of a latency histogram as it is exported, with its sum and count.
-  package static let histogramSeries = 20
+  /// By edge, how many instances its callee has: what the count of metric series is made of.
+  package var instancesByEdge: [Int] { flow.edges.map { flow.services[$0.service].instances } }
 }

@@ -4,7 +4,9 @@ package import WeirModel
 /// `weir explain FILE`: the whole design in the long form, and beside each line where its value comes from.
 package enum Explain {
   /// YAML that can be read again, with aligned comments, then what the design costs in metric series.
-  package static func text(_ design: Design) -> String {
+  ///
+  /// `series` is `Metrics.seriesCount(…)` of the plan: the product of the declared ids.
+  package static func text(_ design: Design, series: Int) -> String {
     var lines: [Line] = []
     for item in design.effective {
       if !lines.isEmpty, case .value = item.content {} else if !lines.isEmpty { lines.append(Line(text: "")) }
@@ -20,7 +22,7 @@ package enum Explain {
       out += "\n"
     }
     let plan = Plan(design)
-    out += "\n# \(plan.series) metric series at most: \(plan.edges.count) edges, "
+    out += "\n# \(series) metric series at most: \(plan.edges.count) edges, "
     out += "\(plan.routes.count) routes, \(plan.instances) instances\n"
     return out
   }
@@ -80,13 +82,12 @@ package enum Explain {
   private static func keyText(_ key: String) -> String { yamlScalar(key) }
 
   /// The same for machines: each value with its path and origin.
-  package static func json(_ design: Design) -> JSONValue {
-    let plan = Plan(design)
+  package static func json(_ design: Design, series: Int) -> JSONValue {
     var values: [JSONValue] = []
     for item in design.effective { collect(item, path: "", into: &values) }
     return .object([
       ("schema", .int(1)), ("system", .string(design.system.value)), ("file", .string(design.file)),
-      ("values", .array(values)), ("series", .int(plan.series)),
+      ("values", .array(values)), ("series", .int(series)),
     ])
   }
 

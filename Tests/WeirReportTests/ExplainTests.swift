@@ -36,14 +36,14 @@ struct ExplainTests {
   @Test("the web application's long form is the golden file")
   func golden() throws {
     let design = try #require(read("examples/webapp/weir.yaml").design)
-    try expectGolden(Explain.text(design), fixtures.appending(path: "webapp.explain.yaml"))
+    try expectGolden(Explain.text(design, series: 400), fixtures.appending(path: "webapp.explain.yaml"))
   }
 
   /// The long form is the language too: read again it says the same, and nothing in it is a mistake.
   @Test("the long form, read again, explains itself the same way")
   func roundTrip() throws {
     let design = try #require(read("examples/webapp/weir.yaml").design)
-    let text = Explain.text(design)
+    let text = Explain.text(design, series: 400)
     let again = ModelReader.read(path: "weir.yaml", files: .init(["weir.yaml": text]))
     #expect(again.diagnostics.isEmpty, "\(DiagnosticText(again.sources).text(again.diagnostics))")
     let second = try #require(again.design)
@@ -52,7 +52,7 @@ struct ExplainTests {
         String(line.firstRange(of: "  # ").map { line[..<$0.lowerBound] } ?? line).trimmingCharacters(in: .whitespaces)
       }
     }
-    #expect(values(Explain.text(second)) == values(text))
+    #expect(values(Explain.text(second, series: 400)) == values(text))
     #expect(Plan(second).loads == Plan(design).loads)
     #expect(Plan(second).gateway == Plan(design).gateway)
   }
@@ -61,7 +61,7 @@ struct ExplainTests {
   @Test("JSON has an origin for every value")
   func json() throws {
     let design = try #require(read("examples/webapp/weir.yaml").design)
-    guard case .array(let values)? = Explain.json(design)["values"] else {
+    guard case .array(let values)? = Explain.json(design, series: 400)["values"] else {
       Issue.record("no values")
       return
     }

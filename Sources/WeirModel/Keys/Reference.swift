@@ -6,7 +6,7 @@ extension Language {
     var page = """
       # Reference of the Weir file
 
-      Made from `Sources/WeirModel/Keys`; `script/docs` writes it anew. A key that only `simulate` reads is marked with
+      Made from `Sources/WeirModel/Keys`; `WEIR_RECORD=1 swift test --filter SchemaTests` writes it anew. A key that only `simulate` reads is marked with
       *sim*. A scalar in the place of a map is the short form that the section names.
 
 

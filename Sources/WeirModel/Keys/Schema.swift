@@ -14,7 +14,7 @@ extension Language {
     guard case .object(let root) = schema(RootKeys.section) else { return .null }
     let head: [JSONValue.Member] = [
       .init(name: "$schema", value: .string("https://json-schema.org/draft/2020-12/schema")),
-      .init(name: "$id", value: .string("https://weir.dev/schema/weir-1.json")),
+      .init(name: "$id", value: .string("urn:weir:file:1")),
       .init(name: "title", value: .string("Weir file")),
     ]
     return .object(head + root + [.init(name: "$defs", value: .object(definitions))])

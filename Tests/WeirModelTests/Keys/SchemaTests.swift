@@ -77,6 +77,14 @@ struct SchemaTests {
     #expect(try text("docs/file/reference.md") == Language.reference, "WEIR_RECORD=1 writes it anew")
   }
 
+  @Test("the file of the language's page is one")
+  func page() throws {
+    let page = try text("docs/file/index.md")
+    let start = try #require(page.firstRange(of: "```yaml\n")?.upperBound)
+    let end = try #require(page[start...].firstRange(of: "```")?.lowerBound)
+    #expect(read(text: String(page[start..<end])).diagnostics.isEmpty)
+  }
+
   @Test("the schema is the same every time")
   func stable() { #expect(Language.schema.rendered() == Language.schema.rendered()) }
 }
