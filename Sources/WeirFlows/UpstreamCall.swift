@@ -280,7 +280,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   }
 
   private mutating func pick(_ state: inout LoopState, mayProbe: Bool = true) -> CallStep {
-    if mayProbe, attempts == 0, !probesService,
+    if mayProbe, attempts == 0, !probesService, !state.upstreams[state.edge].view.probeable.isEmpty,
       let due = state.upstreams[state.edge].dueProbe(now: state.now, canRepeat: canRepeat)
     {
       stage = .askingInstance
@@ -310,7 +310,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     sent = .nothing
     stage = .connecting
     attemptStartedAt = state.now
-    limit = min(deadline, state.now.advanced(by: attemptLength(state.upstreams[state.edge])))
+    limit = min(deadline, state.now.advanced(by: attemptLength(state)))
     nextWake = min(limit, state.now.advanced(by: state.upstreams[state.edge].constants.connect))
     state.upstreams[state.edge].balancer.started(Int(index), now: state.now)
     state.ledger.attempted(edge: Int(edge))
@@ -318,14 +318,14 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   }
 
   /// Half the timeout leaves room for a second attempt; where none can follow, it would only cut good answers short.
-  private func attemptLength(_ upstream: Upstream) -> Int64 {
-    if upstream.constants.attemptIsWritten { return upstream.constants.attempt }
+  @inline(__always)
+  private func attemptLength(_ state: borrowing LoopState) -> Int64 {
+    if state.upstreams[state.edge].constants.attemptIsWritten { return state.upstreams[state.edge].constants.attempt }
     let canFollow =
-      Int(attempts) < upstream.rule.attemptsMax && method != .unsafe && body != .streaming && !outerRetries
-      && upstream.rule.isRetryable(failure: .attemptTimeout)
+      Int(attempts) < state.upstreams[state.edge].rule.attemptsMax && method != .unsafe && body != .streaming
+      && !outerRetries && state.upstreams[state.edge].rule.isRetryable(failure: .attemptTimeout)
     return canFollow ? half : .max
   }
-
   private mutating func queue(_ state: inout LoopState) -> CallStep {
     let isLimited = state.upstreams[state.edge].constants.isLimited
     let rank = isLimited && !holdsPlaceOfEdge ? WaitingLine.Rank.edge : .instance
