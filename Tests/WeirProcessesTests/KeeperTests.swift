@@ -41,12 +41,13 @@ struct KeeperTests {
   /// Programs end in the opposite order; each has ended before the next is told.
   @Test("stops who depends first, and gives each its time")
   func stopOrder() throws {
-    func script(_ name: String) -> String {
-      "trap 'echo \(name) ends >> $ORDER; exit 0' TERM; echo up; while :; do sleep 0.02; done"
+    // Those who must end first are the slowest: told at the same time, they would end last.
+    func script(_ name: String, _ seconds: Double) -> String {
+      "trap 'sleep \(seconds); echo \(name) ends >> $ORDER; exit 0' TERM; echo up; while :; do sleep 0.02; done"
     }
     let keeper = try KeeperHarness([
-      .shell("db", script("db")), .shell("api", script("api"), needs: ["db"]),
-      .shell("web", script("web"), needs: ["api"]),
+      .shell("db", script("db", 0)), .shell("api", script("api", 0.1), needs: ["db"]),
+      .shell("web", script("web", 0.2), needs: ["api"]),
     ])
     for index in 0..<3 { keeper.fixture.services[index].environment = [.init("ORDER", keeper.folder + "/order")] }
     try keeper.start()
