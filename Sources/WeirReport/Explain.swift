@@ -5,8 +5,8 @@ package import WeirModel
 package enum Explain {
   /// YAML that can be read again, with aligned comments, then what the design costs in metric series.
   ///
-  /// `series` is `Metrics.seriesCount(…)` of the plan: the product of the declared ids.
-  package static func text(_ design: Design, series: Int) -> String {
+  /// `series` is `Metrics.seriesCount(…)` of the plan, the product of the declared ids; without it that line is left out.
+  package static func text(_ design: Design, series: Int? = nil) -> String {
     var lines: [Line] = []
     for item in design.effective {
       if !lines.isEmpty, case .value = item.content {} else if !lines.isEmpty { lines.append(Line(text: "")) }
@@ -21,9 +21,11 @@ package enum Explain {
       }
       out += "\n"
     }
-    let plan = Plan(design)
-    out += "\n# \(series) metric series at most: \(plan.edges.count) edges, "
-    out += "\(plan.routes.count) routes, \(plan.instances) instances\n"
+    if let series {
+      let plan = Plan(design)
+      out += "\n# \(series) metric series at most: \(plan.edges.count) edges, "
+      out += "\(plan.routes.count) routes, \(plan.instances) instances\n"
+    }
     return out
   }
 
@@ -82,12 +84,12 @@ package enum Explain {
   private static func keyText(_ key: String) -> String { yamlScalar(key) }
 
   /// The same for machines: each value with its path and origin.
-  package static func json(_ design: Design, series: Int) -> JSONValue {
+  package static func json(_ design: Design, series: Int? = nil) -> JSONValue {
     var values: [JSONValue] = []
     for item in design.effective { collect(item, path: "", into: &values) }
     return .object([
       ("schema", .int(1)), ("system", .string(design.system.value)), ("file", .string(design.file)),
-      ("values", .array(values)), ("series", .int(series)),
+      ("values", .array(values)), ("series", series.map { .int($0) } ?? .null),
     ])
   }
 

@@ -77,8 +77,14 @@ struct Checker {
     } else if let problem = names.problem(entry.key) {
       report(
         entry.value, "bad-name", "'\(entry.key.prefixForMessage)' cannot be \(names.what): \(problem)",
-        spot: entry.keySpot)
+        spot: entry.keySpot, mend: respelt(entry.key, names))
     }
+  }
+
+  /// `My Service` → `my-service`, if that would do.
+  private func respelt(_ name: String, _ names: Shape.Names) -> String? {
+    let spelt = name.lowercased().replacing("_", with: "-").replacing(" ", with: "-")
+    return names.problem(spelt) == nil ? "\(spelt): …" : nil
   }
 
   private mutating func check(_ node: Node, section: Section, requires: Bool) {
