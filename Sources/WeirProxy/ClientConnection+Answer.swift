@@ -99,7 +99,7 @@ extension ClientConnection {
     if withHead { write(loop.out) }
     if count == upstream.input.readableBytes {
       write(upstream.input)
-      upstream.input = Buffers.empty
+      upstream.input = loop.empty
     } else if let part = upstream.input.readSlice(length: count) {
       write(part)
     }
@@ -118,7 +118,7 @@ extension ClientConnection {
       loop.scratch.write(to: &loop.out)
       loop.out.writeBuffer(&upstream.input)
       loop.out.writeStaticString("\r\n")
-      upstream.input = Buffers.empty
+      upstream.input = loop.empty
     }
     write(loop.out)
     return (false, nil)
@@ -335,7 +335,7 @@ extension ClientConnection {
     let promise = context.eventLoop.makePromise(of: Void.self)
     let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
     promise.futureResult.whenComplete { _ in bound.value.cut() }
-    context.writeAndFlush(wrapOutboundOut(Buffers.empty), promise: promise)
+    context.writeAndFlush(wrapOutboundOut(loop.empty), promise: promise)
   }
 
   /// Closes our side when all is written and reads on for a while.
@@ -344,7 +344,7 @@ extension ClientConnection {
   private func linger(now: Instant) {
     guard let context, stage != .closed else { return }
     stage = .lingering
-    input = Buffers.empty
+    input = loop.empty
     lingerLeft = 1 << 20
     loop.silentAt[Int(place)] = now.nanoseconds + loop.times.answerIdle
     needsFlush = false
@@ -352,7 +352,7 @@ extension ClientConnection {
     let promise = context.eventLoop.makePromise(of: Void.self)
     let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
     promise.futureResult.whenComplete { _ in bound.value.answerIsOut() }
-    context.writeAndFlush(wrapOutboundOut(Buffers.empty), promise: promise)
+    context.writeAndFlush(wrapOutboundOut(loop.empty), promise: promise)
   }
 
   private func answerIsOut() {

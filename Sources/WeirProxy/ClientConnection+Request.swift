@@ -236,7 +236,7 @@ extension ClientConnection {
     }
     loop.scratch.clear()
     loop.scratch.appendRetriesTaken()
-    let left = loop.flows.calls[call].deadline.since(now)
+    let left = loop.flows.deadline(of: call).since(now)
     loop.scratch.appendDeadline(milliseconds: left / 1_000_000)
     loop.scratch.append("\r\n")
     loop.scratch.write(to: &request)
@@ -291,7 +291,7 @@ extension ClientConnection {
       if keepsBody { request.writeImmutableBuffer(part) }
       upstream.write(part)
     }
-    if input.readableBytes == 0 { input = Buffers.empty }
+    if input.readableBytes == 0 { input = loop.empty }
     upstream.flush()
     sent(isLast ? .all : .something, now: now)
     if !isLast, let up = self.upstream, !up.isWritable { setReading(false) }

@@ -27,7 +27,7 @@ final class ClientConnection: ChannelInboundHandler {
   /// How an answer's body is relayed: as it comes; framed as chunks; or freed of its chunks.
   enum Relay: UInt8 { case asIs, chunk, unchunk }
 
-  unowned let loop: ProxyLoop
+  let loop: ProxyLoop
   let kind: ProxyConfiguration.Listener.Kind
   let isCalls: Bool
   let peer: PeerAddress
@@ -40,6 +40,11 @@ final class ClientConnection: ChannelInboundHandler {
   var armedAt = Int64.max
 
   var context: ChannelHandlerContext?
+  /// The channel's own end of the pipeline.
+  ///
+  /// This handler is the only one, so what it writes needs not pass the pipeline's contexts, which cost a dozen counts
+  /// up and down a write (measured with callgrind).
+  var core: (any ChannelCore)?
   var stage = Stage.head
   var answer = Answer.none
   var relay = Relay.asIs
@@ -109,6 +114,7 @@ final class ClientConnection: ChannelInboundHandler {
 
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
+    core = context.channel._channelCore
     loop.add(self)
     loop.silentAt[Int(place)] = loop.now().nanoseconds + loop.times.head
   }
@@ -123,7 +129,7 @@ final class ClientConnection: ChannelInboundHandler {
     if input.readableBytes == 0 { input = buffer } else { input.writeBuffer(&buffer) }
     advance()
     if input.readableBytes == 0 {
-      input = Buffers.empty
+      input = loop.empty
     } else if input.readableBytes > loop.limits.headBytes, stage == .waiting || (stage == .body && upstream == nil) {
       // The next requests, or a body that nobody can take yet: the sender waits.
       setReading(false)
@@ -161,7 +167,8 @@ final class ClientConnection: ChannelInboundHandler {
     loop.remove(self)
     if !isCalls { loop.node.addresses.withLock { $0.closed(peer.key) } }
     self.context = nil
-    input = Buffers.empty
+    core = nil
+    input = loop.empty
   }
 
   // MARK: - Reading
@@ -215,12 +222,12 @@ final class ClientConnection: ChannelInboundHandler {
   // MARK: - Writing
 
   @inline(__always)
-  func write(_ buffer: ByteBuffer) { context?.write(wrapOutboundOut(buffer), promise: nil) }
+  func write(_ buffer: ByteBuffer) { core?.write0(wrapOutboundOut(buffer), promise: nil) }
 
   @inline(__always)
   func flush() {
     needsFlush = false
-    context?.flush()
+    core?.flush0()
   }
 
   // MARK: - Time
@@ -228,7 +235,7 @@ final class ClientConnection: ChannelInboundHandler {
   /// The call's moment has come, or an entry that was armed for an earlier one.
   func wake(now: Instant) {
     guard call != .none else { return }
-    if loop.flows.calls[call].nextWake <= now {
+    if loop.flows.nextWake(of: call) <= now {
       let step = loop.flows.wake(call, now: now)
       carry(step, now: now)
       loop.syncIfUrgent(edge, now: now)
@@ -239,7 +246,7 @@ final class ClientConnection: ChannelInboundHandler {
   @inline(__always)
   func armCall() {
     guard call != .none else { return }
-    let at = loop.flows.calls[call].nextWake.nanoseconds
+    let at = loop.flows.nextWake(of: call).nanoseconds
     if at < armedAt { loop.arm(self, at: at) }
   }
 

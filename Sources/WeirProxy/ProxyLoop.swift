@@ -59,6 +59,8 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   // Buffers that every request uses in turn.
   var scratch = HeadBuffer(capacity: 8 << 10)
   var out: ByteBuffer
+  /// Stands where no bytes are; this loop's own, so that its count is not fought over by other loops.
+  let empty: ByteBuffer
   var random: SeededRandom
   private(set) var dateLine: [UInt8] = []
   private var dateSecond: Int64 = -1
@@ -118,6 +120,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     pools = Array(repeating: [], count: count)
     random = SeededRandom(seed: configuration.seed, stream: "proxy loop \(index)")
     out = ByteBufferAllocator().buffer(capacity: 16 << 10)
+    empty = ByteBufferAllocator().buffer(capacity: 16)
     if configuration.accessLog > 0 { access.reserveCapacity(configuration.accessLog) }
   }
 
@@ -219,7 +222,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   /// What a step has learned may trip a breaker or give back a permit: the node hears of it now.
   @inline(__always)
   func syncIfUrgent(_ edge: Int, now: Instant) {
-    if flows.isUrgent(edge: edge) { syncUrgent(edge, now: now) }
+    if flows.wantsMerge(edge: edge) { syncUrgent(edge, now: now) }
   }
 
   @inline(never)
@@ -306,7 +309,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
 
   /// Lets those go on who waited longest, while there is room.
   func turn(_ edge: Int, now: Instant) {
-    if isTurning || flows.state.upstreams[edge].waiting.count == 0 { return }
+    if isTurning || flows.waiting(edge: edge) == 0 { return }
     isTurning = true
     defer { isTurning = false }
     while let (slot, step) = flows.turn(edge: edge, now: now) {

@@ -18,12 +18,14 @@ final class UpstreamConnection: ChannelInboundHandler {
 
   enum State: UInt8 { case connecting, idle, head, body, discard, closed }
 
-  unowned let loop: ProxyLoop
+  let loop: ProxyLoop
   /// The instance, see ``ProxyLoop/firstPlace``.
   let place: Int
   let addressVersion: UInt32
   var client: ClientConnection?
   private(set) var context: ChannelHandlerContext?
+  /// See ``ClientConnection/core``.
+  private var core: (any ChannelCore)?
   var state = State.connecting
   var input = ByteBuffer()
   private var scanner = ResponseScanner()
@@ -78,7 +80,10 @@ final class UpstreamConnection: ChannelInboundHandler {
     }
   }
 
-  func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+  func handlerAdded(context: ChannelHandlerContext) {
+    self.context = context
+    core = context.channel._channelCore
+  }
 
   func channelActive(context: ChannelHandlerContext) {
     if isClosing {
@@ -104,10 +109,10 @@ final class UpstreamConnection: ChannelInboundHandler {
   }
 
   @inline(__always)
-  func write(_ buffer: ByteBuffer) { context?.write(wrapOutboundOut(buffer), promise: nil) }
+  func write(_ buffer: ByteBuffer) { core?.write0(wrapOutboundOut(buffer), promise: nil) }
 
   @inline(__always)
-  func flush() { context?.flush() }
+  func flush() { core?.flush0() }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
     if context.channel.isWritable { client?.upstreamIsWritable(self) }
@@ -132,7 +137,7 @@ final class UpstreamConnection: ChannelInboundHandler {
       close()
     case .connecting, .closed: break
     }
-    if input.readableBytes == 0 { input = Buffers.empty }
+    if input.readableBytes == 0 { input = loop.empty }
   }
 
   private func readHead() {
@@ -258,7 +263,7 @@ final class UpstreamConnection: ChannelInboundHandler {
     let wasConnecting = state == .connecting
     state = .closed
     client = nil
-    input = Buffers.empty
+    input = loop.empty
     // While connecting the channel closes as soon as it is there.
     if wasConnecting && context == nil { return }
     context?.close(promise: nil)
@@ -280,6 +285,7 @@ final class UpstreamConnection: ChannelInboundHandler {
     }
     client = nil
     self.context = nil
+    core = nil
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
@@ -287,7 +293,6 @@ final class UpstreamConnection: ChannelInboundHandler {
 
 /// How buffers are made.
 enum Buffers {
-  static let empty = ByteBuffer()
   /// Requests are small; bodies that are uploaded get up to 64 KiB a read.
   static let client = AdaptiveRecvByteBufferAllocator(minimum: 1 << 10, initial: 2 << 10, maximum: 64 << 10)
   /// A large buffer that stays in the cache beats every zero-copy trick here (measured, DATAPLANE): 256 KiB.

@@ -101,32 +101,58 @@ enum FieldName: UInt8 {
       default: return short & 0xff_ffff_ffff == 0x2d_7269_6577 ? .weirOther : .other
       }
     }
-    // The first eight bytes decide whether a closer look is worth it; most names stop here.
-    switch word {
-    case 0x6974_6365_6e6e_6f63: return Grammar.matches(bytes, start, end, "connection") ? .connection : .other
-    case 0x2d74_6e65_746e_6f63: return Grammar.matches(bytes, start, end, "content-length") ? .contentLength : .other
-    case 0x7265_6673_6e61_7274:
-      return Grammar.matches(bytes, start, end, "transfer-encoding") ? .transferEncoding : .other
-    case 0x696c_612d_7065_656b: return Grammar.matches(bytes, start, end, "keep-alive") ? .keepAlive : .other
-    case 0x6f63_2d79_786f_7270:
-      return Grammar.matches(bytes, start, end, "proxy-connection") ? .proxyConnection : .other
-    case 0x7561_2d79_786f_7270:
-      if Grammar.matches(bytes, start, end, "proxy-authorization") { return .proxyAuthorization }
-      return Grammar.matches(bytes, start, end, "proxy-authenticate") ? .proxyAuthenticate : .other
-    case 0x7473_2d79_786f_7270: return Grammar.matches(bytes, start, end, "proxy-status") ? .proxyStatus : .other
-    case 0x6564_7261_7772_6f66: return Grammar.matches(bytes, start, end, "forwarded") ? .forwarded : .other
-    case 0x7261_7772_6f66_2d78: return forwardedKind(bytes, start, end)
-    case 0x692d_6c61_6572_2d78: return Grammar.matches(bytes, start, end, "x-real-ip") ? .realIP : .other
-    case 0x7261_7065_6361_7274: return Grammar.matches(bytes, start, end, "traceparent") ? .traceparent : .other
-    case 0x6174_7365_6361_7274: return Grammar.matches(bytes, start, end, "tracestate") ? .tracestate : .other
-    case 0x6574_6f70_6d65_6469:
-      return Grammar.matches(bytes, start, end, "idempotency-key") ? .idempotencyKey : .other
-    case 0x6573_2d32_7074_7468: return Grammar.matches(bytes, start, end, "http2-settings") ? .http2Settings : .other
-    case 0x6661_2d79_7274_6572: return Grammar.matches(bytes, start, end, "retry-after") ? .retryAfter : .other
-    default:
-      if word & 0xff_ffff_ffff == 0x2d_7269_6577 { return weirKind(bytes, start, end) }
-      return .other
+    // First and last eight bytes overlap or meet in names of up to 16: together they are the name. Setting bit 5 of every
+    // byte makes letters lower case, and makes no other byte of a token into a letter or a dash.
+    let tail = Load.word(bytes, end &- 8) | 0x2020_2020_2020_2020
+    switch length {
+    case 9:
+      // `forwarded`
+      if word == 0x6564_7261_7772_6f66 { return tail == 0x6465_6472_6177_726f ? .forwarded : .other }
+      // `x-real-ip`
+      if word == 0x692d_6c61_6572_2d78 { return tail == 0x7069_2d6c_6165_722d ? .realIP : .other }
+    case 10:
+      // `connection`
+      if word == 0x6974_6365_6e6e_6f63 { return tail == 0x6e6f_6974_6365_6e6e ? .connection : .other }
+      // `keep-alive`
+      if word == 0x696c_612d_7065_656b { return tail == 0x6576_696c_612d_7065 ? .keepAlive : .other }
+      // `tracestate`
+      if word == 0x6174_7365_6361_7274 { return tail == 0x6574_6174_7365_6361 ? .tracestate : .other }
+    case 11:
+      // `traceparent`
+      if word == 0x7261_7065_6361_7274 { return tail == 0x746e_6572_6170_6563 ? .traceparent : .other }
+      // `retry-after`
+      if word == 0x6661_2d79_7274_6572 { return tail == 0x7265_7466_612d_7972 ? .retryAfter : .other }
+    case 12:
+      // `proxy-status`
+      if word == 0x7473_2d79_786f_7270 { return tail == 0x7375_7461_7473_2d79 ? .proxyStatus : .other }
+    case 14:
+      // `content-length`
+      if word == 0x2d74_6e65_746e_6f63 { return tail == 0x6874_676e_656c_2d74 ? .contentLength : .other }
+      // `http2-settings`
+      if word == 0x6573_2d32_7074_7468 { return tail == 0x7367_6e69_7474_6573 ? .http2Settings : .other }
+    case 15:
+      // `idempotency-key`
+      if word == 0x6574_6f70_6d65_6469 { return tail == 0x7965_6b2d_7963_6e65 ? .idempotencyKey : .other }
+    case 16:
+      // `proxy-connection`
+      if word == 0x6f63_2d79_786f_7270 { return tail == 0x6e6f_6974_6365_6e6e ? .proxyConnection : .other }
+    case 17:
+      if word == 0x7265_6673_6e61_7274 {
+        return Grammar.matches(bytes, start, end, "transfer-encoding") ? .transferEncoding : .other
+      }
+    case 18:
+      if word == 0x7561_2d79_786f_7270 {
+        return Grammar.matches(bytes, start, end, "proxy-authenticate") ? .proxyAuthenticate : .other
+      }
+    case 19:
+      if word == 0x7561_2d79_786f_7270 {
+        return Grammar.matches(bytes, start, end, "proxy-authorization") ? .proxyAuthorization : .other
+      }
+    default: break
     }
+    // The two open families.
+    if word == 0x7261_7772_6f66_2d78 { return forwardedKind(bytes, start, end) }
+    return word & 0xff_ffff_ffff == 0x2d_7269_6577 ? weirKind(bytes, start, end) : .other
   }
 
   private static func forwardedKind(_ bytes: Span<UInt8>, _ start: Int, _ end: Int) -> FieldName {

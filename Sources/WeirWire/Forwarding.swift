@@ -40,10 +40,10 @@ extension HeadBuffer {
   /// `traceparent` (W3C Trace Context §3.2): version 00.
   public mutating func appendTraceparent(_ trace: TraceContext) {
     append("traceparent: 00-")
-    append(hex: trace.traceHigh, digits: 16)
-    append(hex: trace.traceLow, digits: 16)
+    append(hex16: trace.traceHigh)
+    append(hex16: trace.traceLow)
     append("-")
-    append(hex: trace.span, digits: 16)
+    append(hex16: trace.span)
     append(trace.isSampled ? "-01\r\n" : "-00\r\n")
   }
 

@@ -70,21 +70,33 @@ public struct HeadBuffer: Sendable, Equatable {
     append(byte: 0x30 + UInt8(value % 10))
   }
 
-  /// `value` in lower-case hexadecimal with `digits` digits.
-  public mutating func append(hex value: UInt64, digits: Int) {
-    reserve(digits)
-    var shift = UInt64(digits * 4)
-    for _ in 0..<digits {
-      shift -= 4
-      let nibble = UInt8((value >> shift) & 15)
-      storage[count] = nibble < 10 ? 0x30 + nibble : 0x57 + nibble
-      count += 1
-    }
+  /// `value` in lower-case hexadecimal with 16 digits.
+  public mutating func append(hex16 value: UInt64) {
+    reserve(16)
+    Load.store(HeadBuffer.digits(UInt32(truncatingIfNeeded: value >> 32)), to: &storage, at: count)
+    Load.store(HeadBuffer.digits(UInt32(truncatingIfNeeded: value)), to: &storage, at: count &+ 8)
+    count &+= 16
+  }
+
+  /// Eight digits at once: each half, byte and nibble goes to its place, then each nibble becomes a letter.
+  @inline(__always)
+  private static func digits(_ value: UInt32) -> UInt64 {
+    var x = UInt64(value)
+    x = (x & 0xffff) << 32 | x >> 16
+    x = (x & 0x0000_00ff_0000_00ff) << 16 | (x & 0x0000_ff00_0000_ff00) >> 8
+    x = (x & 0x000f_000f_000f_000f) << 8 | (x & 0x00f0_00f0_00f0_00f0) >> 4
+    let letters = ((x &+ 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101
+    return x &+ 0x3030_3030_3030_3030 &+ letters &* 0x27
   }
 
   /// `value` in lower-case hexadecimal without leading zeros: a chunk's size.
   public mutating func append(hex value: UInt64) {
-    append(hex: value, digits: max(1, (67 - value.leadingZeroBitCount) / 4))
+    var shift = UInt64(max(1, (67 - value.leadingZeroBitCount) / 4) * 4)
+    while shift > 0 {
+      shift -= 4
+      let nibble = UInt8((value >> shift) & 15)
+      append(byte: nibble < 10 ? 0x30 + nibble : 0x57 + nibble)
+    }
   }
 
   /// The request line and the kept fields of a request, as they go on: origin form, HTTP/1.1.

@@ -36,6 +36,16 @@ enum Load {
     return unsafe text.utf8Start[index]
   }
 
+  /// Writes the eight bytes of `word`, the lowest first, to `target` from `index` on; there is room for them.
+  @inline(__always)
+  static func store(_ word: UInt64, to target: inout [UInt8], at index: Int) {
+    precondition(index >= 0 && index &+ 8 <= target.count, "a store stays in its buffer")
+    unsafe target.withUnsafeMutableBytes { out in
+      // In bounds by the line above; any alignment is allowed.
+      unsafe out.storeBytes(of: word.littleEndian, toByteOffset: index, as: UInt64.self)
+    }
+  }
+
   /// Copies all of `source` to `target` from `index` on; there is room for it.
   @inline(__always)
   static func copy(_ source: Span<UInt8>, to target: inout [UInt8], at index: Int) {

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import WeirBase
 
 /// Reads a request's head strictly (RFC 9110, RFC 9112), in one pass, and says which bytes of it are not passed on.
 ///
@@ -74,7 +73,7 @@ public struct RequestScanner: Sendable, Equatable, BitwiseCopyable {
   struct Nominations {
     var armed = false
     var count = 0
-    var runs = FixedArray<16, Run>(repeating: .empty)
+    var runs = InlineArray<16, Run>(repeating: .empty)
 
     func has(_ bytes: Span<UInt8>, _ start: Int, _ end: Int) -> Bool {
       for i in 0..<count where Grammar.matches(bytes, start..<end, runs[i].range) { return true }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import WeirBase
 
 /// Reads an answer's head as strictly as ``RequestScanner`` reads a request's.
 ///

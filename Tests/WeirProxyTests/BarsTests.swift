@@ -63,6 +63,9 @@ import WeirProxy
     setup.call.instanceBreaker.rest = .milliseconds(300)
     setup.call.instanceBreaker.restMax = .milliseconds(300)
     setup.call.instanceBreaker.ramp = .milliseconds(100)
+    // The penalty for a failure fades in a dozen half-lives; the default of 7 s would make this test last minutes.
+    setup.call.balance.halfLife = .milliseconds(20)
+    setup.call.balance.slowStart = .milliseconds(100)
     try await withProxy(to: [good.port, bad.port], setup) { server, port in
       let clients = try (0..<8).map { _ in try Wire(port: port) }
       func round() throws -> Int { try clients.count { try $0.ask(Self.get).status != 200 } }

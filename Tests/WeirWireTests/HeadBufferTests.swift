@@ -18,7 +18,8 @@ import WeirWire
     {
       #expect(written { $0.append(hex: value) } == expected)
     }
-    #expect(written { $0.append(hex: 0xab, digits: 4) } == "00ab")
+    #expect(written { $0.append(hex16: 0x0123_4567_89ab_cdef) } == "0123456789abcdef")
+    #expect(written { $0.append(hex16: 0xfedc_ba98_7654_3210) } == "fedcba9876543210")
   }
 
   @Test("grows, and is cleared without losing its room")

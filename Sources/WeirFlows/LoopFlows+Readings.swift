@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+public import WeirBase
+
+/// What a driver reads between inputs, several times a request.
+///
+/// `mutating`, though nothing changes: the driver keeps its flows in an object, and a call that only reads would be given
+/// a copy of all of it, with a count up and down for every array within (measured: a tenth of the instructions of a
+/// request). A mutating one works in place.
+extension LoopFlows {
+  /// When the call must be woken at the latest.
+  public mutating func nextWake(of call: Slot) -> Instant { calls[call].nextWake }
+
+  /// When the whole call ends at the latest.
+  public mutating func deadline(of call: Slot) -> Instant { calls[call].deadline }
+
+  /// How many calls of an edge wait for a place.
+  public mutating func waiting(edge: Int) -> Int { state.upstreams[edge].waiting.count }
+
+  /// As ``isUrgent(edge:)``, without a copy.
+  public mutating func wantsMerge(edge: Int) -> Bool { state.upstreams[edge].isUrgent }
+}
