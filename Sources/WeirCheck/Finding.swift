@@ -14,6 +14,9 @@ package struct Finding: Sendable, Equatable {
   /// The entry of `accept:` that covers it; nil for an open finding.
   package var acceptedBy: Acceptance?
 
+  /// Bytes of the finding's file that no output may quote: a secret.
+  package var hidden: Spot?
+
   package struct Input: Sendable, Equatable {
     /// `instances of api`.
     package var name: String

@@ -53,13 +53,20 @@ extension RuleInfo {
   /// A finding of this rule, with the entry of `accept:` that would cover it.
   func finding(
     _ message: String, at place: Place, spot: Spot? = nil, caret: String? = nil, why: String, mend: String,
-    formula: String? = nil, inputs: [Finding.Input], result: String, related: [Diagnostic.Related] = [],
+    acceptAt: Place? = nil, formula: String? = nil, inputs: [Finding.Input], result: String,
+    related: [Diagnostic.Related] = [],
     severity: Diagnostic.Severity? = nil
   ) -> Finding {
     let diagnostic = Diagnostic(
       id, severity ?? self.severity, message, at: place, spot: spot, caret: caret, why: why, mend: mend,
-      accept: isAcceptable ? "- { rule: \(id), place: \(place.path), because: \"…\", owner: \"…\" }" : nil,
+      accept: isAcceptable
+        ? "- { rule: \(id), place: \((acceptAt ?? place).path), because: \"…\", owner: \"…\" }" : nil,
       related: related)
     return Finding(diagnostic, formula: formula ?? self.formula, inputs: inputs, result: result)
   }
+}
+
+extension Place {
+  /// Key and value if this place was written for the finding, else the key alone: a whole section is not underlined.
+  func head(orEntryOf written: Place?) -> Spot { written == nil ? head : entry }
 }

@@ -4,12 +4,15 @@
 package enum Rules {
   /// Those that look at the design, in the order of their ids.
   static let checks: [any Rule.Type] = [
-    NoRequirements.self, SingleInstance.self,
+    CallCycle.self, ConnectionStorm.self, DeadlineInversion.self, LiteralSecret.self, NoRequirements.self,
+    RetryAmplification.self, RetryUnsafeMethod.self,
+    RouteTie.self, SingleInstance.self,
   ]
 
   /// All that can stand in brackets behind a finding, in the order of their ids.
   package static let all: [RuleInfo] =
-    (checks.map { $0.info } + [Acceptances.expired, Acceptances.unknown, Acceptances.unused]).sorted { $0.id < $1.id }
+    (checks.map { $0.info } + [Acceptances.expired, Acceptances.unknown, Acceptances.unused, UnknownTarget.info]).sorted
+  { $0.id < $1.id }
 
   package static func info(_ id: String) -> RuleInfo? { all.first { $0.id == id } }
 }

@@ -85,8 +85,8 @@ enum Acceptances {
     let meant = isKnown ? nil : Nearest.to(rule, among: names)
     return unknown.finding(
       isKnown
-        ? "'\(rule)' cannot be accepted"
-        : "there is no rule '\(rule)'" + (meant.map { ": did you mean '\($0)'?" } ?? ""),
+        ? "'\(rule)' cannot be accepted: 0 findings are covered by this"
+        : "there is no rule '\(rule)', so this accepts 0 findings" + (meant.map { ": did you mean '\($0)'?" } ?? ""),
       at: acceptance.rule.place ?? acceptance.place,
       why: "the entry covers nothing, and what it was meant for stays open",
       mend: meant.map { "rule: \($0)" }

@@ -22,10 +22,10 @@ enum SingleInstance: Rule {
       let users = users(of: index, subject)
       guard !users.isEmpty else { continue }
       let name = service.name.text
-      let written = service.instances.place
+      let written = service.instances.place?.under(service.name.place)
       found.append(
         info.finding(
-          "\(name) runs once, and \(list(users)) \(users.count == 1 ? "needs" : "need") it: 1 − 1 = 0 instances are "
+          "\(name) runs once, and \(Say.list(users)) \(users.count == 1 ? "needs" : "need") it: 1 − 1 = 0 instances are "
             + "left when it ends", at: service.name.place, spot: written?.entry ?? service.name.place.head,
           caret: "1 instance",
           why: "while it is restarted or brought out anew, every request to \(name) fails",
@@ -46,13 +46,5 @@ enum SingleInstance: Rule {
       if case .component(.service(index), _, _, _) = traffic.to.value { users.append("traffic \(traffic.name.text)") }
     }
     return users
-  }
-
-  private static func list(_ names: [String]) -> String {
-    guard names.count > 3 else {
-      guard let last = names.last, names.count > 1 else { return names.first ?? "" }
-      return names.dropLast().joined(separator: ", ") + " and " + last
-    }
-    return names.prefix(2).joined(separator: ", ") + " and \(names.count - 2) others"
   }
 }

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import WeirModel
+
+/// Retries that multiply from caller to caller.
+enum RetryAmplification: Rule {
+  /// Load that a service in trouble can get in addition without being kept down is little; three times as much is more
+  /// than the reserve of any system that is run at a third of what it can do or more.
+  static let factorMax = 3.0
+
+  static let info = RuleInfo(
+    "retry-amplification", .resilience, .error, title: "Retries multiply along a chain of calls",
+    why: "Each caller that retries multiplies the calls of the one before it. Three callers in a row with 3 attempts "
+      + "make 3 × 3 × 3 = 27 calls of 1 when the last one fails, which keeps it down. A budget caps each caller at "
+      + "1 + budget: with the default of 20 % the three make 1.2 × 1.2 × 1.2 = 1.73.",
+    detection: "the product over every chain of two or more calls that retry, at the last of them; circles are left to "
+      + "call-cycle",
+    formula: "∏ min(attempts, 1 + budget) ≥ 3",
+    mend: "Retry in one place of the chain, or give the callers a smaller budget.",
+    falsePositives: "Programs that pass `Weir-Retries` on: then only the outermost one retries. Chains that no request "
+      + "goes as a whole, because operations differ.")
+
+  /// The worst way to a service.
+  private struct Way {
+    /// In the long run, within the budgets.
+    var factor = 1.0
+    /// For one request, the budgets unspent.
+    var attempts = 1
+    var hops: [Hop] = []
+  }
+  private struct Hop {
+    var caller: Int?
+    var call: Call
+    var factor: Double
+  }
+
+  static func find(_ subject: Subject) -> [Finding] {
+    let services = subject.design.services
+    var ways = [Way](repeating: Way(), count: services.count)
+    for gateway in subject.design.gateways {
+      for call in gateway.calls {
+        guard case .service(let callee) = call.to.value else { continue }
+        let way = extended(Way(), nil, call)
+        if way.factor > ways[callee].factor { ways[callee] = way }
+      }
+    }
+    var found: [Finding] = []
+    for caller in subject.order {
+      for call in services[caller].calls {
+        let way = extended(ways[caller], caller, call)
+        var goesOn = false
+        if case .service(let callee) = call.to.value {
+          if subject.isInCircle(caller, callee) { continue }
+          if way.factor > ways[callee].factor { ways[callee] = way }
+          goesOn = services[callee].calls.contains { factor(of: $0) > 1 }
+        }
+        // The last caller that retries is told; the ones before it are part of the same story.
+        if !goesOn, factor(of: call) > 1, way.factor >= factorMax, way.hops.count > 1 {
+          found.append(finding(way, call, subject))
+        }
+      }
+    }
+    return found
+  }
+
+  private static func factor(of call: Call) -> Double {
+    min(Double(call.retry.attempts.value), 1 + call.retry.budget.value)
+  }
+
+  private static func extended(_ way: Way, _ caller: Int?, _ call: Call) -> Way {
+    let factor = factor(of: call)
+    guard factor > 1 else { return way }
+    var way = way
+    way.factor *= factor
+    way.attempts =
+      way.attempts.multipliedReportingOverflow(by: call.retry.attempts.value).overflow
+      ? .max : way.attempts * call.retry.attempts.value
+    way.hops.append(Hop(caller: caller, call: call, factor: factor))
+    return way
+  }
+
+  private static func finding(_ way: Way, _ call: Call, _ subject: Subject) -> Finding {
+    let names = way.hops.map { subject.name(of: $0.caller) } + [subject.design.name(of: call.to.value).text]
+    let product = way.hops.map { Say.number($0.factor) }.joined(separator: " × ")
+    let result = Say.number(way.factor)
+    let written = call.retry.attempts.place?.under(call.place)
+    let callee = names[names.count - 1]
+    var inputs: [Finding.Input] = []
+    for (index, hop) in way.hops.enumerated() {
+      let pair = "\(names[index]) → \(subject.design.name(of: hop.call.to.value).text)"
+      let retry = hop.call.retry
+      inputs.append(Finding.Input("attempts of \(pair)", String(retry.attempts.value), retry.attempts.place))
+      inputs.append(Finding.Input("budget of \(pair)", Say.percent(retry.budget.value), retry.budget.place))
+    }
+    return info.finding(
+      "retries multiply along \(Say.chain(names)): \(result) calls for 1", at: written ?? call.place,
+      spot: (written ?? call.place).head(orEntryOf: written),
+      caret: "caller \(way.hops.count) in a row that retries: \(product)",
+      why: "when \(callee) slows down its load grows \(result)-fold, which keeps it down; one request can make "
+        + "\(way.attempts) calls",
+      mend: "retry in one place, and not here:   retry: 1", acceptAt: call.place, formula: "\(product) = \(result)",
+      inputs: inputs, result: "\(result) calls for 1",
+      related: way.hops.dropLast().map {
+        Diagnostic.Related(
+          $0.call.place,
+          "\(subject.name(of: $0.caller)) retries too: \($0.call.retry.attempts.value) attempts, budget "
+            + Say.percent($0.call.retry.budget.value))
+      })
+  }
+}
