@@ -63,7 +63,7 @@ extension Forecast {
         fallbacks: Forecast.share(counts.map(\.fallbacks), ended), reasons: Forecast.reasons(counts),
         queue: Queue(
           length: Estimating.mean(seen.map { $0.queueLengths[e] }),
-          share: Estimating.share(waits.map(\.count), zip(calls, waits).map { max($0, $1.count) }),
+          share: Estimating.ratio(waits.map(\.count), calls),
           wait: Estimating.ratio(waits.map(\.sum), waits.map(\.count))))
     }
 

@@ -73,7 +73,7 @@ package enum WorkModel: Sendable, Equatable, BitwiseCopyable {
     switch self {
     case .none: 0
     case .constant(let length): Int64(length)
-    case .exponential(let mean): Int64((-Mathematics.log(1 - Draws.unit(hash)) * mean).rounded())
+    case .exponential(let mean): Int64(-Mathematics.log(1 - Draws.unit(hash)) * mean + 0.5)
     case .lognormal, .erlang2, .hyperexponential: drawOther(hash)
     }
   }

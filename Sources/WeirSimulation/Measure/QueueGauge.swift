@@ -14,8 +14,6 @@ package struct QueueGauge: Sendable, Equatable, BitwiseCopyable {
   /// ∫ count dt.
   private var area: Int64 = 0
   private var changedAt: Int64 = 0
-  /// Σ of the entry times of those inside.
-  private var entries: Int64 = 0
 
   package init() {}
 
@@ -24,7 +22,6 @@ package struct QueueGauge: Sendable, Equatable, BitwiseCopyable {
     changedAt = now
     count &+= 1
     entered &+= 1
-    entries &+= now
   }
 
   package mutating func leave(enteredAt: Int64, now: Int64) {
@@ -32,7 +29,6 @@ package struct QueueGauge: Sendable, Equatable, BitwiseCopyable {
     changedAt = now
     count &-= 1
     left &+= 1
-    entries &-= enteredAt
     waits &+= now &- enteredAt
   }
 
@@ -40,17 +36,21 @@ package struct QueueGauge: Sendable, Equatable, BitwiseCopyable {
   package func area(at now: Int64) -> Int64 { area &+ count &* (now &- changedAt) }
 
   /// |L − λW| ÷ L over those who have left, 0 of nobody.
-  package func imbalance(at now: Int64) -> Double {
-    // Those still inside have spent `now − entry` each in the area.
+  ///
+  /// `entries` are the entry times of those still inside, added up by who keeps them: they have spent `now − entry` each in
+  /// the area.
+  package func imbalance(at now: Int64, entries: Int64) -> Double {
     let completed = area(at: now) &- (count &* now &- entries)
-    if completed == 0 { return waits == 0 ? 0 : .infinity }
-    return abs(Double(completed &- waits)) / Double(completed)
+    if completed == waits { return 0 }
+    return completed <= 0 ? .infinity : abs(Double(completed &- waits)) / Double(completed)
   }
 
-  /// What is wrong, or nil.
-  package func violation(at now: Int64) -> String? {
-    if count < 0 || entered - left != count { return "\(entered) entered, \(left) left, \(count) are inside" }
-    let imbalance = imbalance(at: now)
+  /// What is wrong, or nil; `inside` are those who are in the queue, found by looking at each of them.
+  package func violation(at now: Int64, inside: Int64, entries: Int64) -> String? {
+    if count < 0 || entered - left != count || inside != count {
+      return "\(entered) entered, \(left) left, \(count) are counted and \(inside) inside"
+    }
+    let imbalance = imbalance(at: now, entries: entries)
     return imbalance < 1e-9 ? nil : "Little's law is missed by \(imbalance)"
   }
 }

@@ -13,7 +13,7 @@ extension World {
     guard mean < .infinity else { return }
     let gap = -Mathematics.log(1 - streams[i].random.unit()) * mean
     agenda.schedule(
-      EventKind.arrival, at: now.nanoseconds &+ (gap < 1e18 ? Int64(gap.rounded()) : Int64(1e18)), payload: UInt64(i))
+      EventKind.arrival, at: now.nanoseconds &+ (gap < 1e18 ? Int64(gap + 0.5) : Int64(1e18)), payload: UInt64(i))
   }
 
   @inline(__always)

@@ -16,20 +16,11 @@ extension World {
     if !isUp && network == 0 { return .connectRefused }
     let handle = newJob()
     let j = handle.index
-    jobs[j].key = context.key
-    jobs[j].call = slot
-    jobs[j].loop = UInt8(l)
-    jobs[j].instance = Int32(place)
-    jobs[j].epoch = instances[place].epoch
-    jobs[j].operation = context.operation
-    jobs[j].stageIndex = 0
-    jobs[j].attempt = number
-    jobs[j].status = 200
-    jobs[j].failed = false
-    jobs[j].pending = 0
-    jobs[j].method = context.method
-    jobs[j].deadline = context.tellsCallee ? loops[l].flows.calls[slot].deadline.nanoseconds : .max
-    jobs[j].stage = .onTheWay
+    jobs[j] = Job(
+      generation: handle.generation, key: context.key, call: slot,
+      deadline: context.tellsCallee ? loops[l].flows.calls[slot].deadline.nanoseconds : .max, instance: Int32(place),
+      epoch: instances[place].epoch, operation: context.operation, loop: UInt8(l), stage: .onTheWay, attempt: number,
+      method: context.method)
     loops[l].calls[index].job = handle
     guard isUp else {
       // The refusal is back after the way there and back.

@@ -248,13 +248,25 @@ package struct World: Sendable {
   /// What is wrong with this state, or nil: Little's law on every queue, places, jobs.
   package func violation() -> String? {
     let at = now.nanoseconds
+    var inside = [Int64](repeating: 0, count: instances.count)
+    var entries = inside
+    for job in jobs where job.stage == .queued {
+      inside[Int(job.instance)] += 1
+      entries[Int(job.instance)] += job.since
+    }
     for (l, loop) in loops.enumerated() {
       for (e, gauge) in loop.gauges.enumerated() {
-        if let wrong = gauge.violation(at: at) { return "loop \(l), edge \(e): \(wrong)" }
+        let waiting = loop.calls.filter { $0.queuedSince >= 0 && Int($0.edge) == e }
+        let since = waiting.reduce(Int64(0)) { $0 + $1.queuedSince }
+        if let wrong = gauge.violation(at: at, inside: Int64(waiting.count), entries: since) {
+          return "loop \(l), edge \(e): \(wrong)"
+        }
       }
     }
     for (i, instance) in instances.enumerated() {
-      if let wrong = instance.queue.violation(at: at) { return "instance \(i): \(wrong)" }
+      if let wrong = instance.queue.violation(at: at, inside: inside[i], entries: entries[i]) {
+        return "instance \(i): \(wrong)"
+      }
       if instance.busy < 0 || instance.busy > instance.workers { return "instance \(i) has \(instance.busy) busy" }
       if instance.held < 0 || instance.held > components[Int(instance.component)].places {
         return "instance \(i) has \(instance.held) places out"

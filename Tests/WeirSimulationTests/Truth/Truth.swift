@@ -45,9 +45,9 @@ enum Truth {
 
   /// Observations of a scene: `customers` in all, after a tenth of a replication as warm-up and `settle` milliseconds.
   ///
-  /// In the whole suite there are ten times as many.
+  /// In the whole suite there are four times as many.
   static func observe(_ scene: Scene, customers: Double, settle: Double = 0, seed: UInt64 = 1) -> [Observation] {
-    let wanted = customers * (isWhole ? 10 : 1)
+    let wanted = customers * (isWhole ? 4 : 1)
     let length = wanted / scene.load * 1e9 / Double(replications)
     let warmUp = Int64(length / 10 + settle * Scenes.unit)
     let results = Mutex([Int: Observation]())
