@@ -8,7 +8,8 @@ extension ByteBuffer {
   /// Appends the first `count` readable bytes of another buffer, which stays as it is.
   @inline(__always)
   mutating func writePrefix(of other: ByteBuffer, _ count: Int) {
-    writeBytes(other.readableBytesUInt8Span.extracting(0..<count).bytes)
+    // As a raw buffer: NIO's way for raw spans takes four times the instructions.
+    other.readableBytesUInt8Span.extracting(0..<count).withUnsafeBytes { _ = writeBytes($0) }
   }
 
   /// Appends a run of another buffer's readable bytes.
@@ -21,7 +22,9 @@ extension ByteBuffer {
 extension HeadBuffer {
   /// Appends what has been written to a buffer.
   @inline(__always)
-  func write(to buffer: inout ByteBuffer) { buffer.writeBytes(storage.span.extracting(0..<count).bytes) }
+  func write(to buffer: inout ByteBuffer) {
+    storage.span.extracting(0..<count).withUnsafeBytes { _ = buffer.writeBytes($0) }
+  }
 }
 
 extension ChunkedScanner {

@@ -178,14 +178,17 @@ extension ClientConnection {
   }
 
   /// Answers in our own name.
-  func refuse(_ reason: Reason, until: Instant = .zero, limit: Int? = nil, now: Instant) {
+  func refuse(
+    _ reason: Reason, until: Instant = .zero, limit: Int? = nil, allowed: MethodBits? = nil, now: Instant
+  ) {
     if reason == .callerGone {
       endRequest(override ?? reason, status: override?.status ?? Reason.callerGone.status, now: now)
       return
     }
     if call == .none && edge < 0 { input.moveReaderIndex(forwardBy: head.length) }
     decideWhetherToClose()
-    write(loop.answers[reason], retryAfter: until == .zero ? 0 : until.since(now), limit: limit, now: now)
+    write(
+      loop.answers[reason], retryAfter: until == .zero ? 0 : until.since(now), limit: limit, allowed: allowed, now: now)
     answer = .done
     endRequest(reason, status: reason.status, now: now)
     answerDone(now: now)
@@ -236,11 +239,18 @@ extension ClientConnection {
     }
   }
 
-  private func write(_ answer: ErrorAnswer, retryAfter: Int64, limit: Int?, now: Instant) {
+  private func write(
+    _ answer: ErrorAnswer, retryAfter: Int64, limit: Int?, allowed: MethodBits? = nil, now: Instant
+  ) {
     loop.scratch.clear()
     loop.scratch.append(answer.head)
     loop.scratch.append(loop.dateLine)
     if retryAfter > 0 && retryAfter < .max / 2 { loop.scratch.appendRetryAfter(nanoseconds: retryAfter) }
+    if let allowed {
+      loop.scratch.append("Allow: ")
+      loop.scratch.append(Array(allowed.names.joined(separator: ", ").utf8))
+      loop.scratch.append("\r\n")
+    }
     if let limit {
       let rule = loop.configuration.plan.limits[limit]
       let window = Int64((Double(rule.burst) / rule.rate.perSecond).rounded(.up))

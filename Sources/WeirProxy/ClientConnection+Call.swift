@@ -105,6 +105,7 @@ extension ClientConnection {
   func attemptFailed(_ upstream: UpstreamConnection, _ failure: RetryRule.Failure) {
     guard upstream === self.upstream, call != .none else { return upstream.close() }
     let now = loop.now()
+    if failure == .connectRefused { loop.suspect(service: loop.edgeServices[edge], instance: instance) }
     let step = loop.flows.failed(call, failure, now: now)
     carry(step, now: now)
     loop.syncIfUrgent(edge, now: now)

@@ -41,9 +41,11 @@ extension ClientConnection {
       keepsBody = false
       loop.silentAt[Int(place)] = now.nanoseconds + loop.times.bodyIdle
     }
-    if loop.keepsAccess { note() }
+    if loop.keepsAccess && !isCalls { note() }
 
     if head.flags.contains(.upgrade) { return refuse(.upgradeNotSupported, now: now) }
+    // It would show the client what hops have added to its request, credentials included (RFC 9110 §9.3.8).
+    if head.method == .trace { return refuse(.methodNotAllowed, allowed: MethodBits.all.subtracting(.trace), now: now) }
     if case .length(let length) = head.framing, length > loop.limits.bodyBytes {
       return refuse(.bodyTooLarge, now: now)
     }
@@ -61,7 +63,7 @@ extension ClientConnection {
       method: head.method.bits)
     switch match {
     case .none: refuse(.noRoute, now: now)
-    case .methodNotAllowed: refuse(.methodNotAllowed, now: now)
+    case .methodNotAllowed(let allowed): refuse(.methodNotAllowed, allowed: allowed, now: now)
     case .route(let index):
       let facts = RequestFacts(
         route: UInt32(index), client: clientKey(), deadline: .distantFuture, method: head.repeats, body: bodyKind)

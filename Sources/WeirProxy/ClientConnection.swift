@@ -130,7 +130,7 @@ final class ClientConnection: ChannelInboundHandler {
     advance()
     if input.readableBytes == 0 {
       input = loop.empty
-    } else if input.readableBytes > loop.limits.headBytes, stage == .waiting || (stage == .body && upstream == nil) {
+    } else if input.readableBytes > loop.limits.headBytes, stage == .waiting || (stage == .body && !canForwardBody) {
       // The next requests, or a body that nobody can take yet: the sender waits.
       setReading(false)
     }
@@ -183,7 +183,7 @@ final class ClientConnection: ChannelInboundHandler {
         guard input.readableBytes > 0 else { break reading }
         if !readHead() { break reading }
       case .body:
-        if upstream?.state != .head && upstream?.state != .body { break reading }
+        if !canForwardBody { break reading }
         if !forwardBody(isFirst: false) { break reading }
       case .draining: if !drainBody() { break reading }
       case .waiting, .lingering, .closed: break reading
@@ -191,6 +191,12 @@ final class ClientConnection: ChannelInboundHandler {
     }
     isAdvancing = false
     if needsFlush { flush() }
+  }
+
+  /// There is a connection that the request has been begun on.
+  private var canForwardBody: Bool {
+    guard let upstream else { return false }
+    return upstream.state == .head || upstream.state == .body
   }
 
   /// False when the head is not whole, or was refused.

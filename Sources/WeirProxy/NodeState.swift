@@ -17,7 +17,10 @@ final class NodeState: Sendable {
   ///
   /// Set once, before any traffic.
   private let pokes = Mutex<[@Sendable () -> Void]>([])
-  let isDraining = Atomic<Bool>(false)
+  /// Tells the first loop's prober that traffic could not reach an instance.
+  ///
+  /// Set once, before any traffic.
+  private let suspicion = Mutex<@Sendable (Int, Int) -> Void>({ _, _ in })
 
   init(_ configuration: ProxyConfiguration, now: Instant) {
     flows = Mutex(NodeFlows(plan: configuration.plan, seed: configuration.seed, now: now))
@@ -33,6 +36,13 @@ final class NodeState: Sendable {
   }
 
   func setPokes(_ all: [@Sendable () -> Void]) { pokes.withLock { $0 = all } }
+
+  func setSuspicion(_ body: @escaping @Sendable (Int, Int) -> Void) { suspicion.withLock { $0 = body } }
+
+  func suspect(_ service: Int, _ instance: Int) {
+    let body = suspicion.withLock { $0 }
+    body(service, instance)
+  }
 
   /// Pokes all loops but one.
   func pokeAll(but loop: Int?) {

@@ -34,6 +34,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   /// By call: whose it is while it waits for a place.
   private var waiters: [ClientConnection?] = []
   private var isTurning = false
+  private var turnsDue: [Int] = []
 
   // Connections of clients, at stable places.
   private(set) var clients: [ClientConnection?] = []
@@ -206,12 +207,12 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   /// Posts what this loop has learned and takes over what the node has decided.
   func sync(now: Instant, ticks: Bool = false) {
     var changed = false
+    if ticks { node.flows.withLock { $0.tick(now: now) } }
     for edge in versions.indices {
       let delta = flows.takeDelta(edge: edge)
       if delta == nil && !ticks { continue }
       let view: (EdgeView, UInt32)? = node.flows.withLock { node in
         if let delta { node.absorb(delta, now: now) }
-        if ticks { node.tick(now: now) }
         return node.version(edge) == versions[edge] ? nil : (node.view(edge), node.version(edge))
       }
       if let (view, version) = view { accept(view, version, edge, now); changed = true }
@@ -309,9 +310,19 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
 
   /// Lets those go on who waited longest, while there is room.
   func turn(_ edge: Int, now: Instant) {
-    if isTurning || flows.waiting(edge: edge) == 0 { return }
+    if flows.waiting(edge: edge) == 0 { return }
+    // What a turn sets free may be another edge's turn: it comes after this one, not within it.
+    if isTurning {
+      turnsDue.append(edge)
+      return
+    }
     isTurning = true
-    defer { isTurning = false }
+    turnOne(edge, now: now)
+    while let next = turnsDue.popLast() { turnOne(next, now: now) }
+    isTurning = false
+  }
+
+  private func turnOne(_ edge: Int, now: Instant) {
     while let (slot, step) = flows.turn(edge: edge, now: now) {
       guard let client = waiters[Int(slot.index)] else { break }
       if case .wait = step.action {
@@ -335,6 +346,15 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   }
 
   func address(_ place: Int) -> SocketAddress? { addresses[place] }
+
+  /// Traffic could not reach an instance: its next health check comes forward.
+  func suspect(service: Int, instance: UInt16) {
+    if index == 0 {
+      prober?.suspected(service: service, instance: Int(instance), now: now())
+    } else {
+      node.suspect(service, Int(instance))
+    }
+  }
 
   /// The connection to an instance that was used last.
   func takeIdle(_ place: Int) -> UpstreamConnection? { pools[place].popLast() }

@@ -80,6 +80,11 @@ package final class ProxyServer: Sendable {
         { eventLoop.execute { bound.value.poked() } }
       })
 
+    let (firstLoop, firstEventLoop) = (allLoops[0], eventLoops[0])
+    node.setSuspicion { service, instance in
+      firstEventLoop.execute { firstLoop.value.suspect(service: service, instance: UInt16(instance)) }
+    }
+
     var channels: [any Channel] = []
     for (index, listener) in configuration.listeners.enumerated() {
       for (eventLoop, (bound, socket)) in zip(eventLoops, zip(loops, sockets[index])) {

@@ -45,6 +45,7 @@ import WeirProxy
       #expect(answer.status == status)
       #expect(answer.reason == reason)
       #expect(answer["content-type"] == "application/problem+json")
+      #expect((answer["allow"] != nil) == (status == 405))
       #expect(answer.text.contains("\"reason\":\"\(reason)\""))
       #expect(answer.text.contains("\"status\":\(status)"))
       #expect((answer["connection"] == "close") == closes)
