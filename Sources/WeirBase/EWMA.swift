@@ -30,6 +30,18 @@ public struct EWMA: Sendable, Equatable, BitwiseCopyable {
     last = now
   }
 
+  /// Takes a sample that counts whole when it is above the mean as it has faded, and as usual when it is not.
+  public mutating func addPeak(_ sample: Double, halfLife: Int64, now: Instant) {
+    let weight = EWMA.weight(after: now.since(last), halfLife: halfLife)
+    if !primed || sample > value * weight {
+      value = sample
+    } else {
+      value = value * weight + sample * (1 - weight)
+    }
+    primed = true
+    last = now
+  }
+
   /// The mean as it has faded towards 0 by `now`, when silence means idleness.
   public func faded(halfLife: Int64, now: Instant) -> Double {
     value * EWMA.weight(after: now.since(last), halfLife: halfLife)
@@ -52,9 +64,11 @@ public struct EWMA: Sendable, Equatable, BitwiseCopyable {
     if halfLife <= 0 { return 0 }
     let x = Double(elapsed) / Double(halfLife)
     if x >= 60 { return 0 }
-    let whole = x.rounded(.down)
-    let f = x - whole
+    // x is 0 … 60: truncation is its floor, and the power of two is built from its bits. `rounded` and `scalbn` would be
+    // calls into the C library.
+    let whole = Int64(x)
+    let f = x - Double(whole)
     let fraction = 1 - f * (0.692_900 - f * (0.234_659 - f * 0.041_759))
-    return fraction * Double(sign: .plus, exponent: -Int(whole), significand: 1)
+    return fraction * Double(bitPattern: UInt64(1023 &- whole) << 52)
   }
 }

@@ -25,10 +25,15 @@ extension Balancer {
     using random: inout SeededRandom
   ) -> Choice {
     let count = serving.count
+    // One is no choice, whatever it costs.
+    if count == 1 {
+      let index = Int(serving[0])
+      return isOpen(index, tried, limit) ? .instance(index) : .full
+    }
     var best = Best()
     if count <= choices {
       // All are looked at, beginning anywhere, so that ties fall evenly.
-      var at = count == 1 ? 0 : random.index(below: count)
+      var at = random.index(below: count)
       for _ in 0..<count {
         let index = Int(serving[at])
         if isOpen(index, tried, limit) { consider(index, &best, now: now, using: &random) }

@@ -25,12 +25,10 @@ extension Balancer {
   }
 
   mutating func learn(_ index: Int, _ latency: Double, now: Instant) {
-    if !instances[index].known
-      || latency > instances[index].latency.faded(halfLife: halfLife, now: now)
-    {
-      instances[index].latency.jump(to: latency, now: now)
+    if instances[index].known {
+      instances[index].latency.addPeak(latency, halfLife: halfLife, now: now)
     } else {
-      instances[index].latency.add(latency, halfLife: halfLife, now: now)
+      instances[index].latency.jump(to: latency, now: now)
     }
     instances[index].known = true
   }
