@@ -13,6 +13,12 @@ let common: [SwiftSetting] = [
 ]
 let pure = common + [.strictMemorySafety()]
 
+/// The tests of a target, in the mirrored folder.
+func test(_ target: String, _ others: [Target.Dependency] = [], exclude: [String] = []) -> Target {
+  .testTarget(
+    name: "\(target)Tests", dependencies: [.byName(name: target)] + others, exclude: exclude, swiftSettings: common)
+}
+
 func nio(_ name: String) -> Target.Dependency { .product(name: name, package: "swift-nio") }
 
 let package = Package(
@@ -96,5 +102,25 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
         nio("NIOCore"), nio("NIOPosix"),
       ], resources: [.embedInCode("Page")], swiftSettings: common),
+    // The keeper needs a process of its own in the tests, and a plane that can be killed.
+    .executableTarget(
+      name: "weir-keeper-fixture", dependencies: ["WeirBase", "WeirPatterns", "WeirPlatform", "WeirProcesses"],
+      path: "Tests/WeirKeeperFixture", swiftSettings: common),
+    test("WeirBase"),
+    test("WeirPatterns", ["WeirBase"]),
+    test("WeirWire", ["WeirBase"]),
+    test("WeirPlatform", ["WeirBase"]),
+    test("WeirFlows", ["WeirBase", "WeirPatterns"]),
+    test("WeirModel", ["WeirBase", "WeirPatterns", "WeirFlows"], exclude: ["Fixtures"]),
+    test("WeirCheck", ["WeirModel"], exclude: ["Fixtures"]),
+    test("WeirSimulation", ["WeirBase", "WeirPatterns", "WeirFlows", "WeirModel"]),
+    test("WeirProxy", ["WeirBase", "WeirPatterns", "WeirFlows", "WeirPlatform"]),
+    test("WeirProcesses", ["WeirBase", "WeirPatterns", "WeirPlatform", "weir-keeper-fixture"]),
+    test("WeirTelemetry", ["WeirBase", "WeirFlows"]),
+    test(
+      "WeirReport", ["WeirBase", "WeirFlows", "WeirModel", "WeirCheck", "WeirSimulation"], exclude: ["Fixtures"]),
+    test("WeirExample", [nio("NIOCore")]),
+    .testTarget(name: "WeirSystemTests", dependencies: ["weir", "WeirExample"], swiftSettings: common),
+    .testTarget(name: "TidyTests", swiftSettings: common),
   ]
 )

@@ -40,7 +40,8 @@ need_packages() {
   [ ${#missing[@]} = 0 ] && return
   say "Installing system packages: ${missing[*]}"
   as_root apt-get update -qq || say "apt-get update failed; going on with the lists that are there."
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 ||
+  # RUNLEVEL=1: servers among them are tools here and are not started as services.
+  as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 ||
     die "Could not install: ${missing[*]}"
 }
 
