@@ -7,15 +7,22 @@ import WeirWire
 extension ByteBuffer {
   /// Appends the first `count` readable bytes of another buffer, which stays as it is.
   @inline(__always)
-  mutating func writePrefix(of other: ByteBuffer, _ count: Int) {
-    // As a raw buffer: NIO's way for raw spans takes four times the instructions.
-    other.readableBytesUInt8Span.extracting(0..<count).withUnsafeBytes { _ = writeBytes($0) }
-  }
+  mutating func writePrefix(of other: ByteBuffer, _ count: Int) { writePart(of: other, 0..<count) }
 
   /// Appends a run of another buffer's readable bytes.
   @inline(__always)
   mutating func writePart(of other: ByteBuffer, _ run: Range<Int>) {
-    writeBytes(other.readableBytesUInt8Span.extracting(run).bytes)
+    other.readableBytesUInt8Span.extracting(run).withUnsafeBytes { copy($0) }
+  }
+
+  /// Appends bytes: NIO's own ways for spans and raw buffers take three times the instructions for a few hundred bytes.
+  @inline(__always)
+  fileprivate mutating func copy(_ bytes: UnsafeRawBufferPointer) {
+    writeWithUnsafeMutableBytes(minimumWritableBytes: bytes.count) { room in
+      // There is room for all of it, by the line above.
+      room.copyMemory(from: bytes)
+      return bytes.count
+    }
   }
 }
 
@@ -23,7 +30,7 @@ extension HeadBuffer {
   /// Appends what has been written to a buffer.
   @inline(__always)
   func write(to buffer: inout ByteBuffer) {
-    storage.span.extracting(0..<count).withUnsafeBytes { _ = buffer.writeBytes($0) }
+    storage.span.extracting(0..<count).withUnsafeBytes { buffer.copy($0) }
   }
 }
 
