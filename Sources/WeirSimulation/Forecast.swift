@@ -133,7 +133,7 @@ package struct Forecast: Sendable, Equatable {
 /// What must be reached, without places in a file.
 package struct Expectation: Sendable, Equatable {
   package var availability: Double?
-  /// Nil quantile: the mean. Bounds in nanoseconds.
+  /// Bounds in nanoseconds; without a quantile it is the mean's.
   package var latency: [Bound] = []
 
   package struct Bound: Sendable, Equatable {
