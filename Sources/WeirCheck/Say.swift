@@ -18,6 +18,9 @@ enum Say {
     return text
   }
 
+  /// Rounded up; what no integer holds is the largest one, for a chain of calls can multiply without end.
+  static func count(atLeast x: Double) -> Int { x < 1e18 ? Int(x.rounded(.up)) : .max }
+
   static func percent(_ share: Double) -> String { number(share * 100) + "%" }
 
   static func rate(_ perSecond: Double) -> String { number(perSecond) + "/s" }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import WeirModel
+internal import WeirPatterns
 
 /// Retries that multiply from caller to caller.
 enum RetryAmplification: Rule {
@@ -19,18 +20,19 @@ enum RetryAmplification: Rule {
     falsePositives: "Programs that pass `Weir-Retries` on: then only the outermost one retries. Chains that no request "
       + "goes as a whole, because operations differ.")
 
-  /// The worst way to a service.
+  /// The worst way to a service: how it goes on from the caller's worst way.
   private struct Way {
     /// In the long run, within the budgets.
     var factor = 1.0
     /// For one request, the budgets unspent.
     var attempts = 1
-    var hops: [Hop] = []
+    /// Calls on the way that retry.
+    var retrying = 0
+    var last: Hop?
   }
   private struct Hop {
     var caller: Int?
     var call: Call
-    var factor: Double
   }
 
   static func find(_ subject: Subject) -> [Finding] {
@@ -54,12 +56,23 @@ enum RetryAmplification: Rule {
           goesOn = services[callee].calls.contains { factor(of: $0) > 1 }
         }
         // The last caller that retries is told; the ones before it are part of the same story.
-        if !goesOn, factor(of: call) > 1, way.factor >= factorMax, way.hops.count > 1 {
-          found.append(finding(way, call, subject))
+        if !goesOn, factor(of: call) > 1, way.factor >= factorMax, way.retrying > 1 {
+          found.append(finding(way, hops(to: way, ways), call, subject))
         }
       }
     }
     return found
+  }
+
+  /// The calls of a way, from its first caller on.
+  private static func hops(to way: Way, _ ways: [Way]) -> [Hop] {
+    var hops: [Hop] = []
+    var next = way.last
+    while let hop = next {
+      hops.append(hop)
+      next = hop.caller.flatMap { ways[$0].last }
+    }
+    return hops.reversed()
   }
 
   private static func factor(of call: Call) -> Double {
@@ -68,25 +81,27 @@ enum RetryAmplification: Rule {
 
   private static func extended(_ way: Way, _ caller: Int?, _ call: Call) -> Way {
     let factor = factor(of: call)
-    guard factor > 1 else { return way }
     var way = way
+    way.last = Hop(caller: caller, call: call)
+    guard factor > 1 else { return way }
     way.factor *= factor
-    way.attempts =
-      way.attempts.multipliedReportingOverflow(by: call.retry.attempts.value).overflow
-      ? .max : way.attempts * call.retry.attempts.value
-    way.hops.append(Hop(caller: caller, call: call, factor: factor))
+    let (attempts, overflow) = way.attempts.multipliedReportingOverflow(by: call.retry.attempts.value)
+    way.attempts = overflow ? .max : attempts
+    way.retrying += 1
     return way
   }
 
-  private static func finding(_ way: Way, _ call: Call, _ subject: Subject) -> Finding {
-    let names = way.hops.map { subject.name(of: $0.caller) } + [subject.design.name(of: call.to.value).text]
-    let product = way.hops.map { Say.number($0.factor) }.joined(separator: " × ")
+  private static func finding(_ way: Way, _ hops: [Hop], _ call: Call, _ subject: Subject) -> Finding {
+    let names = hops.map { subject.name(of: $0.caller) } + [subject.design.name(of: call.to.value).text]
+    let retrying = hops.filter { factor(of: $0.call) > 1 }
+    let factors = retrying.map { Say.number(factor(of: $0.call)) }
+    let product = (factors.count > 8 ? factors.prefix(7) + ["…"] : factors).joined(separator: " × ")
     let result = Say.number(way.factor)
     let written = call.retry.attempts.place?.under(call.place)
     let callee = names[names.count - 1]
     var inputs: [Finding.Input] = []
-    for (index, hop) in way.hops.enumerated() {
-      let pair = "\(names[index]) → \(subject.design.name(of: hop.call.to.value).text)"
+    for hop in retrying {
+      let pair = "\(subject.name(of: hop.caller)) → \(subject.design.name(of: hop.call.to.value).text)"
       let retry = hop.call.retry
       inputs.append(Finding.Input("attempts of \(pair)", String(retry.attempts.value), retry.attempts.place))
       inputs.append(Finding.Input("budget of \(pair)", Say.percent(retry.budget.value), retry.budget.place))
@@ -94,16 +109,26 @@ enum RetryAmplification: Rule {
     return info.finding(
       "retries multiply along \(Say.chain(names)): \(result) calls for 1", at: written ?? call.place,
       spot: (written ?? call.place).head(orEntryOf: written),
-      caret: "caller \(way.hops.count) in a row that retries: \(product)",
-      why: "when \(callee) slows down its load grows \(result)-fold, which keeps it down; one request can make "
-        + "\(way.attempts) calls",
-      mend: "retry in one place, and not here:   retry: 1", acceptAt: call.place, formula: "\(product) = \(result)",
+      caret: "caller \(way.retrying) in a row that retries: \(product)",
+      why: "when \(callee) slows down its load grows \(result)-fold, which keeps it down"
+        + (way.attempts < .max ? "; one request can make \(way.attempts) calls" : ""),
+      mend: mend(way.retrying), acceptAt: call.place, formula: "\(product) = \(result)",
       inputs: inputs, result: "\(result) calls for 1",
-      related: way.hops.dropLast().map {
+      related: retrying.dropLast().suffix(5).map {
         Diagnostic.Related(
           $0.call.place,
           "\(subject.name(of: $0.caller)) retries too: \($0.call.retry.attempts.value) attempts, budget "
             + Say.percent($0.call.retry.budget.value))
       })
+  }
+
+  /// One place that retries is enough; the default budget is, if the chain is short.
+  private static func mend(_ retrying: Int) -> String {
+    let one = "retry in one place of these \(retrying), and at the others:   retry: 1"
+    let budget = RetryBudget.Settings().share
+    let product = (0..<min(retrying, 64)).reduce(1.0) { product, _ in product * (1 + budget) }
+    if product >= factorMax { return one }
+    return one + "\nor cap each of them, for \(Say.number(product)) calls:   retry: { attempts: 3, budget: "
+      + "\(Say.percent(budget)) }"
   }
 }

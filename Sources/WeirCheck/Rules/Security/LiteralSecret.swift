@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import Foundation
-internal import WeirModel
+package import WeirModel
 
 /// A password, key or token that stands in the file.
 enum LiteralSecret: Rule {
@@ -18,7 +18,9 @@ enum LiteralSecret: Rule {
 
   static func find(_ subject: Subject) -> [Finding] {
     subject.design.texts.compactMap { text in
-      guard let place = text.place, let secret = Secret.find(in: text.value, name: place.variable) else { return nil }
+      guard let place = text.place, let secret = Secret.find(in: text.value.parts, name: place.variable) else {
+        return nil
+      }
       let name = place.variable.map { $0.lowercased().replacing("_", with: "-") } ?? "password"
       let mend =
         place.variable.map { "\($0): $(secret:\(name))" }
@@ -45,13 +47,13 @@ extension Place {
 }
 
 /// What of a text is a secret.
-struct Secret: Equatable {
+package struct Secret: Equatable {
   /// `password in a URL`: never the secret itself.
-  var kind: String
+  package var kind: String
   /// For the message.
-  var words: String
-  var length: Int
-  var entropy: Double
+  package var words: String
+  package var length: Int
+  package var entropy: Double
 
   init(_ kind: String, _ secret: Substring, words: String? = nil) {
     self.kind = kind
@@ -64,9 +66,9 @@ struct Secret: Equatable {
   private static let reference: Character = "\u{FFFC}"
 
   /// The first secret in a text; `name` is the variable it is the value of.
-  static func find(in text: Text, name: String?) -> Secret? {
+  package static func find(in parts: [Text.Part], name: String?) -> Secret? {
     var literal = ""
-    for part in text.parts {
+    for part in parts {
       if case .literal(let piece) = part { literal += piece } else { literal.append(reference) }
     }
     if let secret = inURL(literal) { return secret }
