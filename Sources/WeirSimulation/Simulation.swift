@@ -39,6 +39,11 @@ package enum Simulation {
   package struct UnknownScenario: Error, Equatable {
     package var name: String
     package var known: [String]
+
+    package init(name: String, known: [String]) {
+      self.name = name
+      self.known = known
+    }
   }
 
   /// Forecasts of a plan's stories, the quiet case first.

@@ -119,8 +119,11 @@ extension World {
     instances[place].isUp = true
     restarts[place].started(now: now)
     probeReady[place] = now.nanoseconds &+ startLengths[place]
-    node.replaced(service: service, instance: Int(index), now: now)
-    if isStarted[place] { node.note(Event(.instanceStarted, at: now, service: UInt32(service), instance: index)) }
+    // Only who starts a process knows that it is another one.
+    if isStarted[place] {
+      node.replaced(service: service, instance: Int(index), now: now)
+      node.note(Event(.instanceStarted, at: now, service: UInt32(service), instance: index))
+    }
     if isProbed[place] {
       if isStarted[place] {
         monitors[place].started(now: now)
