@@ -22,7 +22,7 @@ public enum CallAction: Sendable, Equatable, BitwiseCopyable {
   case finish
   /// Answer in our own name. The call is over.
   case refuse(Reason, until: Instant)
-  /// Give the fallback in the callee's stead, and say why; `none`: its answer was a failure. The call is over.
+  /// Give the fallback in the callee's stead, and say why. The call is over.
   case fallback(Reason)
   /// The answer has begun and cannot go on: cut the caller's connection. The call is over.
   case abort(Reason)

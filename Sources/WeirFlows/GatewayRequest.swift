@@ -20,7 +20,7 @@ public enum LimitAnswer: Sendable, Equatable, BitwiseCopyable {
 
 /// How a request ended, as its driver saw it.
 public struct RequestEnding: Sendable, Equatable, BitwiseCopyable {
-  /// The status the caller saw, 0 when none was sent.
+  /// The status the caller saw; 499 when it went away before one was sent.
   public var status: UInt16
   public var reason: Reason
   public var phase: Phase

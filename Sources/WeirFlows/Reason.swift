@@ -68,8 +68,12 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   /// A defect of ours.
   case internalError
 
+  // Added later, so that the numbers above stay what they are.
+  /// The callee answered with a failure (5xx or 429), and its fallback was given instead; the callee's doing.
+  case failedAnswer
+
   /// How many cases there are: the length of a table by reason.
-  public static var count: Int { Int(Reason.internalError.rawValue) + 1 }
+  public static var count: Int { Int(Reason.failedAnswer.rawValue) + 1 }
 
   /// Who is to blame, for logs and metrics.
   public enum Side: UInt8, Sendable, BitwiseCopyable {
@@ -88,7 +92,10 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   /// The one word for it.
   public var name: StaticString { entry.name }
 
-  /// The status of our own answer; 0 where none is sent.
+  /// The status of our own answer.
+  ///
+  /// Two are never sent and stand in logs only: 499 of ``callerGone`` (nginx's number), for nobody is there to read it, and
+  /// 502 of ``failedAnswer``, in whose stead the fallback went out. 0 only for ``none``.
   public var status: UInt16 { entry.status }
 
   /// The error type of `Proxy-Status` (RFC 9209 §2.3).
@@ -166,6 +173,10 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case .draining: Entry("draining", 503, "destination_unavailable", .us, "This server is about to stop.")
     case .overloaded: Entry("overloaded", 503, "proxy_internal_response", .us, "This server is out of resources.")
     case .internalError: Entry("internal-error", 500, "proxy_internal_error", .us, "This server made a mistake.")
+    // RFC 9209 has no type for an answer that is well-formed and a failure, as an intermediary passes it on;
+    // `http_protocol_error` would send the reader looking for malformed HTTP.
+    case .failedAnswer:
+      Entry("failed-answer", 502, "destination_unavailable", .upstream, "The service answered with a failure.")
     }
   }
 }

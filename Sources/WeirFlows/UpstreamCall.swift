@@ -190,7 +190,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
       failedFinally = true
       isBlameless = fromWeir
       if state.upstreams[state.edge].constants.hasFallback {
-        return last(.fallback(.none), &state, freed: true, cancels: true)
+        return last(.fallback(.failedAnswer), &state, freed: true, cancels: true)
       }
     }
     self.status = status

@@ -123,7 +123,7 @@ import WeirPatterns
 
   @Test("an optional call gives its fallback for failures, and the answer for anything else")
   func fallback() throws {
-    #expect(one(.answers(500, 1)) { $0.optional = true }.action == .fallback(.none))
+    #expect(one(.answers(500, 1)) { $0.optional = true }.action == .fallback(.failedAnswer))
     #expect(one(.refuses) { $0.optional = true }.action == .fallback(.connectFailed))
     #expect(one(.answers(404, 1)) { $0.optional = true }.action == .finish)
   }
