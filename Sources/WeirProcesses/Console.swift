@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import WeirBase
-internal import WeirPlatform
+package import WeirPlatform
 
 /// Writes lines to a terminal, pipe or file without ever waiting for its reader.
 ///
 /// The mode "non-blocking" belongs to the open file that we share with the shell and others, so it is not ours to set.
 /// A terminal or pipe is opened a second time instead, which gives an open file of our own; a socket has a flag for each
 /// send; a regular file does not block. Lines that find ``bytesMax`` already waiting are dropped and counted, and the
-/// count is told when there is room again. The log files have them all. Confined to the keeper's thread.
-final class Console {
+/// count is told when there is room again. The log files have them all. Confined to one thread, or guarded by its owner.
+package final class Console {
   /// 256 KiB: a few screens of backlog, after that old lines are of less use than the program's progress.
   static let bytesMax = 256 << 10
 
@@ -24,7 +24,7 @@ final class Console {
   let colour: Bool
 
   /// Writes to what this process's descriptor `number` (1 or 2) is.
-  init(_ number: Int32) throws(SystemError) {
+  package init(_ number: Int32) throws(SystemError) {
     let shared = Descriptor(owning: try Descriptor(borrowing: number).duplicate())
     colour = Terminal.mayColour(number)
     let kind = shared.kind
@@ -41,7 +41,7 @@ final class Console {
   /// What to poll for writing, or nil when nothing waits.
   var wantsWrite: Int32? { waiting.isEmpty || isClosed ? nil : descriptor.number }
 
-  func line(_ text: [UInt8]) {
+  package func line(_ text: [UInt8]) {
     if isClosed { return }
     if waiting.count + text.count > Console.bytesMax {
       dropped += 1
@@ -53,7 +53,7 @@ final class Console {
   }
 
   /// Writes what the reader takes.
-  func flush() {
+  package func flush() {
     while !waiting.isEmpty, !isClosed {
       do {
         // 4 KiB at a time (PIPE_BUF): where only poll guards us, that much is taken without blocking.

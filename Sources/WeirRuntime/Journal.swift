@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import Foundation
 import Synchronization
 import WeirBase
 import WeirFlows
@@ -8,43 +7,56 @@ import WeirProcesses
 import WeirProxy
 import WeirTelemetry
 
-/// What the plane says: lines for people on its output, the access log as JSON.
+/// What the plane says: lines for people, through the keeper or into the live view; the access log as JSON.
 ///
-/// Guarded by a lock, for the end of the process may speak while a tick writes.
+/// Nothing here waits for a reader. Guarded by a lock, for the end of the process may speak while a tick writes.
 final class Journal: Sendable {
+  /// How many of its last lines the live view shows.
+  private static let recentMax = 8
+
   private struct State {
     var file: LogFile?
+    /// Where the access log goes when it goes to the output.
+    var output: Console?
     /// A write failed, and was told: the next success is told as well.
     var isFailing = false
+    var recent: [String] = []
   }
 
   private let settings: RunSettings
   private let log: AccessLog
+  private let client: KeeperClient
   private let state: Mutex<State>
-  private let paint: Paint
 
-  init(settings: RunSettings, names: Names) {
+  init(settings: RunSettings, names: Names, client: KeeperClient) {
     self.settings = settings
+    self.client = client
     log = AccessLog(names: names)
-    paint = Paint(colour: settings.colour)
     state = Mutex(
-      State(file: settings.accessLog == .file ? LogFile(path: settings.state + "/logs/access.log") : nil))
+      State(
+        file: settings.accessLog == .file ? LogFile(path: settings.state + "/logs/access.log") : nil,
+        // Without an output there is nobody to read the log.
+        output: settings.accessLog == .output ? try? Console(1) : nil))
   }
 
-  /// A line for people.
+  /// A line for people; `events` of the system and what is wrong among them.
   func say(_ text: String) {
-    if settings.live { return }
-    FileHandle.standardOutput.write(Data("\(paint.dim("weir |")) \(text)\n".utf8))
+    guard settings.live else {
+      client.send(.say(text: text))
+      return
+    }
+    state.withLock { state in
+      state.recent.append(text)
+      if state.recent.count > Journal.recentMax { state.recent.removeFirst() }
+    }
   }
 
-  /// A line about something that is wrong; shown over a live view as well.
-  func trouble(_ text: String) {
-    if settings.live { return }
-    FileHandle.standardError.write(Data("\(paint.yellow("weir |")) \(text)\n".utf8))
-  }
+  /// The last lines, for the live view.
+  var recent: [String] { state.withLock { $0.recent } }
 
   func event(_ event: Event, text: String, at: WallTime) {
-    say(text)
+    // The live view has events of its own.
+    if !settings.live { say(text) }
     write(log.line(event, at: at))
   }
 
@@ -76,7 +88,7 @@ final class Journal: Sendable {
   private func write(_ lines: [UInt8]) {
     switch settings.accessLog {
     case .off: return
-    case .output: FileHandle.standardOutput.write(Data(lines))
+    case .output: state.withLock { $0.output?.line(Array(lines.dropLast())) }
     case .file:
       let told = state.withLock { (state: inout State) -> String? in
         do throws(SystemError) {
@@ -88,7 +100,7 @@ final class Journal: Sendable {
           return state.isFailing ? nil : "the access log cannot be written: \(error.reason); requests go on"
         }
       }
-      if let told { trouble(told) }
+      if let told { say(told) }
     }
   }
 

@@ -197,12 +197,14 @@ extension Plane {
 
   func drawLive() {
     let published = published
+    let journal = journal
     let colour = settings.colour
     Task.detached {
       while true {
         if let status = published.status {
           let text = status.text(colour: colour)
-          FileHandle.standardOutput.write(Data("\u{1b}[H\u{1b}[2J\(text)\nCtrl-C ends it.\n".utf8))
+          let recent = journal.recent.map { "  \($0)\n" }.joined()
+          FileHandle.standardOutput.write(Data("\u{1b}[H\u{1b}[2J\(text)\n\(recent)\nCtrl-C ends it.\n".utf8))
         }
         // Only the rhythm of the picture.
         try? await Task.sleep(nanoseconds: 1_000_000_000)

@@ -72,7 +72,7 @@ package actor Plane {
     supervisor = Supervisor(services: supervised)
     random = SeededRandom(seed: UInt64(bitPattern: SystemClock.wall().milliseconds))
     states = plan.flow.services.map { Array(repeating: InstanceState(), count: $0.instances) }
-    journal = Journal(settings: settings, names: names)
+    journal = Journal(settings: settings, names: names, client: client)
   }
 
   /// The whole life of the plane's process; the exit code.
@@ -163,7 +163,7 @@ package actor Plane {
       plan, settings: settings, sockets: gateways.map(\.descriptors), calls: calls.descriptors,
       seed: UInt64.random(in: .min ... .max))
     let send = send
-    let server = try await ProxyServer.start(configuration) { send.yield(.health($0)) }
+    let server = try await ProxyServer.start(configuration, accepting: false) { send.yield(.health($0)) }
     self.server = server
     let programs = Programs(plan: plan, state: settings.state, callsPort: Int(calls.port))
     try programs.makeStoreFolders()
@@ -179,6 +179,8 @@ package actor Plane {
     client.send(.show(lines: !settings.live))
     let now = SystemClock.now()
     for report in reports { await adopt(report, now: now) }
+    // Only now: what waits in the sockets since an earlier plane died would find nobody who is ready.
+    await server.accept()
     var commands: [Supervisor.Command] = []
     supervisor.begin(now: now, into: &commands)
     if starts > 1 { journal.say("the plane is back after \(starts - 1) restart\(starts == 2 ? "" : "s")") }
@@ -233,7 +235,10 @@ package actor Plane {
       reference, isRunning: report.pid != nil, startedAt: Instant(nanoseconds: report.startedAt), ends: ends, now: now,
       using: &random)
     states[reference].starts = report.starts
-    if let pid = report.pid { await runs(reference, pid: pid) }
+    guard let pid = report.pid else { return }
+    await runs(reference, pid: pid)
+    // It served under the plane before this one, most probably; its check, which begins anew, says so or restarts it.
+    await server?.setUp(true, service: reference.service, instance: reference.instance - 1)
   }
 
   private func take(_ message: KeeperMessage) async throws {
@@ -246,7 +251,7 @@ package actor Plane {
       await runs(reference, pid: pid)
       happened(.instanceStarted, reference)
     case .failed(let id, let reason):
-      journal.trouble("\(id) cannot be started: \(reason)")
+      journal.say("\(id) cannot be started: \(reason)")
       guard let reference = reference(id) else { return }
       var commands: [Supervisor.Command] = []
       supervisor.startFailed(reference, now: now, using: &random, into: &commands)
@@ -263,8 +268,8 @@ package actor Plane {
       if isDraining { return }
       if !record.asked {
         happened(.instanceExited, reference)
-        journal.trouble("\(id) ended by itself: \(record.exit)")
-        if !wasReady { for line in lines { journal.trouble("  \(id) said: \(line)") } }
+        journal.say("\(id) ended by itself: \(record.exit)")
+        if !wasReady { for line in lines { journal.say("  \(id) said: \(line)") } }
       }
       var commands: [Supervisor.Command] = []
       supervisor.exited(reference, now: now, using: &random, into: &commands)
@@ -292,13 +297,13 @@ package actor Plane {
     case .becameReady: await becameReady(reference)
     case .becameUnready:
       states[reference].isReady = false
-      journal.trouble("\(name(of: reference)) is not ready any more")
+      journal.say("\(name(of: reference)) is not ready any more")
     case .startFailed, .restart:
       states[reference].isReady = false
       guard plan.isStarted(reference.service) else { return }
       let why =
         change.change == .restart ? "fails its liveness check" : "was not ready within its start time"
-      journal.trouble("\(name(of: reference)) \(why): it is started again")
+      journal.say("\(name(of: reference)) \(why): it is started again")
       var commands: [Supervisor.Command] = []
       supervisor.restart(reference, into: &commands)
       await carryOut(commands)
@@ -326,7 +331,7 @@ package actor Plane {
           client.send(.start(program: spec))
         } catch {
           // A reference that is missing now may be there at the next start, but most often it is a mistake: say it.
-          journal.trouble("\(name(of: reference)) cannot be started: \(error)")
+          journal.say("\(name(of: reference)) cannot be started: \(error)")
           var more: [Supervisor.Command] = []
           supervisor.startFailed(reference, now: SystemClock.now(), using: &random, into: &more)
           await carryOut(more)
@@ -338,13 +343,13 @@ package actor Plane {
         let next = "next start in \(max(0, (seconds * 10).rounded() / 10)) s"
         let id = name(of: trouble.instance)
         if trouble.neverReady && trouble.isHopeless {
-          journal.trouble("\(id) has ended \(trouble.endsInARow) times without ever being ready; \(next)")
+          journal.say("\(id) has ended \(trouble.endsInARow) times without ever being ready; \(next)")
           if settings.failFast {
             client.finish(code: 1)
             leave(1)
           }
         } else {
-          journal.trouble("\(id): \(next)")
+          journal.say("\(id): \(next)")
         }
       }
     }

@@ -23,7 +23,8 @@ struct RunCommand: ParsableCommand {
   @Option(help: "The admin listener's port on loopback: a number, 0 for a free one, or off. (default: 9180, or a free one)")
   var admin: String?
   @Option(help: "The access log: file (in the state folder), output, or off.") var accessLog = Log.file
-  @Option(help: "live: a picture of the system; lines: what happens, line by line.") var view = View.lines
+  @Option(help: "live: a picture of the system; lines: what happens, line by line. (default: live on a terminal)")
+  var view: View?
   @Option(help: "Seconds that requests may take to finish when the end was asked for.") var drain = 30.0
   @Flag(help: "End when a program has ended repeatedly without ever being ready.") var failFast = false
 
@@ -42,7 +43,7 @@ struct RunCommand: ParsableCommand {
     settings.loops = loops
     settings.drainSeconds = drain
     settings.failFast = failFast
-    settings.live = view == .live && Terminal.isTerminal(1)
+    settings.live = view != .lines && Terminal.isTerminal(1)
     settings.colour = Output.mayColour
     settings.accessLog =
       switch accessLog {
