@@ -214,7 +214,7 @@ public struct Upstream: Sendable, Equatable {
     }
   }
 
-  /// A permit was refused, for all are out: others do not ask again for this long.
+  /// A permit was refused, for all are out, or the instance's places were taken: nobody asks again for this long.
   ///
   /// A tenth of a second, the rhythm of the merges: until then this loop knows nothing new.
   mutating func probeAsked(_ question: CallAction.Question, now: Instant) {

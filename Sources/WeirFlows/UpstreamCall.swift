@@ -138,6 +138,9 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     state.upstreams[state.edge].balancer.markFull(Int(instance))
     attempts -= 1
     state.ledger.unattempted(edge: Int(edge))
+    // The permit that goes back makes a new view, and that a turn: without a pause the same call would ask again, and find
+    // the same places taken, without end and without time passing.
+    if probesInstance { state.upstreams[state.edge].probeAsked(.probeInstance(instance), now: state.now) }
     giveBackInstanceProbe(.ignored, &state)
     return pick(&state, mayProbe: false)
   }
