@@ -39,9 +39,11 @@ package final class ProxyServer: Sendable {
 
   /// Starts loops and listeners; throws a `ListenError` when a port cannot be had.
   ///
-  /// `onHealth` is called on an event loop and must not block.
+  /// `onHealth` is called on an event loop and must not block. Without `accepting`, connections wait in the sockets until
+  /// ``accept()``.
   package static func start(
-    _ configuration: ProxyConfiguration, onHealth: @escaping @Sendable (HealthChange) -> Void = { _ in }
+    _ configuration: ProxyConfiguration, accepting: Bool = true,
+    onHealth: @escaping @Sendable (HealthChange) -> Void = { _ in }
   ) async throws -> ProxyServer {
     var configuration = configuration
     configuration.loops = max(1, configuration.loops)
@@ -88,7 +90,7 @@ package final class ProxyServer: Sendable {
     var channels: [any Channel] = []
     for (index, listener) in configuration.listeners.enumerated() {
       for (eventLoop, (bound, socket)) in zip(eventLoops, zip(loops, sockets[index])) {
-        channels.append(try await listen(socket, listener.kind, bound, eventLoop, configuration.limits))
+        channels.append(try await listen(socket, listener.kind, bound, eventLoop, configuration.limits, accepting))
       }
     }
     let server = ProxyServer(
@@ -117,9 +119,10 @@ package final class ProxyServer: Sendable {
 
   private static func listen(
     _ socket: Int32, _ kind: ProxyConfiguration.Listener.Kind, _ bound: NIOLoopBound<ProxyLoop>,
-    _ eventLoop: any EventLoop, _ limits: ProxyLimits
+    _ eventLoop: any EventLoop, _ limits: ProxyLimits, _ accepting: Bool
   ) async throws -> any Channel {
     return try await ServerBootstrap(group: eventLoop, childGroup: eventLoop)
+      .serverChannelOption(.autoRead, value: accepting)
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .childChannelOption(.allowRemoteHalfClosure, value: true)
       .childChannelOption(.recvAllocator, value: Buffers.client)
@@ -133,6 +136,14 @@ package final class ProxyServer: Sendable {
       }
       .withBoundSocket(socket)
       .get()
+  }
+
+  /// Takes the connections that wait in the sockets, for one that was started without `accepting`.
+  package func accept() async {
+    for channel in listeners.withLock({ $0 }) {
+      // Fails only when the listener is closed already, and then nothing is to be taken.
+      try? await channel.setOption(.autoRead, value: true).get()
+    }
   }
 
   // MARK: - Instances
