@@ -77,6 +77,21 @@ import WeirModel
       found.map(\.rule) == ["no-requirements", "single-instance", "literal-secret", "single-instance", "call-cycle"])
   }
 
+  @Test("findings of the main file stand first, those of included ones by name")
+  func files() throws {
+    let files = [
+      "shop.yaml": "weir: 1\nsystem: shop\ninclude: [b.yaml, a.yaml]\n",
+      "a.yaml": "services:\n  a: { calls: { b: {} } }\n", "b.yaml": "services:\n  b: { calls: { a: {} } }\n",
+    ]
+    let result = ModelReader.read(path: "shop.yaml", files: ModelReader.Files(files))
+    let design = try #require(result.design, "\(result.diagnostics.map(\.message))")
+    let found = Check.run(design, today: Fixture.today).map { "\($0.diagnostic.file) \($0.rule)" }
+    #expect(
+      found == [
+        "shop.yaml no-requirements", "a.yaml single-instance", "a.yaml call-cycle", "b.yaml single-instance",
+      ])
+  }
+
   /// CK-4: an acceptance hides its rule at its place, and nothing else.
   @Test("an acceptance hides no other rule and no other place")
   func acceptance() throws {

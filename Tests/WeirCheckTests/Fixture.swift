@@ -16,6 +16,8 @@ struct Fixture: CustomTestStringConvertible, Sendable {
     var line: Int
     var rule: String
     var words = ""
+    /// Nil where the rule has only one.
+    var severity: String?
     var description: String { "\(line): \(rule)" }
   }
 
@@ -34,7 +36,12 @@ struct Fixture: CustomTestStringConvertible, Sendable {
       for one in line[mark.upperBound...].split(separator: " | ") {
         let colon = one.firstIndex(of: ":") ?? one.endIndex
         let words = colon < one.endIndex ? String(one[one.index(after: colon)...].drop { $0 == " " }) : ""
-        found.append(Expectation(line: index + 1, rule: String(one[..<colon]), words: words))
+        // `warning over-capacity`: where a rule has two severities.
+        let head = one[..<colon].split(separator: " ")
+        found.append(
+          Expectation(
+            line: index + 1, rule: head.last.map(String.init) ?? "", words: words,
+            severity: head.count > 1 ? String(head[0]) : nil))
       }
     }
     return found

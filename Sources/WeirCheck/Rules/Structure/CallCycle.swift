@@ -18,7 +18,11 @@ enum CallCycle: Rule {
   static func find(_ subject: Subject) -> [Finding] {
     var found: [Finding] = []
     var seen: [Int] = []
+    var members = [Int](repeating: 0, count: subject.design.services.count)
+    for circle in subject.circles { members[circle] += 1 }
     for first in subject.design.services.indices where !seen.contains(subject.circles[first]) {
+      let callsItself = subject.design.services[first].calls.contains { $0.to.value == .service(first) }
+      guard callsItself || members[subject.circles[first]] > 1 else { continue }
       guard let circle = shortest(from: first, subject), let last = circle.last else { continue }
       seen.append(subject.circles[first])
       guard
