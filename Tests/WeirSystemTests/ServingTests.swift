@@ -45,18 +45,22 @@ extension SystemTests {
         for _ in 0..<20 { #expect(try await field.ask("/api/notes").status == 200) }
         let traced = try await field.ask("/api/notes", fields: ["traceparent": "00-\(trace)-00f067aa0ba902b7-01"])
         #expect(traced.status == 200)
-        let refused = try await field.ask("/api/notes", "PUT", fields: ["Expect": "a-miracle"], body: "{}")
-        #expect(refused.status == 417)
-        #expect(refused.field("proxy-status")?.contains("expectation-failed") == true)
+        let refused = try await field.ask("/api/notes", "PUT", fields: ["Content-Length": "20000000"])
+        #expect(refused.status == 413)
+        #expect(refused.field("proxy-status")?.contains("body-too-large") == true)
+        #expect(refused.field("content-type") == "application/problem+json")
 
         // What Weir counted, in its three places, within a second or so of the requests.
-        try await eventually("22 requests are counted") { try await field.status().requests("api") == 22 }
+        try await eventually("22 requests are counted") {
+          let status = try await field.status()
+          return status.requests("api") == 21 && status.requests("none") == 1
+        }
         let status = try await field.status()
         #expect(status.services.flatMap(\.instances).allSatisfy { $0.restarts == 0 })
         #expect(status.calls.first { $0.caller == "gateway" && $0.callee == "api" }?.calls == 21)
         let metrics = try await field.metrics()
         #expect(metrics.contains(#"weir_requests_total{route="api",class="2xx"} 21"#))
-        #expect(metrics.contains(#"weir_request_reasons_total{route="api",reason="expectation-failed"} 1"#))
+        #expect(metrics.contains(#"weir_request_reasons_total{route="none",reason="body-too-large"} 1"#))
         #expect(metrics.contains("weir_loops \(loops)"))
         let wrong = try await promtool(metrics, in: field.folder)
         Claims.holds(
@@ -70,7 +74,7 @@ extension SystemTests {
         let kept = try #require(requests.first { $0.trace == trace })
         #expect(kept.status == 200 && kept.route == "api" && kept.service == "api" && kept.reason == nil)
         let told = try #require(requests.first { $0.reason != nil })
-        #expect(told.reason == "expectation-failed" && told.side == "client" && told.phase != nil && told.status == 417)
+        #expect(told.reason == "body-too-large" && told.side == "client" && told.phase != nil && told.status == 413)
         #expect(lines.contains { $0.type == "event" && $0.kind == "instance-ready" && $0.instance == "api-2" })
 
         // The program was given the same trace, with another parent; those without one were given a new one.

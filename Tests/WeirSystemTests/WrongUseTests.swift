@@ -29,7 +29,7 @@ extension SystemTests {
         #expect(Socket.bind(holder, port: field.port) && listen(holder, 1) == 0)
         let run = try field.run()
         let code = try await run.end()
-        let says = run.err + run.out
+        let says = run.says
         Claims.holds(
           code == 2 && says.contains("\(field.port)") && says.contains("\(getpid())")
             && !says.contains("instance-started"),
@@ -42,8 +42,8 @@ extension SystemTests {
       try await Field.with { field in
         try field.write(Self.oneService(field, run: "no-such-program --port $PORT", health: "/healthz"))
         let run = try field.run()
-        try await eventually("it is told") { (run.err + run.out).contains("no-such-program") }
-        let line = (run.err + run.out).split(separator: "\n").first { $0.contains("no-such-program") } ?? ""
+        try await eventually("it is told") { run.says.contains("no-such-program") }
+        let line = run.says.split(separator: "\n").first { $0.contains("no-such-program") } ?? ""
         #expect(line.contains("only-1"), "\(line)")
         run.ctrlC()
         let code = try await run.end()
@@ -57,7 +57,7 @@ extension SystemTests {
     }
 
     @Test(arguments: [
-      ("weir: 1\nsystem: [", 2), ("weir: 1\nsystem: small\nsystme: x\n", 3), ("", 1), ("weir: 1\n\tsystem: x\n", 2),
+      ("weir: 1\nsystem: }\n", 2), ("weir: 1\nsystem: small\nsystme: x\n", 3), ("", 1), ("weir: 1\n\tsystem: x\n", 2),
       ("weir: 1\nsystem: a\nsystem: b\n", 3),
     ])
     func aBrokenFileIsToldWithItsLine(text: String, line: Int) async throws {
@@ -92,7 +92,7 @@ extension SystemTests {
           code == 2 && second.err.contains("another weir run uses the state folder")
             && second.err.contains("\(first.pid)"),
           "a second run of the same state: told the first one's process id",
-          "exit code \(code): \(second.err.firstLine)")
+          "exit code \(code): \(field.short(second.err.firstLine))")
         #expect(try await field.ask("/api/notes").status == 200, "the first is not hindered")
         first.ctrlC()
         #expect(try await first.end() == 0)
@@ -108,7 +108,7 @@ extension SystemTests {
         Claims.holds(
           code == 2 && run.err.contains(field.state) && run.err.contains("--state"),
           "a state folder that cannot be made: told",
-          "exit code \(code): \(run.err.firstLine.replacingOccurrences(of: field.folder, with: "…"))")
+          "exit code \(code): \(field.short(run.err.line("state")))")
         field.expectClear("after a state folder that cannot be")
       }
     }
@@ -133,13 +133,13 @@ extension SystemTests {
           let run = try await field.runReady()
           for _ in 0..<50 { #expect(try await field.ask("/api/notes").status == 200) }
           try await eventually("it is told:\n\(run.err)") {
-            run.err.contains("the disk is full") && run.err.contains("access log cannot be written")
+            run.says.contains("the disk is full") && run.says.contains("access log cannot be written")
           }
           run.ctrlC()
           let code = try await run.end()
           Claims.holds(
             code == 0, "a full disk under the logs: told, 50 of 50 requests answered",
-            "\(isMounted ? "tmpfs of 64 KiB" : "/dev/full"), exit code \(code): \(run.err.firstLine.replacingOccurrences(of: field.folder, with: "…"))"
+            "\(isMounted ? "tmpfs of 64 KiB" : "/dev/full"), exit code \(code): \(field.short(run.says.line("disk")))"
           )
           field.expectClear("after a full disk")
         } catch {
@@ -167,7 +167,7 @@ extension SystemTests {
             field, run: "sleep 1000", health: "{ ready: /healthz, start-within: 1s, every: 200ms, timeout: 200ms }"))
         let run = try field.run()
         try await eventually("it is told:\n\(run.out)\n\(run.err)") {
-          run.err.contains("only-1 was not ready within its start time")
+          run.says.contains("only-1 was not ready within its start time")
         }
         #expect(try await field.ask("/").status == 503)
         run.ctrlC()
@@ -178,7 +178,7 @@ extension SystemTests {
         let failed = try await strict.end(within: .seconds(60))
         Claims.holds(
           failed == 1, "a child that never gets ready with --fail-fast: ends by itself",
-          "exit code \(failed): \(strict.err.split(separator: "\n").last ?? "")")
+          "exit code \(failed): \(strict.says.split(separator: "\n").last ?? "")")
         field.expectClear("after --fail-fast")
       }
     }
@@ -190,9 +190,9 @@ extension SystemTests {
         let run = try field.run(["--fail-fast"])
         let code = try await run.end()
         #expect(code == 1)
-        #expect(run.err.contains("only-1 ended by itself"), "\(run.err)")
-        #expect(run.err.contains("only-1 said: no database here"), "\(run.err)")
-        #expect(run.err.contains("7"), "the exit code is told: \(run.err)")
+        #expect(run.says.contains("only-1 ended by itself"), "\(run.err)")
+        #expect(run.says.contains("only-1 said: no database here"), "\(run.err)")
+        #expect(run.says.contains("7"), "the exit code is told: \(run.err)")
         field.expectClear("after a program that ends at once")
       }
     }
@@ -218,4 +218,7 @@ extension SystemTests {
 
 extension String {
   var firstLine: String { split(separator: "\n").first.map(String.init) ?? "" }
+
+  /// The first line that has the word.
+  func line(_ word: String) -> String { split(separator: "\n").first { $0.contains(word) }.map(String.init) ?? "" }
 }

@@ -127,8 +127,8 @@ final class Field: Sendable {
     return pid
   }
 
-  /// Nothing of the run lives and its port can be listened on.
-  func isClear() -> Bool { Machine.processes(marked: folder).isEmpty && Machine.isFree(port) }
+  /// A sentence without the folder's long name.
+  func short(_ text: String) -> String { text.replacingOccurrences(of: folder, with: "…") }
 
   func expectClear(_ what: String, sourceLocation: SourceLocation = #_sourceLocation) {
     let left = Machine.processes(marked: folder)

@@ -88,6 +88,8 @@ final class Program: Sendable {
   var isRunning: Bool { exit == nil }
   var out: String { Program.read(output) }
   var err: String { Program.read(errors) }
+  /// Both: what is told while it runs may stand on either.
+  var says: String { out + err }
 
   /// The exit code, or minus the signal; nil while it runs.
   private var exit: Int32? {
