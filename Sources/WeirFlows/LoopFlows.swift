@@ -165,7 +165,8 @@ public struct LoopFlows: Sendable {
 
   /// A timer of this call fired; an early or stale one changes nothing.
   public mutating func wake(_ slot: Slot, now: Instant) -> CallStep {
-    guard calls.isLive(slot) else { return CallStep(.none) }
+    // One that comes too early is no input: it leaves no trace in the state, for it is not recorded.
+    guard calls.isLive(slot), now >= calls[slot].nextWake else { return CallStep(.none) }
     enter(slot, now)
     let step = calls[slot].wake(&state)
     if step.action != .none { recorder?.record(.wake, slot, now, step) }
