@@ -31,6 +31,27 @@ import WeirPatterns
     #expect((world.node.breakerPhase(edge: 0, instance: 0) != .closed) == opens)
   }
 
+  @Test(
+    "half of at least twenty failed opens it, one fewer or nineteen calls do not",
+    arguments: [
+      (20, 10, true), (20, 9, false), (19, 10, false), (40, 20, true), (40, 19, false),
+    ])
+  func failureShare(count: Int, failures: Int, opens: Bool) {
+    var world = MockWorld(onePlan(instances: 1) { $0.retry.attempts = 1 })
+    var failed = 0
+    for i in 0..<count {
+      // Failures spread so that never five are in a row, and that the share is highest at the last call.
+      let fails = (i + 1) * failures / count > failed
+      if fails { failed += 1 }
+      world.schedule(at(Int64(i) * 10), .mood(service: 0, instance: 0, .answers(fails ? 500 : 200, 1)))
+      world.arrive(at(Int64(i) * 10))
+    }
+    world.run(until: at(1000))
+    #expect(failed == failures)
+    #expect((world.node.breakerPhase(edge: 0, instance: 0) != .closed) == opens)
+    #expect((world.node.breakerPhase(edge: 0, instance: nil) != .closed) == opens)
+  }
+
   @Test("two instances, one answers 500: from the second second on under 0.5 % errors", arguments: [1, 4])
   func oneOfTwo(loops: Int) {
     var world = MockWorld(onePlan(instances: 2), loops: loops)
@@ -108,6 +129,34 @@ import WeirPatterns
       #expect(world.probesGranted <= (service ? 2 : 1) * probes, "instance and callee each have \(probes)")
       #expect(world.wrong() == nil)
     }
+  }
+
+  @Test("RP-3: the callee's breaker alone lets exactly N probes out", arguments: [1, 2, 4], [1, 3, 10])
+  func halfOpenCallee(loops: Int, probes: Int) {
+    var world = MockWorld(
+      onePlan(instances: 1) {
+        $0.retry.attempts = 1
+        $0.instanceBreaker.inARow = 0
+        $0.instanceBreaker.ofAtLeast = 1_000_000
+        $0.serviceBreaker.probes = probes
+        $0.serviceBreaker.restJitter = 0
+      }, loops: loops)
+    world.moods[0][0] = .answers(500, 1)
+    for i in 0..<50 { world.arrive(at(Int64(i) * 5), loop: i % loops) }
+    world.run(until: at(2000))
+    #expect(world.node.breakerPhase(edge: 0, instance: nil) == .open && world.probesGranted == 0)
+    world.moods[0][0] = .hangs
+    let before = world.attempts
+    for i in 0..<1000 { world.arrive(at(33_000), loop: i % loops) }
+    world.run(until: at(33_050))
+    #expect(world.probesGranted == probes && world.attempts - before == probes)
+    // All others are refused, and told to come again.
+    let refused = world.ended.suffix(1000 - probes)
+    #expect(
+      refused.allSatisfy {
+        if case .refuse(.breakerOpen, let until) = $0.action { until > at(33_000) } else { false }
+      })
+    #expect(world.wrong() == nil)
   }
 
   @Test(

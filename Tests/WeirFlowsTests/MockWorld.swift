@@ -273,7 +273,6 @@ struct MockWorld {
     books[loop][slot] = book
     perform(loop, slot, step.action)
     if step.freed != CallStep.nobody { placeFreed(service: service, instance: step.freed, by: loop, edge: book.edge) }
-    // The loop that gave it back comes last: first, it would hand its places to its own for ever.
     if step.freesEdge {
       for i in 1...flows.count { turns.append(((loop + i) % flows.count, book.edge)) }
     }
@@ -428,7 +427,9 @@ struct MockWorld {
 
   /// A place was given back: every loop and edge of the callee hears of it, and whoever waits has a turn.
   mutating func placeFreed(service: Int, instance: UInt16, by loop: Int, edge: Int) {
-    for other in flows.indices {
+    // The loop that gave it back comes last: first, it would hand its places to its own for ever.
+    for i in 1...flows.count {
+      let other = (max(0, loop) + i) % flows.count
       for e in plan.edges.indices where plan.edges[e].service == service {
         if other != loop || e != edge { flows[other].placeFreed(edge: e, instance: instance) }
         turns.append((other, e))

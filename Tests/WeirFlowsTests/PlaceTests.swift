@@ -38,6 +38,27 @@ import WeirPatterns
     #expect(world.wrong() == nil && world.leftBehind() == nil)
   }
 
+  @Test("two loops share an edge's places: never more than it has, and neither loop starves", arguments: [1, 3])
+  func edgeLimitOfTwoLoops(atOnce: Int) {
+    var world = MockWorld(onePlan { $0.atOnce = Int32(atOnce) }, loops: 2)
+    world.moods[0] = Array(repeating: .answers(200, 10), count: 3)
+    for i in 0..<30 { world.arrive(at(Int64(i)), loop: i % 2) }
+    world.run(until: at(900))
+    #expect(world.ended.count == 30 && world.ended.allGood)
+    for end in world.ended {
+      let began = end.tries.first?.at ?? .zero
+      let beside = world.ended.count { other in (other.tries.first?.at ?? .zero) <= began && other.at > began }
+      #expect(beside <= atOnce, "\(beside) at the same time")
+    }
+    // A place is handed on at once: ten milliseconds and a bit a call, one behind the other.
+    let last = world.ended.last?.at ?? .zero
+    #expect(last <= at(Int64(30 / atOnce) * 11), "\(last)")
+    // Of the first ten that are over both loops have some.
+    let first = world.ended.prefix(10).map { $0.id % 2 }
+    #expect(first.contains(0) && first.contains(1))
+    #expect(world.wrong() == nil && world.leftBehind() == nil)
+  }
+
   @Test("a limited edge to full instances: who holds a place of the edge goes before who waits for one")
   func bothLimits() {
     var plan = onePlan(instances: 1, atOnce: 1) { $0.atOnce = 1 }
@@ -105,6 +126,31 @@ import WeirPatterns
     world.run(until: at(400))
     #expect(world.ended.first?.isGood == true && world.ended.first?.tries.last?.instance == tried)
     #expect(world.wrong() == nil && world.leftBehind() == nil)
+  }
+
+  @Test("a probe that finds every place taken is not asked for again in the same moment", arguments: [1, 2])
+  func probeOfFullInstance(loops: Int) {
+    var world = MockWorld(
+      onePlan(instances: 2, atOnce: 1) {
+        $0.balance.algorithm = .roundRobin
+        $0.instanceBreaker.rest = .milliseconds(500)
+        $0.instanceBreaker.restJitter = 0
+      }, loops: loops)
+    world.moods[0] = [.answers(500, 1), .well]
+    for i in 0..<20 { world.arrive(at(Int64(i) * 10), loop: i % loops) }
+    world.run(until: at(400))
+    #expect(world.serving() == [1])
+    world.strangers[0] = [1, 1]
+    world.probesGranted = 0
+    for i in 0..<4 { world.arrive(at(1000 + Int64(i)), loop: i % loops) }
+    world.run(until: at(1050))
+    #expect(world.waiting() > 0 && world.probesGranted <= 2 * loops, "\(world.probesGranted) permits in 50 ms")
+    world.moods[0] = [.well, .well]
+    world.strangers[0] = [0, 0]
+    for i in 0..<2 { world.placeFreed(service: 0, instance: UInt16(i), by: -1, edge: -1) }
+    world.settle()
+    world.run(until: at(3000))
+    #expect(world.ended.suffix(4).allGood && world.wrong() == nil && world.leftBehind() == nil)
   }
 
   @Test("an instance that joins takes those who wait")

@@ -66,7 +66,8 @@ import WeirFlows
     }
   }
 
-  private static func read(_ path: String) -> String? {
+  /// A file of the repository, or nil: without Foundation, as the sources are.
+  static func read(_ path: String) -> String? {
     guard let file = unsafe fopen(path, "r") else { return nil }
     defer { unsafe fclose(file) }
     var bytes: [UInt8] = []
