@@ -121,6 +121,34 @@ import WeirPatterns
       ])
   }
 
+  @Test("with every instance failing its check calls are refused at once; the first that passes serves")
+  func nobodyPasses() {
+    var world = MockWorld(onePlan(instances: 3, health: true))
+    for i in 0..<3 { world.schedule(at(1), .health(service: 0, instance: i, up: false)) }
+    for i in 0..<10 { world.arrive(at(10 + Int64(i))) }
+    world.run(until: at(50))
+    #expect(world.ended.map(\.reason) == Array(repeating: .noHealthyInstance, count: 10))
+    #expect(world.attempts == 0 && world.ended.allSatisfy { $0.at == $0.startedAt })
+    world.schedule(at(60), .health(service: 0, instance: 1, up: true))
+    for i in 0..<10 { world.arrive(at(70 + Int64(i))) }
+    world.run(until: at(200))
+    #expect(world.ended.suffix(10).allGood)
+    #expect(world.ended.suffix(10).allSatisfy { $0.tries.map(\.instance) == [1] })
+  }
+
+  @Test("an instance that is down is nobody's to probe")
+  func downIsNotProbeable() throws {
+    let plan = onePlan(instances: 2)
+    var node = NodeFlows(plan: plan, seed: 1)
+    var flows = LoopFlows(plan: plan, views: [node.view(0)], seed: 1)
+    failures(&flows, 20, now: at(1))
+    let delta = flows.takeDelta(edge: 0)
+    node.absorb(try #require(delta), now: at(1))
+    #expect(node.view(0).probeable == [0, 1])
+    node.health(service: 0, instance: 0, up: false, now: at(2))
+    #expect(node.view(0).probeable == [1])
+  }
+
   @Test("with everybody down nobody serves, and nobody is said to")
   func allDown() {
     var node = NodeFlows(plan: onePlan(instances: 2), seed: 1)

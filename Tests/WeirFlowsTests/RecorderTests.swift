@@ -39,8 +39,9 @@ import WeirPatterns
     #expect(differing > 2, "the test can fail: other draws choose other instances")
   }
 
-  /// Everything a loop holds: callees, ledger and chance, and the calls that are open. Events are handed out first, for
-  /// taking them is no input.
+  /// Everything a loop holds: callees, ledger and chance, and the calls that are open.
+  ///
+  /// Events are handed out first, for taking them is no input.
   private struct Whole: Equatable {
     var state: LoopState
     var calls: [UpstreamCall]

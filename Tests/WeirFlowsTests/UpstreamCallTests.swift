@@ -139,7 +139,7 @@ import WeirPatterns
     world.run(until: at(6000))
     #expect(world.ended.allSatisfy { $0.status == 503 && $0.action == .finish })
     #expect(world.serving() == [0, 1])
-    #expect(world.node.breakerPhase(edge: 0, instance: nil) == .closed)
+    for i in [nil, 0, 1] { #expect(world.node.breakerPhase(edge: 0, instance: i) == .closed) }
   }
 
   @Test("the budget: the floor of three when quiet, a fifth of first tries when busy")
@@ -152,6 +152,28 @@ import WeirPatterns
       #expect(world.offered == calls)
       #expect(world.attempts - calls <= most && world.attempts - calls >= most - 2)
     }
+  }
+
+  @Test("a caller that goes away while it waits leaves the line at once")
+  func goneWhileQueued() {
+    let plan = onePlan(instances: 1)
+    let node = NodeFlows(plan: plan, seed: 1)
+    var flows = LoopFlows(plan: plan, views: [node.view(0)], seed: 1)
+    let (slot, _) = flows.begin(call: 0, facts: RequestFacts(), now: .zero)
+    #expect(flows.full(slot, now: .zero).action == .wait)
+    #expect(flows.state.upstreams[0].waiting.count == 1)
+    #expect(flows.callerGone(slot, now: at(1)) == CallStep(.refuse(.callerGone, until: .zero)))
+    #expect(flows.state.upstreams[0].waiting.count == 0)
+  }
+
+  @Test("what ends first names the failure: the attempt's time or connecting's", arguments: [100, 400])
+  func whichTimeout(connect: Int64) {
+    let end = one(.neverConnects) {
+      $0.retry.attempts = 1
+      $0.attempt = .milliseconds(200)
+      $0.connect = .milliseconds(connect)
+    }
+    #expect(end.reason == (connect == 100 ? .connectTimeout : .attemptTimeout) && end.at == at(min(connect, 200)))
   }
 
   @Test("a late wake after the deadline says so")
