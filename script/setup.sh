@@ -68,6 +68,20 @@ Get it from https://www.swift.org/install/linux, or let this script fetch it:  $
   fi
 }
 
+# need_python: the Python packages that the tests judge with (a browser's driver, a JSON Schema validator), in a folder of
+# the build's own.
+need_python() {
+  need_packages python3-venv
+  local venv=.build/python
+  if [ ! -x "$venv/bin/python3" ]; then
+    say "Installing the Python packages of the tests into $venv"
+    python3 -m venv "$venv"
+  fi
+  "$venv/bin/pip" install -q --disable-pip-version-check -r Tests/requirements.txt ||
+    die "Could not install the Python packages of Tests/requirements.txt."
+  export PATH="$PWD/$venv/bin:$PATH"
+}
+
 install_swift=no
 if [ "${1:-}" = --install-swift ]; then
   install_swift=yes

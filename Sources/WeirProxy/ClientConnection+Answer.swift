@@ -214,15 +214,11 @@ extension ClientConnection {
     }
     // Why it is not the callee's own: the same words as in a refusal.
     loop.scratch.append("Cache-Control: no-store\r\nProxy-Status: weir; ")
-    if reason == .none {
-      loop.scratch.append("details=\"fallback\"\r\n")
-    } else {
-      loop.scratch.append("error=")
-      loop.scratch.append(reason.proxyStatus)
-      loop.scratch.append("; details=\"")
-      loop.scratch.append(reason.name)
-      loop.scratch.append("\"\r\n")
-    }
+    loop.scratch.append("error=")
+    loop.scratch.append(reason.proxyStatus)
+    loop.scratch.append("; details=\"")
+    loop.scratch.append(reason.name)
+    loop.scratch.append("\"\r\n")
     loop.scratch.append(loop.dateLine)
     writeConnection(head.flags.contains(.http10))
     loop.scratch.append("\r\n")

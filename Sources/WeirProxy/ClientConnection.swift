@@ -292,7 +292,7 @@ final class ClientConnection: ChannelInboundHandler {
 
   /// The request is given up with its caller.
   func leaveCall(now: Instant) {
-    guard call != .none else { return endRequest(.callerGone, status: 0, now: now) }
+    guard call != .none else { return endRequest(.callerGone, status: Reason.callerGone.status, now: now) }
     carry(loop.flows.callerGone(call, now: now), now: now)
   }
 }

@@ -51,9 +51,8 @@ final class NodeState: Sendable {
   }
 
   /// Pokes the loops of a mask of ``Places``.
-  func poke(_ mask: UInt64, but loop: Int) {
-    if mask & ~Places.bit(loop) == 0 { return }
+  func poke(_ mask: UInt64) {
     let all = pokes.withLock { $0 }
-    for (index, poke) in all.enumerated() where index != loop && mask & Places.bit(index) != 0 { poke() }
+    for (index, poke) in all.enumerated() where mask & Places.bit(index) != 0 { poke() }
   }
 }

@@ -298,14 +298,20 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
         turn(other, now: now)
       }
     }
-    if wanted != 0 { node.poke(wanted, but: index) }
-    turn(edge, now: now)
+    turn(edge, wanted: wanted, now: now)
   }
 
   func edgePlaceFreed(_ edge: Int, now: Instant) {
-    let wanted = node.places.release(edge: edge)
-    if wanted != 0 { node.poke(wanted, but: index) }
-    turn(edge, now: now)
+    turn(edge, wanted: node.places.release(edge: edge), now: now)
+  }
+
+  /// The turn after a place was given back that the loops of `wanted` wait for, too.
+  ///
+  /// Where others wait nobody is preferred: this loop's turn comes by a poke, as theirs do. A busy loop that gave itself
+  /// the turn at once would keep every place, and the others' calls would end in the queue.
+  private func turn(_ edge: Int, wanted: UInt64, now: Instant) {
+    if wanted & ~Places.bit(index) == 0 { return turn(edge, now: now) }
+    node.poke(wanted | Places.bit(index))
   }
 
   /// Lets those go on who waited longest, while there is room.
