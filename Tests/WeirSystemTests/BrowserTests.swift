@@ -15,7 +15,7 @@ extension SystemTests {
           ],
           in: field.folder, environment: ["HOME": ProcessInfo.processInfo.environment["HOME"] ?? field.folder])
         if try await probe.end() != 0 {
-          let why = "no Chromium, or no Python package playwright (Tests/Browser/requirements.txt): \(probe.err)"
+          let why = "no Chromium, or no Python package playwright (Tests/requirements.txt): \(probe.err)"
           if ProcessInfo.processInfo.environment["CI"] == "true" { throw Mistake(why) }
           print("BrowserTests: the page was not tried: \(why)")
           return

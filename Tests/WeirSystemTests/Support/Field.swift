@@ -43,7 +43,9 @@ final class Field: Sendable {
     try? FileManager.default.removeItem(atPath: folder)  // What cannot be removed is left to the system.
   }
 
-  /// The example's file on a port of our own. Its programs listen to faults; `edit` changes the text further.
+  /// The example's file on a port of our own.
+  ///
+  /// Its programs listen to faults; `edit` changes the text further.
   func writeExample(_ edit: (String) -> String = { $0 }) throws {
     var lines = Program.read(Program.root + "/examples/webapp/weir.yaml").components(separatedBy: "\n")
     guard let listen = lines.firstIndex(of: "  listen: 8080") else { throw Mistake("the example listens elsewhere") }

@@ -23,7 +23,9 @@ final class Program: Sendable {
   static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent().deletingLastPathComponent().path
 
-  /// `name` is one of our two, or an absolute path. `folder` is where it runs and where its output goes.
+  /// Starts one of our two, or the program at an absolute path.
+  ///
+  /// `folder` is where it runs and where its output goes.
   init(
     _ name: String, _ arguments: [String], in folder: String, environment: [String: String] = [:]
   ) throws {
