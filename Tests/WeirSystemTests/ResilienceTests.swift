@@ -88,7 +88,7 @@ extension SystemTests {
           let inMetrics =
             metrics.split(separator: "\n").first { $0.hasPrefix(#"weir_events_total{kind="\#(kind)"}"#) }
             .map { !$0.hasSuffix(" 0") } ?? false
-          let onTerminal = run.out.contains("weir | \(kind) \(instance)")
+          let onTerminal = run.out.contains("| \(kind) \(instance)")
           Claims.holds(
             inLog && inMetrics && onTerminal, "status, log, metrics and terminal say '\(kind) \(instance)'",
             "log \(inLog), metrics \(inMetrics), terminal \(onTerminal)")
