@@ -22,7 +22,8 @@ enum Repository {
   }
 
   static func text(_ path: String) throws -> String {
-    try String(contentsOf: root.appendingPathComponent(path), encoding: .utf8)
+    // Fixtures may be broken on purpose: what is no UTF-8 is read with replacements.
+    String(decoding: try Data(contentsOf: root.appendingPathComponent(path)), as: UTF8.self)
   }
 
   static func lines(_ path: String) throws -> [String] {

@@ -162,6 +162,8 @@ final class Backend: Sendable {
   let connections = Atomic<Int>(0)
   private let listener: Descriptor
   private let isStopped = Atomic<Bool>(false)
+  /// All that were made: with optimisation a value ends at its last use, and a test's last use of a server is its port.
+  private static let kept = Mutex<[Backend]>([])
 
   /// `serve` is given each connection.
   init(port: Int = 0, _ serve: @escaping @Sendable (Wire, Backend) throws -> Void) throws {
@@ -175,6 +177,7 @@ final class Backend: Sendable {
         try? SystemThread.start { try? serve(Wire(socket), self) }
       }
     }
+    Backend.kept.withLock { $0.append(self) }
   }
 
   /// A server that reads each request whole and answers it with what `answer` makes of its head and body.
@@ -201,7 +204,6 @@ final class Backend: Sendable {
     isStopped.store(true, ordering: .relaxed)
     _ = shutdown(listener.number, Int32(SHUT_RDWR))
   }
-  deinit { stop() }
 }
 
 /// What a test wants of its proxy.
