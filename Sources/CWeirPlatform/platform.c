@@ -108,6 +108,11 @@ int weir_signals_open(const int *signals, int count) {
       result = -1;
       break;
     }
+    // Whoever started us may have had it blocked, and a mask is inherited: we would never hear of it.
+    sigset_t watched;
+    sigemptyset(&watched);
+    sigaddset(&watched, signals[i]);
+    pthread_sigmask(SIG_UNBLOCK, &watched, NULL);
   }
 done:
   pthread_mutex_unlock(&signal_mutex);

@@ -283,10 +283,12 @@ package struct Supervisor: Sendable, Equatable {
       if !instance.runWasReady { instance.endsBeforeReady += 1 }
       let wasAsked = instance.phase == .stopping
       instance.phase = .resting(until: until)
-      if wasAsked || ended { return }
+      let isHopeless = !instance.wasReady && instance.endsBeforeReady == most
+      // An end that was asked for is no trouble, unless it was asked for because the program never gets ready.
+      if ended || (wasAsked && !isHopeless) { return }
       trouble = Trouble(
         instance: reference, neverReady: !instance.wasReady, endsInARow: instance.backoff.exits, nextStart: until,
-        isHopeless: !instance.wasReady && instance.endsBeforeReady == most)
+        isHopeless: isHopeless)
     }
     if let trouble { commands.append(.tell(trouble)) }
   }

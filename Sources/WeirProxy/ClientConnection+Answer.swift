@@ -156,6 +156,7 @@ extension ClientConnection {
     requestSlot = .none
     if startedAt == .zero { startedAt = now }
     isInWork = true
+    noteUnread()
     write(answer, retryAfter: 0, limit: nil, now: now)
     endRequest(reason, status: answer.status, now: now)
     linger(now: now)

@@ -358,6 +358,16 @@ extension ClientConnection {
   }
 }
 
+extension ClientConnection {
+  /// For the access log: a request of which nothing can be said but who sent it.
+  func noteUnread() {
+    guard loop.configuration.accessLog > 0, logged == nil else { return }
+    logged = AccessEntry(
+      tag: loop.nextTag(), method: "", path: "", host: "", client: String(decoding: peer.text, as: UTF8.self),
+      traceHigh: 0, traceLow: 0, bytesIn: 0, bytesOut: 0)
+  }
+}
+
 extension RequestHead {
   /// What repeating the request would mean (RFC 9110 §9.2.2).
   var repeats: RetryRule.Method {

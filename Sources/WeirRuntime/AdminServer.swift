@@ -29,7 +29,9 @@ struct AdminServer: Sendable {
     self.logger = logger
   }
 
-  /// Serves until the task is cancelled. `listening` is told once that the address is bound.
+  /// Serves until the task is cancelled.
+  ///
+  /// `listening` is told once that the address is bound.
   func run(_ address: BindAddress, listening: @escaping @Sendable (Int?) async -> Void) async throws {
     let application = Application(
       router: router(), configuration: ApplicationConfiguration(address: address, serverName: nil),

@@ -75,7 +75,8 @@ final class Journal: Sendable {
         record,
         AccessFacts(
           method: entry.method, path: entry.path, host: entry.host, client: entry.client,
-          traceId: Journal.hex(entry.traceHigh) + Journal.hex(entry.traceLow), bytesIn: Int(entry.bytesIn),
+          traceId: entry.traceHigh | entry.traceLow == 0
+            ? "" : Journal.hex(entry.traceHigh) + Journal.hex(entry.traceLow), bytesIn: Int(entry.bytesIn),
           bytesOut: Int(entry.bytesOut)), at: at)
       if lines.count > 65_536 {
         write(lines)

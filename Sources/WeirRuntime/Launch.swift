@@ -6,7 +6,9 @@ import WeirProcesses
 
 /// The foreground half of `weir run`: the keeper, with this plan's sockets, and this binary as the plane.
 package enum Launch {
-  /// Runs until everything has ended; the exit code of the whole run. Call it on the main thread, before any other runs.
+  /// Runs until everything has ended; the exit code of the whole run.
+  ///
+  /// Call it on the main thread, before any other runs.
   package static func run(_ settings: RunSettings, plan: Plan) -> Int32 {
     guard let executable = Files.ownExecutable else {
       report("weir: cannot find this program's own file, which the plane is started from")

@@ -84,7 +84,8 @@ extension Plane {
       }
     }
     let instances = states.indices.map { service in
-      states[service].map { state in
+      // Programs call stores by themselves: Weir knows nothing of them.
+      (plan.services[service].isStore ? [] : states[service]).map { state in
         let isOurs = plan.isStarted(service)
         let word: Snapshot.Instance.State =
           if state.isReady { .ready } else if isOurs && state.pid == 0 { .down } else {

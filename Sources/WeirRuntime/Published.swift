@@ -2,7 +2,9 @@
 import Synchronization
 import WeirTelemetry
 
-/// What the plane last published for whoever asks: the admin listener and the live view. Guarded by a lock.
+/// What the plane last published for whoever asks: the admin listener and the live view.
+///
+/// Guarded by a lock.
 final class Published: Sendable {
   private struct State {
     var snapshot: Snapshot?

@@ -10,8 +10,9 @@ package import WeirTelemetry
 
 /// From the plan's words to each driver's.
 package enum Translation {
-  /// The proxy's configuration. `sockets` are the listening descriptors, by listener of the gateway; `calls` those of the
-  /// loopback listener.
+  /// The proxy's configuration.
+  ///
+  /// `sockets` are the listening descriptors, by listener of the gateway; `calls` those of the loopback listener.
   package static func proxy(
     _ plan: Plan, settings: RunSettings, sockets: [[Int32]], calls: [Int32], seed: UInt64
   ) throws(PlaneError) -> ProxyConfiguration {
@@ -85,7 +86,8 @@ package enum Translation {
         case .gateway: caller = "gateway"
         case .service(let index): caller = plan.services[index].name
         }
-        return Names.Edge(caller: caller, callee: plan.services[edge.callee].name, service: edge.callee)
+        return Names.Edge(
+          caller: caller, callee: plan.services[edge.callee].name, service: edge.callee, isCarried: !edge.isModelOnly)
       }, services: plan.services.map(\.name))
   }
 

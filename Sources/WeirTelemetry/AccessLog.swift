@@ -38,8 +38,9 @@ package struct AccessLog: Sendable {
     var line = JSONLine()
     line.field("time", at.rfc3339)
     line.field("type", "request" as StaticString)
-    line.field("method", facts.method)
-    line.field("path", facts.path)
+    // Of a head that could not be read there is neither.
+    if !facts.method.isEmpty { line.field("method", facts.method) }
+    if !facts.path.isEmpty { line.field("path", facts.path) }
     if !facts.host.isEmpty { line.field("host", facts.host) }
     line.field("status", Int(record.status))
     line.field("ms", milliseconds: record.duration)

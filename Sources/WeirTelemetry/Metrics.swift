@@ -83,7 +83,7 @@ package struct Metrics {
       metrics.sample("weir_attempts_total", labels, Double(edge.attempts))
     }
     family("weir_call_reasons_total", "counter", "Calls that ended for a reason of Weir's closed list.")
-    for i in ledger.edges.indices {
+    for i in ledger.edges.indices where names.edges[i].isCarried {
       for reason in Reason.allCases where reason != .none && ledger.edgeReason(i, reason) > 0 {
         sample(
           "weir_call_reasons_total", labels(i) + [("reason", "\(reason.name)")],
@@ -91,13 +91,14 @@ package struct Metrics {
       }
     }
     family("weir_call_duration_seconds", "histogram", "Calls that were answered, from the first decision to the end.")
-    for (i, tally) in ledger.edgeLatencies.enumerated() {
+    for (i, tally) in ledger.edgeLatencies.enumerated() where names.edges[i].isCarried {
       histogram("weir_call_duration_seconds", labels(i), tally)
     }
     family("weir_calls_waiting", "gauge", "Calls that wait for a place.")
-    for (i, edge) in snapshot.edges.enumerated() { sample("weir_calls_waiting", labels(i), Double(edge.waiting)) }
+    let carried = snapshot.edges.enumerated().filter { names.edges[$0.offset].isCarried }
+    for (i, edge) in carried { sample("weir_calls_waiting", labels(i), Double(edge.waiting)) }
     family("weir_breaker_state", "gauge", "Breakers: 0 closed, 1 probing, 2 open; without instance: the callee's own.")
-    for (i, edge) in snapshot.edges.enumerated() {
+    for (i, edge) in carried {
       sample("weir_breaker_state", labels(i) + [("instance", "")], Metrics.number(edge.breaker))
       for (k, state) in edge.breakers.enumerated() {
         sample(
@@ -106,7 +107,7 @@ package struct Metrics {
       }
     }
     family("weir_instance_ejected", "gauge", "1 while an instance is left out of rotation for its answers.")
-    for (i, edge) in snapshot.edges.enumerated() {
+    for (i, edge) in carried {
       for (k, ejected) in edge.ejected.enumerated() {
         sample(
           "weir_instance_ejected", labels(i) + [("instance", names.instance(k, of: names.edges[i].service))],
@@ -161,7 +162,7 @@ package struct Metrics {
   }
 
   private mutating func each(_ ledger: Ledger, _ body: (inout Metrics, Ledger.Edge, [(String, String)]) -> Void) {
-    for (i, edge) in ledger.edges.enumerated() { body(&self, edge, labels(i)) }
+    for (i, edge) in ledger.edges.enumerated() where names.edges[i].isCarried { body(&self, edge, labels(i)) }
   }
 
   private mutating func each(

@@ -7,11 +7,14 @@ package struct Names: Sendable, Equatable {
     package var callee: String
     /// Index in `services`.
     package var service: Int
+    /// Weir is on the way: there is something to tell.
+    package var isCarried: Bool
 
-    package init(caller: String, callee: String, service: Int) {
+    package init(caller: String, callee: String, service: Int, isCarried: Bool = true) {
       self.caller = caller
       self.callee = callee
       self.service = service
+      self.isCarried = isCarried
     }
   }
 

@@ -112,16 +112,19 @@ package struct Status: Sendable, Codable, Equatable {
         failed: route.statuses[4], p50: milliseconds(ledger.routeLatencies[i], 0.5),
         p99: milliseconds(ledger.routeLatencies[i], 0.99), reasons: reasons)
     }
-    services = snapshot.instances.enumerated().map { s, instances in
-      Service(
-        name: names.services[s],
-        instances: instances.enumerated().map { i, instance in
-          Instance(
-            name: names.instance(i, of: s), state: instance.state, pid: instance.pid == 0 ? nil : instance.pid,
-            address: instance.address, restarts: instance.restarts, cpu: instance.cpu, memory: instance.memory)
-        })
+    services = snapshot.instances.enumerated().compactMap { s, instances in
+      instances.isEmpty
+        ? nil
+        : Service(
+          name: names.services[s],
+          instances: instances.enumerated().map { i, instance in
+            Instance(
+              name: names.instance(i, of: s), state: instance.state, pid: instance.pid == 0 ? nil : instance.pid,
+              address: instance.address, restarts: instance.restarts, cpu: instance.cpu, memory: instance.memory)
+          })
     }
-    calls = snapshot.edges.enumerated().map { i, edge in
+    calls = snapshot.edges.enumerated().compactMap { i, edge in
+      guard names.edges[i].isCarried else { return nil }
       let counted = ledger.edges[i]
       let name = names.edges[i]
       var reasons: [String: UInt64] = [:]

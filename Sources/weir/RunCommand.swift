@@ -20,7 +20,8 @@ struct RunCommand: ParsableCommand {
   @Argument(help: "The system's file.", completion: .file(extensions: ["yaml", "yml"])) var file = "weir.yaml"
   @Option(help: "Event loops: one a core that Weir may use.") var loops = 1
   @Option(help: "The state folder; .weir/<system> beside the file unless said.") var state: String?
-  @Option(help: "The admin listener's port on loopback: a number, 0 for a free one, or off. (default: 9180, or a free one)")
+  @Option(
+    help: "The admin listener's port on loopback: a number, 0 for a free one, or off. (default: 9180, or a free one)")
   var admin: String?
   @Option(help: "The access log: file (in the state folder), output, or off.") var accessLog = Log.file
   @Option(help: "live: a picture of the system; lines: what happens, line by line. (default: live on a terminal)")

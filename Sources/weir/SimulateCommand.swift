@@ -9,7 +9,8 @@ import WeirSimulation
 /// `weir simulate FILE`: what will happen, and whether it is good enough.
 struct SimulateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "simulate", abstract: "Play traffic and failures in virtual time: what will happen, is it good enough?",
+    commandName: "simulate",
+    abstract: "Play traffic and failures in virtual time: what will happen, is it good enough?",
     discussion: """
       Without --scenario the quiet case and every scenario of the file are played. Exit code 0: every requirement is met;
       1: one is missed, or undecided: its interval straddles the requirement.
@@ -17,7 +18,8 @@ struct SimulateCommand: ParsableCommand {
 
   @Argument(help: "The system's file.", completion: .file(extensions: ["yaml", "yml"])) var file = "weir.yaml"
   @Option(help: "Only this scenario; may be given more than once.") var scenario: [String] = []
-  @Option(help: "Requests a second in all, instead of requirements.load; traffic keeps its proportions.") var load: Double?
+  @Option(help: "Requests a second in all, instead of requirements.load; traffic keeps its proportions.") var load:
+    Double?
   @Option(help: "The seed: the same seed gives the same forecast, byte for byte.") var seed: UInt64 = 1
   @Option(help: "Event loops of the modelled gateway.") var loops = 1
   @Option(help: "Length of the quiet case, in seconds.") var duration = 60.0
@@ -42,8 +44,9 @@ struct SimulateCommand: ParsableCommand {
     try loaded.require(.simulate)
     let plan = Plan(loaded.design)
     if plan.loads.isEmpty {
-      Output.note("weir: \(file) describes no traffic: there is nothing to simulate. Add for example:\n"
-        + "  traffic:\n    reading: { to: GET /, rate: 10/s }")
+      Output.note(
+        "weir: \(file) describes no traffic: there is nothing to simulate. Add for example:\n"
+          + "  traffic:\n    reading: { to: GET /, rate: 10/s }")
       throw ExitCode.misuse
     }
     var options = SimulationOptions()

@@ -20,7 +20,8 @@ struct StatusCommand: ParsableCommand {
       do {
         switch format {
         case .json: Output.result(try client.json())
-        case .text: Output.result((watch ? "\u{1b}[H\u{1b}[2J" : "") + (try client.status().text(colour: Output.mayColour)))
+        case .text:
+          Output.result((watch ? "\u{1b}[H\u{1b}[2J" : "") + (try client.status().text(colour: Output.mayColour)))
         }
       } catch let error as StatusClient.Failure {
         Output.note("weir: \(error)")

@@ -9,7 +9,8 @@ import Testing
       // A manifest begins with its tools version.
       let first = try Repository.lines(path).prefix(2)
       #expect(
-        first.contains { $0.contains("SPDX-License-Identifier: Apache-2.0") }, "\(path): the first line is the SPDX line")
+        first.contains { $0.contains("SPDX-License-Identifier: Apache-2.0") },
+        "\(path): the first line is the SPDX line")
     }
   }
 

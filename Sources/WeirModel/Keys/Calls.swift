@@ -106,7 +106,7 @@ enum BreakerKeys {
     alias: ["open", "reset", "sleep-window", "timeout", "wait"])
   static let inARow = ScalarKey(
     "in-a-row", .count(0...1000), default: standard.inARow, rule: "breaker.in-a-row (5, as Envoy)",
-    "Failures in a row that open it while fewer than `of-at-least` calls are in the window; 0: none do.",
+    "Failures in a row that open it while fewer than `of-at-least` calls are in the window (with more, so many); 0: none do.",
     alias: ["consecutive", "consecutive-failures"])
   static let slow = ScalarKey(
     "slow", .duration(), rule: "half of timeout", "A call that takes longer is slow; half slow ones open it too.")

@@ -92,6 +92,9 @@ extension Balancer {
   }
 
   /// Compares one more; who starts slowly is seen with its share, and taken unseen only if nobody was seen.
+  ///
+  /// Who failed last is not seen beside a newcomer either: a newcomer that is passed over must not mean that an instance
+  /// in trouble is taken without being compared.
   private func consider(
     _ index: Int, _ best: inout Best, now: Instant, using random: inout SeededRandom
   ) {
@@ -99,6 +102,7 @@ extension Balancer {
     if now.nanoseconds < startingUntil {
       let share = slowStartShare(index, now: now)
       if share < 1 { seen = random.chance(share) }
+      if instances[index].failuresInRow > 0 { seen = false }
     }
     let cost = algorithm == .peakEWMA ? peakCost(index, now: now) : requestCost(index)
     if best.index < 0 || (seen && !best.seen) || (seen == best.seen && cost < best.cost) {

@@ -42,7 +42,7 @@ public struct CircuitBreaker: Sendable, Equatable {
     public var ofAtLeast = 20
     /// Failures in a row that open it while fewer than `ofAtLeast` are in the window; 0: none do.
     ///
-    /// Envoy's five.
+    /// Envoy's five. With more calls in the window a row of `ofAtLeast` opens it.
     public var inARow = 5
     /// The share of slow calls that opens it.
     public var slowShare = 0.5
@@ -222,6 +222,9 @@ public struct CircuitBreaker: Sendable, Equatable {
     /// Whether a window with these totals opens the breaker.
     public func trips(_ totals: Totals) -> Bool {
       guard totals.calls >= ofAtLeast else { return inARow > 0 && totals.failuresInARow >= inARow }
+      // As many in a row as are enough to judge by are a failing callee, however well it did before: at 66 calls a second
+      // half of a window of 10 s would be full of failures only after 5 s.
+      if inARow > 0, totals.failuresInARow >= ofAtLeast { return true }
       // The slack of 1e-9 keeps a share such as 0.1 · 30, which is not exact in binary, on its boundary.
       let calls = Double(totals.calls)
       if Double(totals.failures) >= failures * calls - 1e-9 && totals.failures > 0 { return true }

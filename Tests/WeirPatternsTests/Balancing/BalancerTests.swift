@@ -528,6 +528,31 @@ import WeirPatterns
     #expect(share > 0.2 && share < 0.52, "\(share)")
   }
 
+  /// A newcomer that is passed over must not hand its requests, uncompared, to an instance in trouble: with three
+  /// instances, one of them starting, the bad one got a fifth of all requests for half a minute.
+  @Test("an instance in trouble gets next to nothing beside a newcomer")
+  func troubleBesideANewcomer() {
+    var random = SeededRandom(seed: 3)
+    var balancer = Balancer(settings(.peakEWMA), instances: 3)
+    for index in 0..<3 {
+      balancer.started(index, now: .zero)
+      balancer.finished(index, latency: 5 * milli, failed: false, now: .zero)
+    }
+    balancer.joined(0, now: .zero)
+    var bad = 0
+    for step in 0..<2_000 {
+      let now = Instant(nanoseconds: Int64(step) * 5 * milli)
+      guard
+        case .instance(let index) = balancer.pick(
+          among: [0, 1, 2], excluding: .init(), limit: 9, now: now, using: &random)
+      else { continue }
+      balancer.started(index, now: now)
+      balancer.finished(index, latency: index == 2 ? milli : 5 * milli, failed: index == 2, now: now)
+      if index == 2 { bad += 1 }
+    }
+    #expect(bad <= 10, "\(bad) of 2 000")
+  }
+
   @Test("when only newcomers serve they get everything")
   func onlyNewcomers() {
     var random = SeededRandom(seed: 13)

@@ -79,14 +79,30 @@ struct CircuitBreakerTests {
     #expect(breaker.call(.failure, now: .s(540), using: &random) == .opened(until: .s(570)))
   }
 
-  /// With many calls a row of five is chance (p⁵ of every five): there the share decides.
-  @Test("a row does not open it when enough calls are in the window")
+  /// With many calls a row of five is chance (p⁵ of every five): there the share decides, or a row as long as what is
+  /// enough to judge by.
+  ///
+  /// Without it a busy callee that turned bad would be called for half a window.
+  @Test("with enough calls in the window only a row of ofAtLeast opens it")
   func rowAmongMany() {
     var random = SeededRandom(seed: 1)
     var breaker = Breaker(plain())
-    for _ in 0..<30 { _ = breaker.call(.success, now: .zero, using: &random) }
-    for _ in 0..<8 { #expect(breaker.call(.failure, now: .zero, using: &random) == Breaker.Change.none) }
-    #expect(breaker.totals.failuresInARow == 8)
+    for _ in 0..<600 { _ = breaker.call(.success, now: .zero, using: &random) }
+    for _ in 0..<19 { #expect(breaker.call(.failure, now: .zero, using: &random) == Breaker.Change.none) }
+    #expect(breaker.totals.failuresInARow == 19)
+    guard case .opened = breaker.call(.failure, now: .zero, using: &random) else {
+      Issue.record("twenty in a row did not open it")
+      return
+    }
+  }
+
+  /// Presets of libraries that know no rows have none.
+  @Test("no row opens it when rows do not count")
+  func rowsSwitchedOff() {
+    var random = SeededRandom(seed: 1)
+    var breaker = Breaker(plain { $0.inARow = 0 })
+    for _ in 0..<600 { _ = breaker.call(.success, now: .zero, using: &random) }
+    for _ in 0..<40 { #expect(breaker.call(.failure, now: .zero, using: &random) == Breaker.Change.none) }
   }
 
   @Test("half slow opens it, if something is slow at all", arguments: [true, false])
