@@ -74,6 +74,13 @@ struct CallConstants: Sendable, Equatable {
   }
 }
 
+/// An instance whose last attempt failed.
+private struct Doubt: Sendable, Equatable, BitwiseCopyable {
+  var instance: UInt16
+  /// When a call may find out whether it is well again.
+  var tryAt: Instant
+}
+
 /// A callee as one loop sees it along one edge: settings, load and rotation, who waits, what may be retried.
 ///
 /// Owned by ``LoopFlows``; inputs come through ``UpstreamCall``. What needs all loops of a node (breakers, ejection,
@@ -106,6 +113,8 @@ public struct Upstream: Sendable, Equatable {
   /// What a good answer's head has taken lately, in nanoseconds; 0 before the first.
   private(set) var usual: Int64 = 0
   var budgetIsSpent = false
+  /// Instances whose last attempt failed, and when each may be tried again to find out whether it is well.
+  private var doubtful: [Doubt] = []
   var fallbackIsOn = false
 
   init(edge: FlowPlan.Edge, service: FlowPlan.Service, view: EdgeView, loop: Int, loops: Int) {
@@ -187,6 +196,41 @@ public struct Upstream: Sendable, Equatable {
   ) -> Balancer.Choice {
     balancer.pick(
       among: view.serving, excluding: tried, limit: constants.placesPerInstance, now: now, using: &random)
+  }
+
+  /// An instance that serves and failed last, if it is time to try it again.
+  ///
+  /// The balancer avoids it, and rightly; but one that nobody tries is neither taken back nor given up by its breaker.
+  /// Every 250 ms, the rhythm in which a health check in doubt is repeated (`HealthMonitor.Settings.doubtEvery`), a call
+  /// that can be made up for elsewhere finds out, and nobody who waits for an answer notices.
+  @inline(__always)
+  mutating func dueTrial(now: Instant) -> UInt16? {
+    if doubtful.isEmpty { return nil }
+    for k in doubtful.indices where doubtful[k].tryAt <= now {
+      let i = doubtful[k].instance
+      guard view.serving.contains(i), balancer.hasPlace(Int(i), limit: constants.placesPerInstance),
+        view.serving.count > 1
+      else { continue }
+      doubtful[k].tryAt = now.advanced(by: 250_000_000)
+      return i
+    }
+    return nil
+  }
+
+  /// The attempt that is about to be made finds out whether an instance that failed last is well again.
+  @inline(__always)
+  func isTrial(_ instance: UInt16) -> Bool { !doubtful.isEmpty && balancer.failedLast(Int(instance)) }
+
+  /// After an attempt: the instance is in doubt, or no longer.
+  @inline(__always)
+  mutating func doubt(_ instance: UInt16, now: Instant) {
+    if balancer.failedLast(Int(instance)) {
+      if !doubtful.contains(where: { $0.instance == instance }) {
+        doubtful.append(Doubt(instance: instance, tryAt: now.advanced(by: 250_000_000)))
+      }
+    } else if !doubtful.isEmpty {
+      doubtful.removeAll { $0.instance == instance }
+    }
   }
 
   /// The instance that a first attempt should probe, if one is due.

@@ -53,6 +53,8 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   private let outerRetries: Bool
   private var sent = RetryRule.Sent.nothing
   private var probesInstance = false
+  /// The attempt is made on an instance whose last one failed.
+  private var isTrial = false
   private var probesService = false
   private var holdsPlaceOfEdge = false
   private var isDeposited = false
@@ -189,6 +191,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
           return rest(wait, &state, cancels: false)
         }
         if wasProbe, !fromWeir, status >= 500, let step = repeatProbe(cancels: false, &state) { return step }
+        if isTrial, !wasProbe, !fromWeir, status >= 500, let step = repeatTrial(&state) { return step }
       }
       failedFinally = true
       isBlameless = fromWeir
@@ -290,6 +293,11 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
       instance = due
       return CallStep(.ask(.probeInstance(due)))
     }
+    if mayProbe, attempts == 0, !probesService, mayRepeatElsewhere(state),
+      let due = state.upstreams[state.edge].dueTrial(now: state.now)
+    {
+      return attempt(due, &state)
+    }
     var choice = state.upstreams[state.edge].pick(excluding: tried, now: state.now, using: &state.random)
     // Another instance first, but none of them has a place: better the same one again than to wait beside a free place,
     // with everybody behind.
@@ -315,6 +323,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     attemptStartedAt = state.now
     limit = min(deadline, state.now.advanced(by: attemptLength(state)))
     nextWake = min(limit, state.now.advanced(by: state.upstreams[state.edge].constants.connect))
+    isTrial = state.upstreams[state.edge].isTrial(index)
     state.upstreams[state.edge].balancer.started(Int(index), now: state.now)
     state.ledger.attempted(edge: Int(edge))
     return CallStep(.attempt(instance: index, number: attempts))
@@ -404,6 +413,23 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     return rest(0, &state, cancels: cancels)
   }
 
+  /// An attempt on an instance that had failed last failed again, in a way that is not retried otherwise.
+  ///
+  /// It was made to find out, as a probe is, so the caller gets one try elsewhere. Unlike probes, which come one at a
+  /// time, trials are paid for by the retry budget: when everything fails, every attempt is one.
+  private mutating func repeatTrial(_ state: inout LoopState) -> CallStep? {
+    guard attempts == 1, mayRepeatElsewhere(state), mayRepeatProbe(state.upstreams[state.edge], now: state.now),
+      state.upstreams[state.edge].budget.withdraw(now: state.now)
+    else { return nil }
+    withdrawn += 1
+    return rest(0, &state, cancels: false)
+  }
+
+  @inline(__always)
+  private func mayRepeatElsewhere(_ state: borrowing LoopState) -> Bool {
+    canRepeat && state.upstreams[state.edge].rule.attemptsMax > 1
+  }
+
   private mutating func rest(_ wait: Int64, _ state: inout LoopState, cancels: Bool) -> CallStep {
     let freed = instance
     if wait == 0 {
@@ -426,6 +452,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     } else {
       if !failed { state.upstreams[state.edge].learn(latency: latency) }
       state.upstreams[state.edge].balancer.finished(Int(instance), latency: latency, failed: failed, now: state.now)
+      state.upstreams[state.edge].doubt(instance, now: state.now)
     }
     // Only now: an instance whose places were taken was not tried.
     tried.insert(Int(instance))

@@ -10,9 +10,25 @@ import WeirPatterns
   func inARow(failures: Int) {
     var world = MockWorld(onePlan(instances: 2) { $0.balance.algorithm = .roundRobin })
     world.moods[0][0] = .answers(500, 1)
-    for i in 0..<(2 * failures) { world.arrive(at(Int64(i) * 5)) }
+    // Calls that cannot be repeated: nobody goes out of the turn to find out whether it is well again.
+    for i in 0..<(2 * failures) { world.arrive(at(Int64(i) * 5), RequestFacts(method: .unsafe)) }
     world.run(until: at(1000))
     #expect(world.serving() == (failures == 5 ? [1] : [0, 1]))
+  }
+
+  /// An instance that turns bad among others: the caller that finds it out pays, those who are sent there to see whether it
+  /// is well again do not, and its breaker gets what it needs to open.
+  @Test("after the first failure nobody gets a 500, and the breaker opens within two seconds")
+  func turnsBad() {
+    var world = MockWorld(onePlan(instances: 3))
+    for i in 0..<400 { world.arrive(at(Int64(i) * 10)) }
+    world.schedule(at(2000), .mood(service: 0, instance: 1, .answers(500, 1)))
+    world.run(until: at(2000))
+    let before = world.flows[0].state.ledger.edges[0].failed
+    #expect(before == 0)
+    world.run(until: at(4500))
+    #expect(world.flows[0].state.ledger.edges[0].failed <= 1)
+    #expect(world.node.breakerPhase(edge: 0, instance: 1) != .closed)
   }
 
   @Test("half slow opens it, a little less does not", arguments: [(9, false), (10, true)])

@@ -155,6 +155,12 @@ public struct Balancer: Sendable, Equatable {
   /// How many requests of ours are out at an instance.
   public func inFlight(_ index: Int) -> Int32 { instances[index].inFlight }
 
+  /// Its last request failed by its own fault.
+  public func failedLast(_ index: Int) -> Bool { instances[index].failuresInRow > 0 }
+
+  /// Whether it could be sent a request now: not at its limit, nor marked full.
+  public func hasPlace(_ index: Int, limit: Int32) -> Bool { isOpen(index, Tried(), limit) }
+
   /// How many instances are known, serving or not.
   public var count: Int { instances.count }
 
@@ -205,10 +211,18 @@ public struct Balancer: Sendable, Equatable {
       if instances[index].failuresInRow < .max { instances[index].failuresInRow += 1 }
       learn(index, max(Double(latency), penalty(instances[index].failuresInRow)), now: now)
     } else {
+      let isWellAgain = instances[index].failuresInRow > 0
       instances[index].failuresInRow = 0
       typical.add(Double(max(0, latency)), halfLife: halfLife, now: now)
       typicalKnown = true
-      learn(index, Double(max(0, latency)), now: now)
+      if isWellAgain {
+        // What it was charged for failing is no latency of its own: it would be shunned for half a minute (five times
+        // the others' latency, at a half-life of 7 s) though it answers.
+        instances[index].latency.jump(to: Double(max(0, latency)), now: now)
+        instances[index].known = true
+      } else {
+        learn(index, Double(max(0, latency)), now: now)
+      }
     }
   }
 

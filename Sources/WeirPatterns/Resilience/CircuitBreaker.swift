@@ -42,7 +42,8 @@ public struct CircuitBreaker: Sendable, Equatable {
     public var ofAtLeast = 20
     /// Failures in a row that open it while fewer than `ofAtLeast` are in the window; 0: none do.
     ///
-    /// Envoy's five. With more calls in the window a row of `ofAtLeast` opens it.
+    /// Envoy's five. With more calls in the window a row of `ofAtLeast` opens it, or one of `inARow` that has lasted for
+    /// a second (``rowLasts``).
     public var inARow = 5
     /// The share of slow calls that opens it.
     public var slowShare = 0.5
@@ -314,6 +315,8 @@ public struct CircuitBreaker: Sendable, Equatable {
   /// Closed: when the ramp is over.
   private var until = Instant.zero
   private var window: OutcomeWindow
+  /// When the present row of failures began; `distantFuture` while there is none.
+  private var rowSince = Instant.distantFuture
   /// The rest before jitter of the last opening; 0: the next opening is not one in a row.
   private var lastRest: Int64 = 0
   private var leases = FixedArray<16, Lease>(repeating: Lease())
@@ -427,7 +430,8 @@ public struct CircuitBreaker: Sendable, Equatable {
     case .closed:
       guard outcome != .ignored else { return .none }
       window.record(outcome, now: now)
-      return thresholds.trips(window.totals) ? open(now: now, using: &random) : .none
+      watchRow(now: now)
+      return trips(now: now) ? open(now: now, using: &random) : .none
     case .probing:
       guard let place = leaseIndex(of: ticket.probe) else { return .none }
       leases[place] = Lease()
@@ -454,7 +458,10 @@ public struct CircuitBreaker: Sendable, Equatable {
   ) -> Change {
     guard epoch == self.epoch && phase == .closed && !outcomes.isEmpty else { return .none }
     window.record(outcomes, now: now)
-    return thresholds.trips(window.totals) ? open(now: now, using: &random) : .none
+    // A success among them ended the row there was: what trails it is a new one.
+    if outcomes.successes > 0 { rowSince = .distantFuture }
+    watchRow(now: now)
+    return trips(now: now) ? open(now: now, using: &random) : .none
   }
 
   /// Another callee answers under this name: what was learned was about the one before it, and so are the calls out.
@@ -462,6 +469,28 @@ public struct CircuitBreaker: Sendable, Equatable {
     close(now: now)
     lastRest = 0
   }
+
+  private mutating func watchRow(now: Instant) {
+    if window.totals.failuresInARow == 0 {
+      rowSince = .distantFuture
+    } else if rowSince == .distantFuture {
+      rowSince = now
+    }
+  }
+
+  /// The thresholds, or a row of failures that has lasted for a second.
+  ///
+  /// Where a balancer avoids who fails, the calls of a row come seconds apart, and what was well before fills the window
+  /// for its whole length. By chance a row of five is common on a busy callee, but not one that lasts: with a tenth of the
+  /// calls failing and 5 calls a second it comes every five hours, at 50 a second never.
+  private func trips(now: Instant) -> Bool {
+    if thresholds.trips(window.totals) { return true }
+    return thresholds.inARow > 0 && window.totals.failuresInARow >= thresholds.inARow
+      && now.since(rowSince) >= CircuitBreaker.rowLasts && rowSince != .distantFuture
+  }
+
+  /// How long a row of failures lasts that opens it whatever came before: a second.
+  public static let rowLasts: Int64 = 1_000_000_000
 
   // MARK: Changes of phase
 
@@ -479,6 +508,7 @@ public struct CircuitBreaker: Sendable, Equatable {
     probesAnswered = 0
     leases = FixedArray(repeating: Lease())
     window.clear()
+    rowSince = .distantFuture
     return .opened(until: until)
   }
 
@@ -489,6 +519,7 @@ public struct CircuitBreaker: Sendable, Equatable {
     probesAnswered = 0
     leases = FixedArray(repeating: Lease())
     window.clear()
+    rowSince = .distantFuture
   }
 
   private func leaseIndex(of probe: UInt32) -> Int? {
