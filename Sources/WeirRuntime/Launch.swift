@@ -38,5 +38,5 @@ package enum Launch {
 /// How keeper and plane name the sockets.
 enum SocketName {
   static let calls = "calls"
-  static func gateway(_ index: Int) -> String { "gateway-\(index)" }
+  static func gateway(_ index: Int) -> String { index == 0 ? "gateway" : "gateway-\(index + 1)" }
 }
