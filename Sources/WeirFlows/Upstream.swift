@@ -74,6 +74,9 @@ struct CallConstants: Sendable, Equatable {
   }
 }
 
+/// The pause between trials of an instance in doubt: the rhythm in which a health check in doubt is repeated.
+private let trialEvery = HealthMonitor.Settings().doubtEvery.inNanoseconds
+
 /// An instance whose last attempt failed.
 private struct Doubt: Sendable, Equatable, BitwiseCopyable {
   var instance: UInt16
@@ -211,7 +214,7 @@ public struct Upstream: Sendable, Equatable {
       guard view.serving.contains(i), balancer.hasPlace(Int(i), limit: constants.placesPerInstance),
         view.serving.count > 1
       else { continue }
-      doubtful[k].tryAt = now.advanced(by: 250_000_000)
+      doubtful[k].tryAt = now.advanced(by: trialEvery)
       return i
     }
     return nil
@@ -226,7 +229,7 @@ public struct Upstream: Sendable, Equatable {
   mutating func doubt(_ instance: UInt16, now: Instant) {
     if balancer.failedLast(Int(instance)) {
       if !doubtful.contains(where: { $0.instance == instance }) {
-        doubtful.append(Doubt(instance: instance, tryAt: now.advanced(by: 250_000_000)))
+        doubtful.append(Doubt(instance: instance, tryAt: now.advanced(by: trialEvery)))
       }
     } else if !doubtful.isEmpty {
       doubtful.removeAll { $0.instance == instance }

@@ -6,7 +6,8 @@ public import WeirBase
 /// This file is the registry and the state; each algorithm has its own file: `Balancer+PeakEWMA.swift` (the default),
 /// `Balancer+LeastRequest.swift`, `Balancer+RoundRobin.swift`; the random choices they share are in
 /// `Balancer+Choices.swift`. A new algorithm is a file, a case of ``Algorithm`` and a line in
-/// ``pick(among:excluding:limit:now:using:)``.
+/// ``pick(among:excluding:limit:now:using:)``; to be written in a file it also needs a case of `Balance` and its line in the
+/// keys of services (WeirModel), and a row on the page of the pattern.
 ///
 ///     pick ──instance(i)──▶ started(i) ──▶ finished(i, latency, failed)   learns
 ///       │full │none                   └──▶ released(i)                    learns nothing (cancelled, our own limit)
