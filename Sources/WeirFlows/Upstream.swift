@@ -211,7 +211,9 @@ public struct Upstream: Sendable, Equatable {
     if doubtful.isEmpty { return nil }
     for k in doubtful.indices where doubtful[k].tryAt <= now {
       let i = doubtful[k].instance
-      guard view.serving.contains(i), balancer.hasPlace(Int(i), limit: constants.placesPerInstance),
+      // One that came back into rotation has its past forgotten, and is in nobody's doubt.
+      guard balancer.failedLast(Int(i)), view.serving.contains(i),
+        balancer.hasPlace(Int(i), limit: constants.placesPerInstance),
         view.serving.count > 1
       else { continue }
       doubtful[k].tryAt = now.advanced(by: trialEvery)

@@ -482,7 +482,7 @@ public struct CircuitBreaker: Sendable, Equatable {
   ///
   /// Where a balancer avoids who fails, the calls of a row come seconds apart, and what was well before fills the window
   /// for its whole length. By chance a row of five is common on a busy callee, but not one that lasts: with a tenth of the
-  /// calls failing and 5 calls a second it comes every five hours, at 50 a second never.
+  /// calls failing and 5 calls a second it comes every six hours at most (5 · 0.9 · 0.1⁵ a second), at 50 a second never.
   private func trips(now: Instant) -> Bool {
     if thresholds.trips(window.totals) { return true }
     return thresholds.inARow > 0 && window.totals.failuresInARow >= thresholds.inARow
