@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -53,6 +54,33 @@ int weir_terminal_columns(int descriptor) {
   struct winsize size;
   if (ioctl(descriptor, TIOCGWINSZ, &size) < 0) return 0;
   return size.ws_col;
+}
+
+// Sockets ----------------------------------------------------------------------------------------------------------
+
+// Darwin has no such flag; there the socket's owner sets SO_NOSIGPIPE.
+#ifdef MSG_NOSIGNAL
+#define SEND_FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT)
+#else
+#define SEND_FLAGS MSG_DONTWAIT
+#endif
+
+ssize_t weir_send(int socket, const void *bytes, size_t count) {
+  ssize_t sent;
+  do {
+    sent = send(socket, bytes, count, SEND_FLAGS);
+  } while (sent < 0 && errno == EINTR);
+  return sent;
+}
+
+ssize_t weir_send_two(int socket, const void *first, size_t first_count, const void *second, size_t second_count) {
+  struct iovec runs[2] = {{(void *)first, first_count}, {(void *)second, second_count}};
+  struct msghdr message = {.msg_iov = runs, .msg_iovlen = 2};
+  ssize_t sent;
+  do {
+    sent = sendmsg(socket, &message, SEND_FLAGS);
+  } while (sent < 0 && errno == EINTR);
+  return sent;
 }
 
 #ifdef __linux__

@@ -81,7 +81,7 @@ extension ClientConnection {
     loop.silentAt[Int(place)] = now.nanoseconds + loop.times.answerIdle
     flush()
     // The flush may have ended it all.
-    if self.upstream === upstream, context?.channel.isWritable == false { upstream.setReading(false) }
+    if self.upstream === upstream, !outlet.isWritable { upstream.setReading(false) }
   }
 
   @inline(__always)
@@ -293,7 +293,7 @@ extension ClientConnection {
     if stage == .body {
       stage = .draining
       loop.silentAt[Int(place)] = now.nanoseconds + loop.times.bodyIdle
-      if !isReading { setReading(true) }
+      setReading(true)
       return
     }
     nextRequest(now: now)
@@ -306,7 +306,7 @@ extension ClientConnection {
     startedAt = .zero
     loop.silentAt[Int(place)] =
       now.nanoseconds + (input.readableBytes == 0 ? loop.times.keepAlive : loop.times.head)
-    if !isReading && !inputClosed { setReading(true) }
+    if !inputClosed { setReading(true) }
   }
 
   /// The request is over: its record, and what only this connection knows of it.
@@ -335,38 +335,32 @@ extension ClientConnection {
 
   /// Closes when all that is written has gone out.
   private func closeWhenWritten() {
-    guard let context, stage != .closed else { return }
+    guard outlet.isAttached, stage != .closed else { return }
     stage = .lingering
     loop.silentAt[Int(place)] = loop.now().nanoseconds + loop.times.answerIdle
-    if needsFlush { flush() }
-    let promise = context.eventLoop.makePromise(of: Void.self)
-    let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-    promise.futureResult.whenComplete { _ in bound.value.cut() }
-    context.writeAndFlush(wrapOutboundOut(loop.empty), promise: promise)
+    needsFlush = false
+    outlet.whenWritten(self) { $0.cut() }
   }
 
   /// Closes our side when all is written and reads on for a while.
   ///
   /// A close with unread bytes would make the kernel send a reset, which can overtake the answer (RFC 9112 §9.6).
   private func linger(now: Instant) {
-    guard let context, stage != .closed else { return }
+    guard outlet.isAttached, stage != .closed else { return }
     stage = .lingering
     input = loop.empty
     lingerLeft = 1 << 20
     loop.silentAt[Int(place)] = now.nanoseconds + loop.times.answerIdle
     needsFlush = false
-    if !isReading { setReading(true) }
-    let promise = context.eventLoop.makePromise(of: Void.self)
-    let bound = NIOLoopBound(self, eventLoop: context.eventLoop)
-    promise.futureResult.whenComplete { _ in bound.value.answerIsOut() }
-    context.writeAndFlush(wrapOutboundOut(loop.empty), promise: promise)
+    setReading(true)
+    outlet.whenWritten(self) { $0.answerIsOut() }
   }
 
   private func answerIsOut() {
-    guard stage == .lingering, let context else { return }
+    guard stage == .lingering, outlet.isAttached else { return }
     if inputClosed { return cut() }
     loop.silentAt[Int(place)] = loop.now().nanoseconds + loop.times.linger
-    context.close(mode: .output, promise: nil)
+    outlet.closeOutput()
   }
 
   func discard(_ buffer: ByteBuffer) {

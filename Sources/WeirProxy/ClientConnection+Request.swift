@@ -212,7 +212,7 @@ extension ClientConnection {
     if stage == .body {
       if owesContinue && input.readableBytes == 0 { sayContinue() }
       _ = forwardBody(isFirst: true)
-      if !isReading && !inputClosed { setReading(true) }
+      if !inputClosed { setReading(true) }
     } else {
       upstream.isRequestSent = true
       upstream.write(request)

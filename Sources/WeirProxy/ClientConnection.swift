@@ -20,7 +20,6 @@ import WeirWire
 /// 3. Nothing is written to the client after its answer's last byte but the next answer.
 final class ClientConnection: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
-  typealias OutboundOut = ByteBuffer
 
   enum Stage: UInt8 { case head, body, waiting, draining, lingering, closed }
   enum Answer: UInt8 { case none, relaying, done }
@@ -39,19 +38,13 @@ final class ClientConnection: ChannelInboundHandler {
   /// When the loop's heap will wake this connection; `Int64.max` when it will not.
   var armedAt = Int64.max
 
-  var context: ChannelHandlerContext?
-  /// The channel's own end of the pipeline.
-  ///
-  /// This handler is the only one, so what it writes needs not pass the pipeline's contexts, which cost a dozen counts
-  /// up and down a write (measured with callgrind).
-  var core: (any ChannelCore)?
+  let outlet: Outlet
   var stage = Stage.head
   var answer = Answer.none
   var relay = Relay.asIs
   var input = ByteBuffer()
   var scanner = RequestScanner()
   var head = RequestHead()
-  var isReading = true
   var inputClosed = false
   /// The connection ends with this answer.
   var closeAfter = false
@@ -92,8 +85,9 @@ final class ClientConnection: ChannelInboundHandler {
   /// Bytes that are still read and dropped before the connection is cut.
   var lingerLeft = 0
 
-  init(loop: ProxyLoop, kind: ProxyConfiguration.Listener.Kind, peer: PeerAddress) {
+  init(loop: ProxyLoop, kind: ProxyConfiguration.Listener.Kind, peer: PeerAddress, way: Outlet.Way = .raw) {
     self.loop = loop
+    outlet = Outlet(way)
     self.kind = kind
     self.peer = peer
     switch kind {
@@ -113,11 +107,12 @@ final class ClientConnection: ChannelInboundHandler {
   // MARK: - Channel events
 
   func handlerAdded(context: ChannelHandlerContext) {
-    self.context = context
-    core = context.channel._channelCore
+    outlet.attach(context)
     loop.add(self)
     loop.silentAt[Int(place)] = loop.now().nanoseconds + loop.times.head
   }
+
+  func channelActive(context: ChannelHandlerContext) { outlet.begin() }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     var buffer = unwrapInboundIn(data)
@@ -136,8 +131,10 @@ final class ClientConnection: ChannelInboundHandler {
     }
   }
 
+  func channelReadComplete(context: ChannelHandlerContext) { outlet.hasRead() }
+
   func channelWritabilityChanged(context: ChannelHandlerContext) {
-    if context.channel.isWritable { upstream?.setReading(true) }
+    if outlet.isWritable { upstream?.setReading(true) }
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
@@ -166,8 +163,7 @@ final class ClientConnection: ChannelInboundHandler {
     if wasOpen || call != .none { leaveCall(now: loop.now()) }
     loop.remove(self)
     if !isCalls { loop.node.addresses.withLock { $0.closed(peer.key) } }
-    self.context = nil
-    core = nil
+    outlet.detach()
     input = loop.empty
   }
 
@@ -218,22 +214,17 @@ final class ClientConnection: ChannelInboundHandler {
     }
   }
 
-  func setReading(_ on: Bool) {
-    if isReading == on { return }
-    isReading = on
-    // Fails only on a closed channel, which reads nothing either way.
-    try? context?.channel.syncOptions?.setOption(.autoRead, value: on)
-  }
+  func setReading(_ on: Bool) { outlet.setReading(on) }
 
   // MARK: - Writing
 
   @inline(__always)
-  func write(_ buffer: ByteBuffer) { core?.write0(wrapOutboundOut(buffer), promise: nil) }
+  func write(_ buffer: ByteBuffer) { outlet.write(buffer) }
 
   @inline(__always)
   func flush() {
     needsFlush = false
-    core?.flush0()
+    outlet.flush()
   }
 
   // MARK: - Time
@@ -267,7 +258,7 @@ final class ClientConnection: ChannelInboundHandler {
     case .body: refuseWithinBody(.senderTooSlow, loop.answers[.senderTooSlow], now: now)
     case .waiting, .draining:
       guard answer == .relaying, call != .none else { return cut() }
-      if context?.channel.isWritable == true {
+      if outlet.isWritable {
         if let upstream { attemptFailed(upstream, .lostInBody) }
       } else {
         cut()
@@ -287,7 +278,7 @@ final class ClientConnection: ChannelInboundHandler {
   /// Closes now, whatever is on its way.
   func cut() {
     guard stage != .closed else { return }
-    context?.close(promise: nil)
+    outlet.close()
   }
 
   /// The request is given up with its caller.

@@ -14,7 +14,6 @@ import WeirWire
 ///                    └ answer not wanted ─▶ discard ─▶ idle or closed
 final class UpstreamConnection: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
-  typealias OutboundOut = ByteBuffer
 
   enum State: UInt8 { case connecting, idle, head, body, discard, closed }
 
@@ -23,9 +22,7 @@ final class UpstreamConnection: ChannelInboundHandler {
   let place: Int
   let addressVersion: UInt32
   var client: ClientConnection?
-  private(set) var context: ChannelHandlerContext?
-  /// See ``ClientConnection/core``.
-  private var core: (any ChannelCore)?
+  let outlet: Outlet
   var state = State.connecting
   var input = ByteBuffer()
   private var scanner = ResponseScanner()
@@ -36,15 +33,15 @@ final class UpstreamConnection: ChannelInboundHandler {
   var isRequestSent = false
   /// The answer has been received whole, and nothing after it.
   private(set) var isAnswerWhole = false
-  private var isReading = true
   private var interims = 0
   private(set) var idleSince: Int64 = 0
   /// Bytes of an unwanted answer that are read so that the connection can be kept.
   private var discardLeft = 0
   private var isClosing = false
 
-  init(loop: ProxyLoop, place: Int, client: ClientConnection) {
+  init(loop: ProxyLoop, place: Int, client: ClientConnection, way: Outlet.Way = .raw) {
     self.loop = loop
+    outlet = Outlet(way)
     self.place = place
     self.client = client
     addressVersion = loop.addressVersions[place]
@@ -81,8 +78,7 @@ final class UpstreamConnection: ChannelInboundHandler {
   }
 
   func handlerAdded(context: ChannelHandlerContext) {
-    self.context = context
-    core = context.channel._channelCore
+    outlet.attach(context)
   }
 
   func channelActive(context: ChannelHandlerContext) {
@@ -91,13 +87,14 @@ final class UpstreamConnection: ChannelInboundHandler {
       return
     }
     guard state == .connecting else { return }
+    outlet.begin()
     state = .idle
     client?.connected(self)
   }
 
   // MARK: - Sending
 
-  var isWritable: Bool { context?.channel.isWritable ?? false }
+  var isWritable: Bool { outlet.isWritable }
 
   /// An attempt begins on this connection.
   @inline(__always)
@@ -109,13 +106,13 @@ final class UpstreamConnection: ChannelInboundHandler {
   }
 
   @inline(__always)
-  func write(_ buffer: ByteBuffer) { core?.write0(wrapOutboundOut(buffer), promise: nil) }
+  func write(_ buffer: ByteBuffer) { outlet.write(buffer) }
 
   @inline(__always)
-  func flush() { core?.flush0() }
+  func flush() { outlet.flush() }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
-    if context.channel.isWritable { client?.upstreamIsWritable(self) }
+    if outlet.isWritable { client?.upstreamIsWritable(self) }
   }
 
   // MARK: - Receiving
@@ -139,6 +136,8 @@ final class UpstreamConnection: ChannelInboundHandler {
     }
     if input.readableBytes == 0 { input = loop.empty }
   }
+
+  func channelReadComplete(context: ChannelHandlerContext) { outlet.hasRead() }
 
   private func readHead() {
     while state == .head, input.readableBytes > 0, let client {
@@ -210,12 +209,7 @@ final class UpstreamConnection: ChannelInboundHandler {
   @inline(__always)
   func answerIsWhole() { isAnswerWhole = input.readableBytes == 0 }
 
-  func setReading(_ on: Bool) {
-    if isReading == on { return }
-    isReading = on
-    // Fails only on a closed channel, which reads nothing either way.
-    try? context?.channel.syncOptions?.setOption(.autoRead, value: on)
-  }
+  func setReading(_ on: Bool) { outlet.setReading(on) }
 
   // MARK: - The end of a use
 
@@ -223,7 +217,7 @@ final class UpstreamConnection: ChannelInboundHandler {
   @inline(__always)
   func release(now: Int64) {
     client = nil
-    if !isReading { setReading(true) }
+    setReading(true)
     if isAnswerWhole && isRequestSent && head.flags.contains(.keepAlive) && state == .body {
       state = .idle
       idleSince = now
@@ -265,8 +259,8 @@ final class UpstreamConnection: ChannelInboundHandler {
     client = nil
     input = loop.empty
     // While connecting the channel closes as soon as it is there.
-    if wasConnecting && context == nil { return }
-    context?.close(promise: nil)
+    if wasConnecting && !outlet.isAttached { return }
+    outlet.close()
   }
 
   func channelInactive(context: ChannelHandlerContext) {
@@ -284,8 +278,7 @@ final class UpstreamConnection: ChannelInboundHandler {
     case .discard, .closed: break
     }
     client = nil
-    self.context = nil
-    core = nil
+    outlet.detach()
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }

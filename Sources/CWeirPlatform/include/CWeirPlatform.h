@@ -55,6 +55,11 @@ pid_t weir_reap(pid_t pid, int block, int *code, int *signal, int *core_dumped);
 ssize_t weir_send_descriptors(int socket, const void *bytes, size_t count, const int *descriptors, int descriptor_count);
 ssize_t weir_receive_descriptors(int socket, void *bytes, size_t count, int *descriptors, int capacity, int *received);
 
+// Gives a socket what it takes at once of one or two runs of bytes, in their order: the count, or -1 with errno. Never
+// waits, and a closed peer is an error instead of a signal.
+ssize_t weir_send(int socket, const void *bytes, size_t count);
+ssize_t weir_send_two(int socket, const void *first, size_t first_count, const void *second, size_t second_count);
+
 // Variadic in C.
 int weir_open(const char *path, int flags, int mode);
 int weir_set_close_on_exec(int descriptor, int on);
