@@ -13,12 +13,27 @@ public struct FlowPlan: Sendable, Equatable {
   public var edges: [Edge]
   public var routes: [Route]
   public var limits: [Limit]
+  /// Requests of the gateway in work at the same time on this node, and as many calls between services; what comes beyond
+  /// is refused as `overloaded`, however many callees with room there are.
+  ///
+  /// It bounds the memory of the whole process: a request holds up to 64 KiB of body to be sent again and two buffers, so
+  /// 16 384 of them stay within 2 GiB; and its two descriptors each within 32 768.
+  public var requestsAtOnce: Int
 
-  public init(services: [Service] = [], edges: [Edge] = [], routes: [Route] = [], limits: [Limit] = []) {
+  public init(
+    services: [Service] = [], edges: [Edge] = [], routes: [Route] = [], limits: [Limit] = [],
+    requestsAtOnce: Int = 16_384
+  ) {
     self.services = services
     self.edges = edges
     self.routes = routes
     self.limits = limits
+    self.requestsAtOnce = requestsAtOnce
+  }
+
+  /// One loop's part of what the node may have in work: the parts add up to the whole, but each loop may have one.
+  func requestsAtOnce(of loop: Int, outOf loops: Int) -> Int {
+    max(1, requestsAtOnce / loops + (loop < requestsAtOnce % loops ? 1 : 0))
   }
 
   /// A component that is called: a service, a store.

@@ -18,6 +18,17 @@ public enum LimitAnswer: Sendable, Equatable, BitwiseCopyable {
   case refused(until: Instant)
 }
 
+/// What a request reads of its loop and node when it begins.
+public struct NodeReadings: Sendable, Equatable, BitwiseCopyable {
+  /// When this node cuts what is still under way; `distantFuture` while it is not stopping.
+  public var drainEnds = Instant.distantFuture
+  /// Requests in work on this loop, and how many there may be.
+  public var requests = 0
+  public var requestsMax = Int.max
+
+  public init() {}
+}
+
 /// How a request ended, as its driver saw it.
 public struct RequestEnding: Sendable, Equatable, BitwiseCopyable {
   /// The status the caller saw; 499 when it went away before one was sent.
@@ -46,14 +57,16 @@ public struct RequestEnding: Sendable, Equatable, BitwiseCopyable {
 /// The order of the steps before a call (limits now; identity, tenant, idempotency and cache as they come) is written
 /// here and nowhere else. What needs a look outside is asked for and comes back as an input.
 ///
-///     begin ─▶ limit? ─▶ asked ─ allowed ─▶ call ─▶ … ─▶ record
-///                          └─ refused ─▶ 429
+///     begin ─▶ draining? overloaded? ─▶ limit? ─▶ asked ─ allowed ─▶ call ─▶ … ─▶ record
+///                └─ 503                             └─ refused ─▶ 429
 public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
   public let startedAt: Instant
   private let route: UInt32
   private let edge: Int32
   private let limit: Int32
   private let key: UInt64
+  /// When it is over at the latest, if it is taken.
+  private let ends: Instant
 
   init(facts: RequestFacts, route: LoopFlows.RouteConstants, now: Instant) {
     startedAt = now
@@ -61,6 +74,7 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
     edge = route.edge
     limit = route.limit
     key = route.limitsClients ? facts.client : 0
+    ends = min(facts.deadline, now.advanced(by: route.timeout))
   }
 
   /// A request that has no route.
@@ -70,11 +84,25 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
     edge = -1
     limit = -1
     key = 0
+    ends = startedAt
   }
 
-  func begin() -> RequestStep {
-    limit >= 0 ? .askLimit(Int(limit), key: key) : .call(edge: Int(edge))
+  /// Whether it is taken, and what is asked first.
+  ///
+  /// A node that stops still takes what is sure to be over in time: nobody notices its end who need not. What might be cut
+  /// in the middle is refused while nothing has been sent and any method can be tried elsewhere. Both refusals cost less
+  /// than the rate limit and come before it.
+  func begin(_ node: NodeReadings) -> RequestStep {
+    if ends > node.drainEnds { return .refuse(.draining, until: .zero) }
+    if node.requests >= node.requestsMax {
+      return .refuse(.overloaded, until: startedAt.advanced(by: GatewayRequest.overloadedFor))
+    }
+    return limit >= 0 ? .askLimit(Int(limit), key: key) : .call(edge: Int(edge))
   }
+
+  /// What `Retry-After` says when there is no room: a second, by which who waits for a place has one or was refused
+  /// (`WaitingRoom.Settings.wait`).
+  static let overloadedFor: Int64 = 1_000_000_000
 
   func answered(limit answer: LimitAnswer) -> RequestStep {
     switch answer {

@@ -36,6 +36,7 @@ public struct LoopFlows: Sendable {
   public private(set) var requests: Slab<GatewayRequest>
   private let timeouts: [Int64]
   private let routes: [RouteConstants]
+  private var node = NodeReadings()
   public private(set) var recorder: Recorder?
 
   struct RouteConstants: Sendable, Equatable {
@@ -61,6 +62,7 @@ public struct LoopFlows: Sendable {
         limitsClients: route.limit.map { plan.limits[$0].by == .client } ?? false,
         timeout: (route.timeout ?? plan.edges[route.edge].call.timeout).inNanoseconds)
     }
+    node.requestsMax = plan.requestsAtOnce(of: loop, outOf: loops)
     recorder = inputs > 0 ? Recorder(limit: inputs) : nil
   }
 
@@ -70,7 +72,8 @@ public struct LoopFlows: Sendable {
   public mutating func begin(request facts: RequestFacts, now: Instant) -> (slot: Slot, step: RequestStep) {
     let route = routes[Int(facts.route)]
     let request = GatewayRequest(facts: facts, route: route, now: now)
-    let step = request.begin()
+    node.requests = requests.count
+    let step = request.begin(node)
     let slot = requests.insert(request)
     recorder?.record(.request(facts), slot, now, step)
     return (slot, step)
@@ -97,6 +100,15 @@ public struct LoopFlows: Sendable {
     recorder?.record(.requestEnded(ending), .none, now)
   }
 
+  /// The node stops, and cuts at `ends` what is still under way.
+  ///
+  /// From now on requests are refused as `draining` that might last longer than that; calls between services go on, for the
+  /// requests that are under way need them.
+  public mutating func drain(until ends: Instant, now: Instant) {
+    node.drainEnds = ends
+    recorder?.record(.drain(until: ends), .none, now)
+  }
+
   // MARK: - Calls
 
   /// A call along an edge begins: for a gateway's request, or from one service to another.
@@ -104,7 +116,10 @@ public struct LoopFlows: Sendable {
     let timeout = facts.route == RequestFacts.none ? timeouts[edge] : routes[Int(facts.route)].timeout
     let slot = calls.insert(UpstreamCall(edge: edge, facts: facts, timeout: timeout, now: now))
     enter(slot, edge: edge, now)
-    let step = calls[slot].begin(&state)
+    // A gateway's request was let in at the door. Calls between services have as much room again, for without them those
+    // requests could not be answered.
+    let isOverloaded = facts.route == RequestFacts.none && (calls.count - 1) / 2 >= node.requestsMax
+    let step = isOverloaded ? calls[slot].overloaded(&state) : calls[slot].begin(&state)
     recorder?.record(.call(edge: UInt32(edge), facts), slot, now, step)
     return (slot, close(slot, step))
   }

@@ -61,9 +61,9 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case badAnswer
 
   // Ours.
-  /// The system is stopping or this listener drains.
+  /// The system is stopping, and the request might not be over in time.
   case draining
-  /// Weir is out of a resource (descriptors, memory, places in a table).
+  /// As many requests are in work as this node may have.
   case overloaded
   /// A defect of ours.
   case internalError
@@ -171,7 +171,7 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case .badAnswer:
       Entry("bad-answer", 502, "http_protocol_error", .upstream, "The service's answer was malformed.")
     case .draining: Entry("draining", 503, "destination_unavailable", .us, "This server is about to stop.")
-    case .overloaded: Entry("overloaded", 503, "proxy_internal_response", .us, "This server is out of resources.")
+    case .overloaded: Entry("overloaded", 503, "proxy_internal_response", .us, "This server is busy; try again later.")
     case .internalError: Entry("internal-error", 500, "proxy_internal_error", .us, "This server made a mistake.")
     // RFC 9209 has no type for an answer that is well-formed and a failure, as an intermediary passes it on;
     // `http_protocol_error` would send the reader looking for malformed HTTP.

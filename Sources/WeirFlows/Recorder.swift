@@ -18,6 +18,7 @@ public struct RecordedInput: Sendable, Equatable {
     case placeFreed(edge: UInt32, instance: UInt16)
     case view(EdgeView, edge: Int)
     case deltaTaken(edge: UInt32)
+    case drain(until: Instant)
   }
 
   public enum Answer: Sendable, Equatable {
@@ -123,6 +124,9 @@ extension LoopFlows {
       return .call(CallStep(.none))
     case .deltaTaken(let edge):
       _ = takeDelta(edge: Int(edge))
+      return .nothing
+    case .drain(let ends):
+      drain(until: ends, now: now)
       return .nothing
     case .view(let view, let edge):
       accept(view, edge: edge, now: now)

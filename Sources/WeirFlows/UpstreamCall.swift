@@ -104,6 +104,12 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     return admit(&state)
   }
 
+  /// This loop has as much in work as it may.
+  mutating func overloaded(_ state: inout LoopState) -> CallStep {
+    state.ledger.began(edge: Int(edge))
+    return refuse(.overloaded, &state, until: state.now.advanced(by: GatewayRequest.overloadedFor))
+  }
+
   /// The node's answer to a question.
   mutating func permit(_ granted: CircuitBreaker.Ticket?, _ state: inout LoopState) -> CallStep {
     switch stage {
