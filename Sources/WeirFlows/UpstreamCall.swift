@@ -331,6 +331,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     nextWake = min(limit, state.now.advanced(by: state.upstreams[state.edge].constants.connect))
     isTrial = state.upstreams[state.edge].isTrial(index)
     state.upstreams[state.edge].balancer.started(Int(index), now: state.now)
+    isBlameless = false
     state.ledger.attempted(edge: Int(edge))
     return CallStep(.attempt(instance: index, number: attempts))
   }
@@ -364,12 +365,12 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     _ failure: RetryRule.Failure, cancels: Bool, _ state: inout LoopState
   ) -> CallStep {
     let reason = UpstreamCall.reason(failure)
-    // The deadline cut this attempt short: that is the caller's time, not necessarily the callee's fault, but a callee
-    // that does not answer is still a failing one.
     let isLate = state.now >= deadline
     lastReason = isLate && failure == .attemptTimeout ? .deadlinePassed : reason
     let wasProbe = probesInstance
-    settleAttempt(.failure, latency: state.now.since(attemptStartedAt), failed: true, &state)
+    isBlameless = lastReason == .deadlinePassed && wasCutEarly(state)
+    settleAttempt(
+      isBlameless ? .ignored : .failure, latency: state.now.since(attemptStartedAt), failed: !isBlameless, &state)
     let verdict = state.upstreams[state.edge].rule.judge(failure: failure, retryFacts)
     if let wait = retryWait(verdict, retryAfter: nil, probeFailed: wasProbe, &state) {
       return rest(wait, &state, cancels: cancels)
@@ -377,6 +378,16 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     if wasProbe, let step = repeatProbe(cancels: cancels, &state) { return step }
     failedFinally = true
     return end(lastReason, &state, freed: true, cancels: cancels)
+  }
+
+  /// The deadline ended an attempt that had not yet taken long enough to be called slow.
+  ///
+  /// A caller with little time says nothing of the callee: a few with 10 ms each would open the breaker of one that is well
+  /// and takes 20. Who has taken longer than what is slow is judged whatever the deadline; half of a route's own timeout is
+  /// slow, too, or a route that is shorter than the edge's notion of slow would never find out that its callee hangs.
+  private func wasCutEarly(_ state: borrowing LoopState) -> Bool {
+    limit == deadline
+      && state.now.since(attemptStartedAt) <= min(state.upstreams[state.edge].thresholds.slow, half)
   }
 
   /// How long to rest before the next attempt, or nil when none is made.
@@ -445,16 +456,23 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
       return step
     }
     stage = .resting
-    nextWake = min(deadline, state.now.advanced(by: wait))
+    // It ends before the deadline: a retry that would not is not made.
+    nextWake = state.now.advanced(by: wait)
     return CallStep(.wait, freed: freed, cancels: cancels)
   }
 
   /// The attempt's result goes to the balancer and to the instance's breaker.
+  ///
+  /// `ignored` without having failed: it was given up too early to say more than how long it has lasted.
   private mutating func settleAttempt(
     _ outcome: CircuitBreaker.Outcome, latency: Int64, failed: Bool, _ state: inout LoopState
   ) {
     if outcome == .ignored {
-      state.upstreams[state.edge].balancer.released(Int(instance))
+      if failed {
+        state.upstreams[state.edge].balancer.released(Int(instance))
+      } else {
+        state.upstreams[state.edge].balancer.gaveUp(Int(instance), after: latency, now: state.now)
+      }
     } else {
       if !failed { state.upstreams[state.edge].learn(latency: latency) }
       state.upstreams[state.edge].balancer.finished(Int(instance), latency: latency, failed: failed, now: state.now)

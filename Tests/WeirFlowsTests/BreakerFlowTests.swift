@@ -226,6 +226,66 @@ import WeirPatterns
     }
   }
 
+  /// What an inner Weir says of its callee says nothing of the probed instance, which has answered: that one is well.
+  @Test(
+    "a probe answered by an inner Weir is passed on, for its instance is well",
+    arguments: [(502, 1), (503, 1), (503, 3)])
+  func probeOfInnerWeir(status: UInt16, attempts: Int) {
+    var world = MockWorld(
+      onePlan(instances: 2) {
+        $0.balance.algorithm = .roundRobin
+        $0.retry.attempts = attempts
+        $0.instanceBreaker.restJitter = 0
+      })
+    world.moods[0][0] = .answers(500, 1)
+    for i in 0..<40 { world.arrive(at(Int64(i) * 5)) }
+    world.run(until: at(2000))
+    #expect(world.serving() == [1])
+    world.moods[0][0] = .answersByWeir(status, 1)
+    let before = world.ended.count
+    world.arrive(at(31_000))
+    world.run(until: at(33_000))
+    let probe = world.ended.dropFirst(before).first
+    #expect(probe?.tries.map(\.isProbe) == [true] && probe?.status == status)
+    #expect(world.wrong() == nil && world.leftBehind() == nil)
+  }
+
+  @Test("whoever was refused a permit asks again as soon as the breaker has opened anew and rested")
+  func newEpochNewQuestion() throws {
+    let plan = onePlan(instances: 2) {
+      $0.balance.algorithm = .roundRobin
+      $0.instanceBreaker.inARow = 1
+      $0.instanceBreaker.rest = .milliseconds(40)
+      $0.instanceBreaker.restGrowth = 1
+      $0.instanceBreaker.restJitter = 0
+    }
+    var node = NodeFlows(plan: plan, seed: 1)
+    var loops = (0..<2).map { LoopFlows(plan: plan, views: [node.view(0)], loop: $0, loops: 2, seed: 1) }
+    func merge(_ loop: Int, _ now: Instant) {
+      if let delta = loops[loop].takeDelta(edge: 0) { node.absorb(delta, now: now) }
+      for i in 0..<2 { loops[i].accept(node.view(0), edge: 0, now: now) }
+    }
+    let unsafe = RequestFacts(method: .unsafe)
+    let first = loops[0].begin(call: 0, facts: unsafe, now: .zero)
+    guard case .attempt(let bad, _) = first.step.action else { return }
+    _ = loops[0].head(first.slot, status: 500, now: at(1))
+    merge(0, at(1))
+    // The other loop's call is the probe; ours hears that it is out.
+    let probe = loops[1].begin(call: 0, facts: RequestFacts(), now: at(50))
+    #expect(probe.step.action == .ask(.probeInstance(bad)))
+    let ticket = node.permit(edge: 0, instance: bad, now: at(50))
+    _ = loops[1].permit(probe.slot, ticket, now: at(50))
+    merge(1, at(50))
+    let late = loops[0].begin(call: 0, facts: RequestFacts(), now: at(51))
+    #expect(late.step.action == .ask(.probeInstance(bad)))
+    _ = loops[0].permit(late.slot, nil, now: at(51))
+    // It fails, and the breaker rests for 40 ms: 10 ms less than what was left of our pause.
+    _ = loops[1].head(probe.slot, status: 500, now: at(52))
+    merge(1, at(52))
+    #expect(loops[0].begin(call: 0, facts: RequestFacts(), now: at(91)).step.action != .ask(.probeInstance(bad)))
+    #expect(loops[0].begin(call: 0, facts: RequestFacts(), now: at(92)).step.action == .ask(.probeInstance(bad)))
+  }
+
   @Test("a single instance's failed probe is a retry like any other: it rests, and never passes the deadline")
   func loneProbe() throws {
     var world = MockWorld(

@@ -59,6 +59,35 @@ import WeirPatterns
     #expect(events.isEmpty)
   }
 
+  /// Success rates are compared every ten seconds; by then the process that failed may have been replaced.
+  @Test("a replaced process is not judged by what its predecessor did", arguments: ["never", "before", "after"])
+  func replacedIsForgotten(when: String) throws {
+    var plan = onePlan(instances: 3) {
+      $0.balance.algorithm = .roundRobin
+      $0.instanceBreaker.inARow = 0
+      $0.instanceBreaker.ofAtLeast = 1000
+    }
+    plan.services[0].ejection.hostsMin = 2
+    plan.services[0].ejection.volumeMin = 1
+    plan.services[0].ejection.successRateFactor = 0.5
+    var node = NodeFlows(plan: plan, seed: 1)
+    var flows = LoopFlows(plan: plan, views: [node.view(0)], seed: 1)
+    for _ in 0..<12 {
+      let (slot, step) = flows.begin(call: 0, facts: RequestFacts(method: .unsafe), now: at(1))
+      guard case .attempt(let instance, _) = step.action else { continue }
+      _ = flows.head(slot, status: instance == 0 ? 500 : 200, now: at(2))
+      _ = flows.ended(slot, now: at(2))
+    }
+    let delta = flows.takeDelta(edge: 0)
+    // What a loop posts late was learned of the process before; what was posted in time is forgotten.
+    if when == "before" { node.replaced(service: 0, instance: 0, now: at(3)) }
+    node.absorb(try #require(delta), now: at(4))
+    if when == "after" { node.replaced(service: 0, instance: 0, now: at(5)) }
+    node.tick(now: at(10_000))
+    #expect(node.isEjected(edge: 0, instance: 0) == (when == "never"))
+    #expect(node.view(0).serving == (when == "never" ? [1, 2] : [0, 1, 2]))
+  }
+
   @Test("merging in loop order gives the same node every time")
   func deterministic() {
     func play() -> [EdgeView] {

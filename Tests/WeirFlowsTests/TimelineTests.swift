@@ -226,6 +226,25 @@ struct Timeline {
         """, plan) == [])
   }
 
+  @Test("an instance that serves although it is in doubt is probed by any call at once: nobody better would come")
+  func unsafeProbeOfOneThatServes() {
+    let plan = Self.plan(instances: 1) {
+      $0.instanceBreaker.inARow = 1
+      $0.serviceBreaker.inARow = 0
+    }
+    #expect(
+      Timeline.play(
+        """
+           0 a begin unsafe | attempt 1 on 0
+           1 a head 500     | answer, breaker-opened 0
+           2 a ended        | finish, frees 0
+        1000 b begin unsafe | attempt 1 on 0
+        1001 c begin unsafe | ask to probe 0
+        1001 c permit       | attempt 1 on 0, breaker-probing 0
+        1002 c head 200     | answer, breaker-closed 0
+        """, plan) == [])
+  }
+
   @Test("an optional call: the fallback says why, and that it began and ended is told once")
   func fallbacks() {
     #expect(

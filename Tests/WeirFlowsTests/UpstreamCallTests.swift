@@ -121,6 +121,77 @@ import WeirPatterns
     #expect(late.tries.isEmpty && late.reason == .deadlinePassed)
   }
 
+  /// A caller's `Weir-Deadline` is its own affair: the instance is well, it only takes longer than that.
+  @Test("attempts cut by a short deadline count against nobody, and hand a probe's permit back")
+  func shortDeadlines() {
+    var world = MockWorld(
+      onePlan(instances: 1) {
+        $0.instanceBreaker.restJitter = 0
+        $0.serviceBreaker.inARow = 0
+      })
+    world.moods[0] = [.answers(200, 20)]
+    for i in 0..<200 { world.arrive(at(Int64(i) * 10), RequestFacts(deadline: at(Int64(i) * 10 + 10))) }
+    world.run(until: at(3000))
+    #expect(world.ended.count == 200 && world.ended.allSatisfy { $0.reason == .deadlinePassed && $0.tries.count == 1 })
+    for i in [nil, 0] { #expect(world.node.breakerPhase(edge: 0, instance: i) == .closed) }
+    #expect(world.flows[0].state.upstreams[0].view.breakers[0].window.calls == 0)
+
+    world.moods[0] = [.answers(500, 1)]
+    for i in 0..<8 { world.arrive(at(3000 + Int64(i) * 10)) }
+    world.run(until: at(4000))
+    world.moods[0] = [.answers(200, 20)]
+    world.arrive(at(34_000), RequestFacts(deadline: at(34_010)))
+    world.run(until: at(34_100))
+    #expect(world.ended.last?.tries.first?.isProbe == true)
+    #expect(world.node.breakerPhase(edge: 0, instance: 0) == .probing)
+    world.arrive(at(34_100))
+    world.run(until: at(34_200))
+    #expect(world.node.breakerPhase(edge: 0, instance: 0) == .closed)
+    #expect(world.wrong() == nil && world.leftBehind() == nil)
+  }
+
+  @Test(
+    "a deadline that leaves more than what is slow is no excuse, nor is a route's own timeout",
+    arguments: [(2500, nil, false), (2501, nil, true), (600, 1000, true), (500, 1000, false)] as [(Int64, Int64?, Bool)]
+  )
+  func slowEnoughToJudge(deadline: Int64, route: Int64?, counts: Bool) {
+    var plan = onePlan(instances: 1)
+    plan.routes = [FlowPlan.Route(edge: 0, timeout: route.map { .milliseconds($0) })]
+    var world = MockWorld(plan)
+    world.moods[0] = [.hangs]
+    // Unsafe, so that each call is one attempt, which may last until the deadline.
+    for _ in 0..<5 { world.begin(RequestFacts(route: 0, deadline: at(deadline), method: .unsafe)) }
+    world.run(until: at(4000))
+    #expect(world.ended.count == 5 && world.ended.allSatisfy { $0.at == at(deadline) })
+    #expect(world.node.breakerPhase(edge: 0, instance: 0) == (counts ? .open : .closed))
+    #expect(world.node.breakerPhase(edge: 0, instance: nil) == (counts ? .open : .closed))
+  }
+
+  @Test("an attempt's own limit is judged as ever, however late the wake-up")
+  func ownLimit() throws {
+    let plan = onePlan(instances: 1) { $0.attempt = .milliseconds(100) }
+    var node = NodeFlows(plan: plan, seed: 1)
+    var flows = LoopFlows(plan: plan, views: [node.view(0)], seed: 1)
+    for _ in 0..<5 {
+      let slot = flows.begin(call: 0, facts: RequestFacts(deadline: at(150), method: .unsafe), now: .zero).slot
+      // Due at 100 ms; by now the deadline has passed, too.
+      #expect(flows.wake(slot, now: at(160)).action == .refuse(.deadlinePassed, until: .zero))
+    }
+    let delta = flows.takeDelta(edge: 0)
+    node.absorb(try #require(delta), now: at(160))
+    #expect(node.breakerPhase(edge: 0, instance: 0) == .open)
+  }
+
+  @Test("callers in a hurry still find out who is slower")
+  func shortDeadlinesAvoidTheSlow() {
+    var world = MockWorld(onePlan(instances: 2))
+    world.moods[0] = [.hangs, .answers(200, 2)]
+    for i in 0..<1000 { world.arrive(at(Int64(i) * 10), RequestFacts(deadline: at(Int64(i) * 10 + 50))) }
+    world.run(until: at(11_000))
+    let lost = world.ended.count { !$0.isGood }
+    #expect(lost < 50, "\(lost) of 1000 went to the one that hangs")
+  }
+
   @Test("an optional call gives its fallback for failures, and the answer for anything else")
   func fallback() throws {
     #expect(one(.answers(500, 1)) { $0.optional = true }.action == .fallback(.failedAnswer))
@@ -152,6 +223,42 @@ import WeirPatterns
       #expect(world.offered == calls)
       #expect(world.attempts - calls <= most && world.attempts - calls >= most - 2)
     }
+  }
+
+  @Test("a budget over concurrency: a share of what is in flight, and what is over is in flight no more")
+  func budgetOverConcurrency() {
+    var world = MockWorld(
+      onePlan(instances: 2) {
+        $0.budget = .envoy
+        $0.budget.floor = 0
+      })
+    // One after another: each is alone when it ends.
+    for i in 0..<20 { world.arrive(at(Int64(i) * 10)) }
+    world.run(until: at(300))
+    world.moods[0] = [.refuses, .refuses]
+    world.begin()
+    world.run(until: at(1000))
+    #expect(world.ended.last?.reason == .connectFailed && world.ended.last?.tries.count == 1)
+    // Ten at the same time may have two retries under way.
+    for _ in 0..<10 { world.begin() }
+    world.run(until: at(1050))
+    #expect(world.openCalls == 2)
+    // And two more when those are over.
+    world.run(until: at(5000))
+    world.ended = []
+    for _ in 0..<10 { world.begin() }
+    world.run(until: at(5050))
+    #expect(world.openCalls == 2 && world.wrong() == nil)
+  }
+
+  @Test("a rate limit counts by the client, or all that come through its route together")
+  func limitKeys() {
+    var plan = onePlan()
+    plan.limits = [.init(rate: Rate(perSecond: 1), burst: 1), .init(rate: Rate(perSecond: 1), burst: 1, by: .route)]
+    plan.routes = [FlowPlan.Route(edge: 0, limit: 0), FlowPlan.Route(edge: 0, limit: 1), FlowPlan.Route(edge: 0)]
+    var flows = LoopFlows(plan: plan, views: [NodeFlows(plan: plan, seed: 1).view(0)], seed: 1)
+    let steps = (0..<3).map { flows.begin(request: RequestFacts(route: $0, client: 77), now: .zero).step }
+    #expect(steps == [.askLimit(0, key: 77), .askLimit(1, key: 0), .call(edge: 0)])
   }
 
   @Test("a caller that goes away while it waits leaves the line at once")

@@ -227,6 +227,15 @@ public struct Balancer: Sendable, Equatable {
     }
   }
 
+  /// A request was given up after so many nanoseconds, by a limit that is not the instance's fault.
+  ///
+  /// It is no failure; but an answer takes at least that long, and whoever is faster is the better choice.
+  public mutating func gaveUp(_ index: Int, after elapsed: Int64, now: Instant) {
+    released(index)
+    if let known = latency(index, now: now), known >= elapsed { return }
+    learn(index, Double(max(0, elapsed)), now: now)
+  }
+
   /// A request has come back and says nothing about the instance: cancelled, or ended by a limit of our own.
   ///
   /// Like ``finished(_:latency:failed:now:)`` it clears the mark of ``markFull(_:)``: a place has just become free.
