@@ -22,6 +22,8 @@ package struct Effective: Sendable, Equatable {
   package var origin: Origin?
   /// Only `simulate` reads it.
   package var isModelOnly = false
+  /// A secret: whoever prints it has masked it.
+  package var isHidden = false
 }
 
 extension Design {
@@ -35,7 +37,7 @@ extension Design {
     if requirements.place != nil { all.append(.map(RootKeys.requirements, effective(requirements))) }
     all += gateways.map { .map(RootKeys.gateway, effective($0)) }
     if !services.isEmpty {
-      all.append(.map(RootKeys.services, services.map { .named($0.name, effective($0)) }))
+      all.append(.map(RootKeys.services, services.map { .named($0.name, ServiceKeys.part.explain($0, self)) }))
     }
     if !stores.isEmpty { all.append(.map(RootKeys.stores, stores.map { .named($0.name, effective($0)) })) }
     if !traffic.isEmpty {
@@ -63,169 +65,24 @@ extension Design {
     return all
   }
 
-  // MARK: Gateway
+  // MARK: Gateway, services
 
   private func effective(_ gateway: Gateway) -> [Effective] {
-    var all: [Effective] = [
-      Effective(
-        key: GatewayKeys.listen.name,
-        content: .list(
-          gateway.listeners.map {
-            Effective(key: "", content: .map([.leaf(ListenKeys.port, $0.port), .leaf(ListenKeys.host, $0.host)]))
-          })),
-      .list(GatewayKeys.trustForwardedFrom, gateway.trustForwardedFrom.map { ($0.value, $0.origin) }),
-      .map(
-        GatewayKeys.flood,
-        [
-          .leafOrNone(FloodKeys.connections, gateway.flood.connections),
-          .leafOrNone(FloodKeys.limit, gateway.flood.limit),
-        ]),
-      .leaf(GatewayKeys.body, gateway.body),
-    ]
-    all.append(.map(GatewayKeys.routes, gateway.routes.map { .named($0.name, effective($0)) }))
-    all += gateway.calls.map { call in
-      Effective(
-        key: "how it calls \(name(of: call.to.value).text)", content: .remark(effective(call)))
-    }
-    return all
-  }
-
-  private func effective(_ route: Route) -> [Effective] {
-    var all: [Effective] = [.leaf(RouteKeys.path, route.path)]
-    if let methods = route.methods {
-      all.append(
+    GatewayKeys.part.explain(gateway, self)
+      + gateway.calls.map { call in
         Effective(
-          key: RouteKeys.methods.name, content: .value("[\(methods.value.joined(separator: ", "))]"),
-          origin: methods.origin))
-    }
-    all += .leaf(RouteKeys.host, route.host)
-    all.append(
-      Effective(
-        key: RouteKeys.to.name, content: .value(services[route.to.value].name.text), origin: route.to.origin))
-    if let limit = route.limit {
-      all.append(
-        .map(
-          RouteKeys.limit,
-          [.leaf(LimitKeys.rate, limit.rate), .leaf(LimitKeys.burst, limit.burst), .leaf(LimitKeys.by, limit.by)]))
-    }
-    all += .leaf(RouteKeys.timeout, route.timeout)
-    return all
-  }
-
-  // MARK: Services
-
-  private func effective(_ service: Service) -> [Effective] {
-    var all: [Effective] = []
-    all += .leaf(ServiceKeys.owner, service.owner)
-    switch service.kind {
-    case .program(let program): all.append(.map(ServiceKeys.run, effective(program)))
-    case .addresses(let addresses):
-      all.append(.list(ServiceKeys.at, addresses.map { (yamlScalar($0.value.raw), $0.origin) }))
-    case .modelled: break
-    }
-    if case .addresses = service.kind {} else { all.append(.leaf(ServiceKeys.instances, service.instances)) }
-    if let health = service.health {
-      var keys: [Effective] = []
-      keys += .leaf(HealthKeys.ready, health.ready)
-      keys += .leaf(HealthKeys.live, health.live)
-      keys += [
-        .leaf(HealthKeys.startWithin, health.startWithin), .leaf(HealthKeys.every, health.every),
-        .leaf(HealthKeys.timeout, health.timeout),
-      ]
-      all.append(.map(ServiceKeys.health, keys))
-    }
-    all += [
-      .leaf(ServiceKeys.balance, service.balance), .leafOrNone(ServiceKeys.atOnce, service.atOnce),
-      .map(
-        ServiceKeys.queue,
-        [.leaf(QueueKeys.length, service.queue.length), .leaf(QueueKeys.wait, service.queue.wait)]),
-    ]
-    if let surge = service.surge { all.append(.map(ServiceKeys.deploy, [.leaf(DeployKeys.surge, surge)])) }
-    if !service.calls.isEmpty {
-      all.append(
-        .map(
-          ServiceKeys.calls,
-          service.calls.map { call in
-            Effective(key: name(of: call.to.value).text, content: .map(effective(call)), origin: call.to.origin)
-          }))
-    }
-    if !service.operations.isEmpty {
-      all.append(
-        .map(
-          ServiceKeys.operations,
-          service.operations.map { operation in
-            Effective(
-              key: "\(operation.method) \(operation.path)",
-              content: .map(effective(operation, of: service)), origin: .written(operation.place), isModelOnly: true)
-          }))
-    }
-    if let work = service.work { all.append(.map(ServiceKeys.work, effective(work))) }
-    all += .leaf(ServiceKeys.availability, service.availability)
-    all.append(.leaf(ServiceKeys.cancels, service.cancels))
-    return all
-  }
-
-  private func effective(_ program: Program) -> [Effective] {
-    var all: [Effective] = [.leaf(RunKeys.command, program.command)]
-    if !program.environment.isEmpty {
-      all.append(
-        .map(
-          RunKeys.env,
-          program.environment.map {
-            Effective(key: $0.name, content: .value(yamlScalar($0.value.value.raw)), origin: $0.value.origin)
-          }))
-    }
-    if !program.after.isEmpty {
-      all.append(.list(RunKeys.after, program.after.map { (name(of: $0.value).text, $0.origin) }))
-    }
-    all.append(.leaf(RunKeys.directory, program.directory))
-    return all
-  }
-
-  private func effective(_ call: Call) -> [Effective] {
-    var all: [Effective] = [
-      .leaf(CallKeys.timeout, call.timeout), .leaf(CallKeys.attempt, call.attempt),
-      .leaf(CallKeys.connect, call.connect),
-      .map(
-        CallKeys.retry,
-        [
-          .leaf(RetryKeys.attempts, call.retry.attempts),
-          .map(
-            RetryKeys.backoff,
-            [
-              .leaf(BackoffKeys.first, call.retry.first), .leaf(BackoffKeys.max, call.retry.max),
-              .leaf(BackoffKeys.jitter, call.retry.jitter),
-            ]), .leaf(RetryKeys.budget, call.retry.budget),
-        ]),
-    ]
-    if let breaker = call.breaker {
-      all.append(
-        .map(
-          CallKeys.breaker,
-          [
-            .leaf(BreakerKeys.failures, breaker.failures), .leaf(BreakerKeys.ofAtLeast, breaker.ofAtLeast),
-            .leaf(BreakerKeys.within, breaker.within), .leaf(BreakerKeys.rest, breaker.rest),
-            .leaf(BreakerKeys.inARow, breaker.inARow), .leaf(BreakerKeys.slow, breaker.slow),
-          ]))
-    } else {
-      var none = Effective(key: CallKeys.breaker.name, content: .value("none"))
-      if case .store = call.to.value {
-        none.origin = .defaulted(rule: "breaker of a store (the program's own business)")
+          key: "how it calls \(name(of: call.to.value).text)",
+          content: .remark(CallKeys.part.explain(call, self)))
       }
-      all.append(none)
+  }
+
+  func effective(_ operations: [Operation], of service: Service) -> [Effective] {
+    let lines = operations.map { operation in
+      Effective(
+        key: "\(operation.method) \(operation.path)", content: .map(effective(operation, of: service)),
+        origin: .written(operation.place), isModelOnly: true)
     }
-    all.append(.leafOrNone(CallKeys.atOnce, call.atOnce))
-    all += .leaf(CallKeys.connections, call.connections)
-    all.append(.leaf(CallKeys.optional, call.optional))
-    if let fallback = call.fallback {
-      let value =
-        switch fallback.value {
-        case .omit: "omit"
-        case .answer(let body): "{ \(FallbackKeys.answer.name): \(JSONValue.quoted(body)) }"
-        }
-      all.append(Effective(key: CallKeys.fallback.name, content: .value(value), origin: fallback.origin))
-    }
-    return all
+    return lines.isEmpty ? [] : [.map(ServiceKeys.operations, lines)]
   }
 
   private func effective(_ operation: Operation, of service: Service) -> [Effective] {
@@ -264,7 +121,7 @@ extension Design {
     }
   }
 
-  private func effective(_ work: Work) -> [Effective] {
+  func effective(_ work: Work) -> [Effective] {
     var all: [Effective] = work.points.compactMap { point in
       WorkKeys.points.first { $0.key.name == point.label }.map { .leaf($0.key, point.value) }
     }

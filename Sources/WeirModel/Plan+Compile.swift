@@ -8,11 +8,11 @@ extension Plan {
   package init(_ design: Design) {
     self.init(
       design: design, flow: FlowPlan(), services: [], edges: [], routes: [], limits: [], gateway: nil, loads: [])
-    flow.services = design.services.map(Plan.flowService) + design.stores.map(Plan.flowStore)
+    flow.services = design.services.map(\.compiled) + design.stores.map(Plan.flowStore)
     for gateway in design.gateways { compile(gateway) }
     services = design.services.enumerated().map { index, service in
       Plan.Service(
-        name: service.name.text, component: .service(index), isStore: false, health: Plan.health(service),
+        name: service.name.text, component: .service(index), isStore: false, health: service.health?.compiled,
         startsAfter: [], uses: uses(service), operations: [],
         edges: service.calls.map { add($0, from: .service(index), name: service.name.text) })
     }
@@ -34,26 +34,10 @@ extension Plan {
 
   // MARK: Services
 
-  private static func flowService(_ service: WeirModel.Service) -> FlowPlan.Service {
-    FlowPlan.Service(
-      instances: service.instances.value, atOnce: service.atOnce.map { Int32($0.value) } ?? .max,
-      startsReady: service.health?.ready == nil && !service.isStarted, hasHealthCheck: service.health?.ready != nil)
-  }
-
   /// A store is one instance; it takes as many at a time as it works on, or as it has connections for.
   private static func flowStore(_ store: Store) -> FlowPlan.Service {
     let places = store.atOnce?.value ?? store.pool?.value ?? store.maxConnections?.value
     return FlowPlan.Service(instances: 1, atOnce: places.map { Int32($0) } ?? .max)
-  }
-
-  private static func health(_ service: WeirModel.Service) -> Health? {
-    guard let health = service.health else { return nil }
-    var settings = HealthMonitor.Settings()
-    settings.every = health.every.value
-    settings.timeout = health.timeout.value
-    settings.startWithin = health.startWithin.value
-    settings.checksLiveness = health.live != nil
-    return Health(ready: health.ready?.value, live: health.live?.value, settings: settings)
   }
 
   private func uses(_ service: WeirModel.Service) -> [Use] {
@@ -128,32 +112,8 @@ extension Plan {
 
   private func settings(_ call: Call, to callee: Int) -> CallSettings {
     var settings = CallSettings()
-    settings.timeout = call.timeout.value
-    // Unwritten, a call decides by itself: half its timeout where another attempt can follow.
-    settings.attempt = call.attempt.isWritten ? call.attempt.value : nil
-    settings.connect = call.connect.value
-    settings.retry.attempts = call.retry.attempts.value
-    settings.backoff.first = call.retry.first.value
-    settings.backoff.max = call.retry.max.value
-    settings.backoff.jitter = call.retry.jitter.value
-    settings.budget.share = call.retry.budget.value
-    settings.atOnce = call.atOnce.map { Int32($0.value) } ?? .max
-    settings.optional = call.optional.value
-    if case .answer? = call.fallback?.value { settings.hasFallback = true }
-    settings.breaks = call.breaker != nil
-    if let breaker = call.breaker {
-      settings.instanceBreaker.apply(breaker)
-      settings.serviceBreaker.apply(breaker)
-    }
-    // A failure must not look better to the balancer than the slowest answer.
-    settings.balance.failurePenalty = max(settings.balance.failurePenalty, call.timeout.value)
-    if callee < design.services.count {
-      let service = design.services[callee]
-      settings.balance.algorithm = service.balance.value.algorithm
-      settings.queue.length = service.queue.length.value
-      settings.queue.wait = service.queue.wait.value
-      settings.cancels = service.cancels.value
-    }
+    call.compile(into: &settings)
+    if callee < design.services.count { design.services[callee].compile(into: &settings) }
     return settings
   }
 
@@ -189,20 +149,14 @@ extension Plan {
       if let written = route.limit {
         limit = flow.limits.count
         limits.append(route.name.text)
-        flow.limits.append(
-          FlowPlan.Limit(
-            rate: written.rate.value, burst: written.burst.value, by: written.by.value == .client ? .client : .route))
+        flow.limits.append(written.settings)
       }
       routes.append(route.name.text)
       flow.routes.append(FlowPlan.Route(edge: edge, limit: limit, timeout: route.timeout?.value))
     }
-    var addressLimit = AddressLimit.Settings()
-    addressLimit.perAddress = gateway.flood.connections?.value ?? addressLimit.total
-    addressLimit.rate = gateway.flood.limit?.value ?? Rate(perSecond: 1e9)
-    addressLimit.burst = max(1, Int(addressLimit.rate.perSecond.rounded(.up)))
     self.gateway = Gateway(
       listeners: gateway.listeners.map { Listener(host: $0.host.value, port: $0.port.value) }, trie: builder.build(),
-      ties: builder.ties, trusted: gateway.trustForwardedFrom.map(\.value), addressLimit: addressLimit,
+      ties: builder.ties, trusted: gateway.trustForwardedFrom.map(\.value), addressLimit: gateway.flood.settings,
       bodyBytes: gateway.body.value.count)
   }
 
@@ -229,23 +183,5 @@ extension Plan {
     case "PUT", "DELETE": .idempotent
     default: .unsafe
     }
-  }
-}
-
-extension Service {
-  /// Whether Weir starts its instances.
-  package var isStarted: Bool {
-    if case .program = kind { true } else { false }
-  }
-}
-
-extension CircuitBreaker.Settings {
-  fileprivate mutating func apply(_ breaker: Breaker) {
-    failures = breaker.failures.value
-    ofAtLeast = breaker.ofAtLeast.value
-    window = .time(breaker.within.value)
-    rest = breaker.rest.value
-    inARow = breaker.inARow.value
-    slow = breaker.slow.value
   }
 }

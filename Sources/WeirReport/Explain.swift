@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+internal import WeirCheck
 package import WeirModel
 
 /// `weir explain FILE`: the whole design in the long form, and beside each line where its value comes from.
@@ -8,7 +9,7 @@ package enum Explain {
   /// `series` is `Metrics.seriesCount(…)` of the plan, the product of the declared ids; without it that line is left out.
   package static func text(_ design: Design, series: Int? = nil) -> String {
     var lines: [Line] = []
-    for item in design.effective {
+    for item in shown(design) {
       if !lines.isEmpty, case .value = item.content {} else if !lines.isEmpty { lines.append(Line(text: "")) }
       write(item, indent: "", into: &lines)
     }
@@ -29,6 +30,27 @@ package enum Explain {
     return out
   }
 
+  /// The long form as it may be printed: a secret that stands in the file is masked, as in the findings about it.
+  private static func shown(_ design: Design) -> [Effective] {
+    let secrets = Secret.all(in: design).map(\.place)
+    return secrets.isEmpty ? design.effective : design.effective.map { masked($0, secrets) }
+  }
+
+  private static func masked(_ item: Effective, _ secrets: [Place]) -> Effective {
+    var item = item
+    switch item.content {
+    case .value(let value):
+      guard let place = item.origin?.place, secrets.contains(place) else { break }
+      // In quotes: a plain `*` would begin an alias.
+      item.content = .value(JSONValue.quoted(String(decoding: Secret.masked(value.utf8), as: UTF8.self)))
+      item.isHidden = true
+    case .map(let children): item.content = .map(children.map { masked($0, secrets) })
+    case .list(let items): item.content = .list(items.map { masked($0, secrets) })
+    case .remark(let children): item.content = .remark(children.map { masked($0, secrets) })
+    }
+    return item
+  }
+
   /// The column that comments stand in is at most this far right; a longer line has its comment two spaces behind.
   private static let columnMax = 56
 
@@ -45,6 +67,7 @@ package enum Explain {
     case .derived(let from): parts.append("derived: \(from)")
     case nil: break
     }
+    if item.isHidden { parts.append("a secret, not shown") }
     if item.isModelOnly { parts.append("simulate only") }
     return parts.isEmpty ? nil : parts.joined(separator: ", ")
   }
@@ -86,7 +109,7 @@ package enum Explain {
   /// The same for machines: each value with its path and origin.
   package static func json(_ design: Design, series: Int? = nil) -> JSONValue {
     var values: [JSONValue] = []
-    for item in design.effective { collect(item, path: "", into: &values) }
+    for item in shown(design) { collect(item, path: "", into: &values) }
     return .object([
       ("schema", .int(1)), ("system", .string(design.system.value)), ("file", .string(design.file)),
       ("values", .array(values)), ("series", series.map { .int($0) } ?? .null),
@@ -108,6 +131,7 @@ package enum Explain {
       case .derived(let from): members += [("origin", .string("derived")), ("from", .string(from))]
       case nil: break
       }
+      if item.isHidden { members.append(("hidden", .bool(true))) }
       if item.isModelOnly { members.append(("simulateOnly", .bool(true))) }
       values.append(.object(members))
     case .map(let children), .remark(let children):

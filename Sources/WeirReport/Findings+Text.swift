@@ -42,9 +42,8 @@ extension Source {
     if spots.isEmpty { return self }
     var bytes = Array(text.utf8)
     for spot in spots {
-      for index in spot.bytes.clamped(to: bytes.indices) where bytes[index] != 0x0a && bytes[index] != 0x0d {
-        bytes[index] = UInt8(ascii: "*")
-      }
+      let range = spot.bytes.clamped(to: bytes.indices)
+      bytes.replaceSubrange(range, with: Secret.masked(bytes[range]))
     }
     return Source(file: file, text: String(decoding: bytes, as: UTF8.self))
   }

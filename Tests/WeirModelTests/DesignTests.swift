@@ -17,7 +17,7 @@ struct DesignTests {
     #expect(api.instances.value == 3)
     #expect(api.instances.place?.path == "services.api.instances")
     #expect(
-      design.services[2].instances.origin == .defaulted(rule: "service.instances (one, a finding where it matters)"))
+      design.services[2].instances.origin == .defaulted(rule: "service.instances (a finding where it matters)"))
     let search = try #require(api.calls.first { $0.to.value == .service(2) })
     #expect(search.attempt.value == .milliseconds(100))
     #expect(search.attempt.origin == .derived(from: "half of timeout"))

@@ -73,4 +73,28 @@ struct ExplainTests {
     #expect(find("services.api.calls.search.attempt")?["value"] == .string("100ms"))
     #expect(find("services.api.work.median")?["simulateOnly"] == .bool(true))
   }
+
+  /// What check will not print, explain does not print either: both mask by `Secret`.
+  @Test("a secret is masked, as check masks it")
+  func secret() throws {
+    let text = """
+      weir: 1
+      system: a
+      services:
+        api:
+          run:
+            command: api --port $PORT
+            env: { DB_PASSWORD: hunter2-hunter2, LOG: info }
+        db: { at: ["sk_live_0123456789abcdef:80"] }
+      """
+    let design = try #require(ModelReader.read(path: "weir.yaml", files: .init(["weir.yaml": text])).design)
+    let shown = Explain.text(design)
+    #expect(!shown.contains("hunter2") && !shown.contains("sk_live"))
+    #expect(shown.contains("DB_PASSWORD: \"***************\""))
+    #expect(shown.contains("LOG: info") && shown.contains("written weir.yaml:7, a secret, not shown"))
+    let json = Explain.json(design).rendered()
+    #expect(!json.contains("hunter2") && !json.contains("sk_live") && json.contains("\"hidden\": true"))
+    let again = ModelReader.read(path: "weir.yaml", files: .init(["weir.yaml": shown]))
+    #expect(again.diagnostics.allSatisfy { $0.path == "services.db.at[0]" })
+  }
 }

@@ -74,29 +74,3 @@ extension Shape.Names {
     Shape.Names(what: what, problem: nameProblem, pattern: namePattern)
   }
 }
-
-/// `defaults:`: between Weir's own defaults and what stands at a thing itself.
-enum DefaultsKeys {
-  static let call = Key("call", .section(callSection), "For every call that does not say.")
-  static let service = Key("service", .section(serviceSection), "For every service that does not say.")
-  static let route = Key("route", .section(routeSection), "For every route that does not say.")
-
-  static let section = Section(
-    name: "defaults", doc: "What holds unless a thing says otherwise.", keys: [call, service, route])
-
-  static let callSection = Section(
-    name: "call-defaults", doc: "The keys of a call that make sense for all calls.",
-    keys: [
-      CallKeys.timeout.key, CallKeys.attempt.key, CallKeys.connect.key, CallKeys.retry, CallKeys.breaker,
-      CallKeys.atOnce.key, .later("hedge", "A second attempt beside a slow first one."),
-    ])
-  static let serviceSection = Section(
-    name: "service-defaults", doc: "The keys of a service that make sense for all services.",
-    keys: [
-      ServiceKeys.instances.key, ServiceKeys.health, ServiceKeys.balance.key, ServiceKeys.atOnce.key, ServiceKeys.queue,
-      ServiceKeys.cancels.key, ServiceKeys.deploy,
-    ])
-  static let routeSection = Section(
-    name: "route-defaults", doc: "The keys of a route that make sense for all routes.",
-    keys: [RouteKeys.timeout.key, RouteKeys.limit])
-}

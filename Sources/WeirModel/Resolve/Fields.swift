@@ -53,10 +53,26 @@ struct Fields {
 /// The same map at several places, the nearest first: at the thing itself, then under `defaults:`.
 struct Layers {
   var fields: [Fields]
+  /// Of a map that the file names: `users` under `identities`.
+  var name: Name?
 
-  init(_ fields: [Fields?]) { self.fields = fields.compactMap { $0 } }
+  init(_ fields: [Fields?], name: Name? = nil) {
+    self.fields = fields.compactMap { $0 }
+    self.name = name
+  }
 
   var isEmpty: Bool { fields.isEmpty }
+
+  /// Where the nearest of them stands.
+  var place: Place? { fields.first?.node.place }
+
+  /// What the nearest layer that has the key says.
+  func node(_ key: Key) -> Node? {
+    for layer in fields {
+      if let node = layer.node(key.name) { return node }
+    }
+    return nil
+  }
 
   func value<T>(_ key: ScalarKey<T>) -> Value<T>? {
     for layer in fields {
@@ -70,10 +86,8 @@ struct Layers {
     value(key) ?? key.standard.map { Value($0.value, .defaulted(rule: $0.rule)) }
   }
 
-  /// The nearest that is written, else the key's default, else what the caller says.
-  func value<T>(_ key: ScalarKey<T>, else other: @autoclosure () -> Value<T>) -> Value<T> {
-    valueOrDefault(key) ?? other()
-  }
+  /// The nearest that is written, else the default of a key that has one.
+  func valueOrInitial<T>(_ key: ScalarKey<T>) -> Value<T> { value(key) ?? key.initial }
 
   /// The maps of a key in all layers.
   func section(_ key: Key, _ section: Section) -> Layers { Layers(fields.map { $0.section(key, section) }) }

@@ -5,96 +5,54 @@ internal import WeirPatterns
 extension Resolver {
   mutating func service(_ index: Int, owner: Value<String>?) -> Service {
     let entry = services[index]
-    let fields = Fields(entry.node, ServiceKeys.section)
-    let layers = Layers([fields] + defaults.map { $0.section(DefaultsKeys.service, DefaultsKeys.serviceSection) })
-    let kind = kind(fields, entry)
-    let queue = layers.section(ServiceKeys.queue, QueueKeys.section)
-    let callNodes = fields.node(ServiceKeys.calls.name)?.entries ?? []
-    let calls = callNodes.compactMap { call($0, from: entry.name) }
-    return Service(
-      name: entry.name, owner: self.owner(fields.value(ServiceKeys.owner), of: owner), kind: kind,
-      instances: instances(kind, fields, layers), health: health(layers),
-      balance: layers.value(ServiceKeys.balance, else: Value(.peakEWMA, .defaulted(rule: "service.balance"))),
-      atOnce: layers.valueOrNone(ServiceKeys.atOnce),
-      queue: Queue(
-        length: queue.value(QueueKeys.length, else: Value(0, .defaulted(rule: "queue.length"))),
-        wait: queue.value(QueueKeys.wait, else: Value(.zero, .defaulted(rule: "queue.wait")))),
-      calls: calls, operations: [], work: fields.section(ServiceKeys.work, WorkKeys.section).flatMap { work($0) },
-      availability: availability(kind, fields),
-      cancels: layers.value(ServiceKeys.cancels, else: Value(false, .defaulted(rule: "service.cancels"))),
-      surge: layers.section(ServiceKeys.deploy, DeployKeys.section).value(DeployKeys.surge))
+    let below = defaults.map { $0.section(DefaultsKeys.service, DefaultsKeys.serviceSection) }
+    let layers = Layers([Fields(entry.node, ServiceKeys.section)] + below, name: entry.name)
+    var service = ServiceKeys.part.read(layers, &self) ?? Service(name: entry.name)
+    service.owner = self.owner(service.owner, of: owner)
+    if let availability = service.availability, service.isStarted {
+      mistake(
+        "wrong-value", "'availability' is for what runs elsewhere; that of a program follows from its failures",
+        at: availability, mend: "leave it out, or say 'at' in the place of 'run'")
+    }
+    return service
   }
 
-  private mutating func kind(_ fields: Fields, _ entry: Entry) -> Service.Kind {
+  mutating func kind(_ layers: Layers, of service: inout Service) {
+    guard let fields = layers.fields.first else { return }
     let run = fields.section(ServiceKeys.run, RunKeys.section)
     let at = fields.node(ServiceKeys.at.name)
     if let run, let at {
       mistake(
-        "wrong-value", "'\(entry.name.text)' has both 'run' and 'at'", at: at.place, spot: at.place.head,
+        "wrong-value", "'\(service.name.text)' has both 'run' and 'at'", at: at.place, spot: at.place.head,
         why: "what Weir starts has 'run'; what runs elsewhere has 'at'", mend: "keep one of the two",
         related: [.init(run.node.place, "'run' stands here")])
     }
-    if let run, let command = run.value(RunKeys.command) { return .program(program(run, command)) }
-    if let at {
+    if let run, let program = RunKeys.part.read(Layers([run]), &self) {
+      service.kind = .program(program)
+    } else if let at {
       let addresses = Fields.values(at, ScalarType<Text>.endpoint)
-      texts += addresses
-      return .addresses(addresses)
+      for address in addresses { note(address) }
+      service.kind = .addresses(addresses)
     }
-    return .modelled
   }
 
-  private mutating func program(_ run: Fields, _ command: Value<Text>) -> Program {
-    var environment: [Program.Variable] = []
-    for entry in run.node(RunKeys.env.name)?.entries ?? [] {
-      guard
-        let value = Fields.value(entry.value, ScalarType<Text>.reference("text", example: "info"))
-      else { continue }
-      environment.append(Program.Variable(name: entry.key, value: value))
-      texts.append(value)
+  mutating func instances(_ layers: Layers, of service: inout Service) {
+    guard case .addresses(let addresses) = service.kind else {
+      service.instances = layers.valueOrInitial(ServiceKeys.instances)
+      return
     }
-    texts.append(command)
-    var after: [Value<Component>] = []
-    for name in Fields.values(run.node(RunKeys.after.name), ScalarType<String>.name) {
-      if let component = component(name) { after.append(name.map { _ in component }) }
-    }
-    return Program(
-      command: command, environment: environment, after: after,
-      directory: Layers([run]).value(RunKeys.directory, else: Value(".", .defaulted(rule: "run.directory"))))
-  }
-
-  private mutating func instances(_ kind: Service.Kind, _ fields: Fields, _ layers: Layers) -> Value<Int> {
-    if case .addresses(let addresses) = kind {
-      if let written = fields.value(ServiceKeys.instances) {
-        mistake(
-          "wrong-value", "a service that runs elsewhere has as many instances as addresses", at: written,
-          mend: "leave 'instances' out")
-      }
-      return Value(max(1, addresses.count), .derived(from: "the number of addresses"))
-    }
-    return layers.value(ServiceKeys.instances, else: Value(1, .defaulted(rule: "service.instances")))
-  }
-
-  private mutating func availability(_ kind: Service.Kind, _ fields: Fields) -> Value<Double>? {
-    guard let value = fields.value(ServiceKeys.availability) else { return nil }
-    if case .program = kind {
+    if let written = layers.fields.first?.value(ServiceKeys.instances) {
       mistake(
-        "wrong-value", "'availability' is for what runs elsewhere; that of a program follows from its failures",
-        at: value, mend: "leave it out, or say 'at' in the place of 'run'")
+        "wrong-value", "a service that runs elsewhere has as many instances as addresses", at: written,
+        mend: "leave 'instances' out")
     }
-    return value
+    service.instances = Value(max(1, addresses.count), .derived(from: "the number of addresses"))
   }
 
-  private func health(_ layers: Layers) -> Health? {
-    let health = layers.section(ServiceKeys.health, HealthKeys.section)
-    guard let nearest = health.fields.first else { return nil }
-    let ready = health.value(HealthKeys.ready)
-    let live = health.value(HealthKeys.live)
-    guard ready != nil || live != nil,
-      let startWithin = health.valueOrDefault(HealthKeys.startWithin),
-      let every = health.valueOrDefault(HealthKeys.every), let timeout = health.valueOrDefault(HealthKeys.timeout)
-    else { return nil }
-    return Health(
-      place: nearest.node.place, ready: ready, live: live, startWithin: startWithin, every: every, timeout: timeout)
+  mutating func calls(_ layers: Layers, of service: inout Service) {
+    for entry in layers.node(ServiceKeys.calls)?.entries ?? [] {
+      if let call = call(entry, from: service.name) { service.calls.append(call) }
+    }
   }
 
   // MARK: Operations
@@ -114,7 +72,7 @@ extension Resolver {
           .call(
             CallStep(
               call: Value(call, .derived(from: "calls")), operation: nil,
-              share: Value(1, .defaulted(rule: "step.share (every request)")), optional: nil))
+              share: StepKeys.share.initial, optional: nil))
         }
       }
       found.append(
@@ -151,7 +109,7 @@ extension Resolver {
       }
       return nil
     }
-    let share = Layers([fields]).value(StepKeys.share, else: Value(1, .defaulted(rule: "step.share")))
+    let share = Layers([fields]).valueOrInitial(StepKeys.share)
     return .call(
       CallStep(
         call: target.map { _ in index }, operation: operation(target, of: calls[index].to.value), share: share,

@@ -131,9 +131,9 @@ extension Resolver {
 
   private mutating func faultKind(_ fields: Fields) -> Fault.Kind? {
     let layers = Layers([fields])
-    let share = layers.value(FaultKeys.share, else: Value(1, .defaulted(rule: "fault.share")))
+    let share = layers.valueOrInitial(FaultKeys.share)
     if let name = fields.value(FaultKeys.kill), let index = service(name, whatFor: "kill") {
-      let count = layers.value(FaultKeys.count, else: Value(1, .defaulted(rule: "fault.count")))
+      let count = layers.valueOrInitial(FaultKeys.count)
       let instances = resolvedServices[index].instances
       if count.value > instances.value {
         mistake(
@@ -154,7 +154,7 @@ extension Resolver {
     if let name = fields.value(FaultKeys.fail), let component = component(name) {
       return .fail(
         name.map { _ in component },
-        status: layers.value(FaultKeys.status, else: Value(500, .defaulted(rule: "fault.status"))), share: share)
+        status: layers.valueOrInitial(FaultKeys.status), share: share)
     }
     return nil
   }

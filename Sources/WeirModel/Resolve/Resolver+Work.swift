@@ -23,7 +23,7 @@ extension Resolver {
       }
       return nil
     }
-    let shape = Layers([fields]).value(WorkKeys.shape, else: Value(.lognormal, .defaulted(rule: "work.shape")))
+    let shape = Layers([fields]).valueOrInitial(WorkKeys.shape)
     let allowed = shape.value == .lognormal ? 2 : 1
     if points.count > allowed {
       mistake(

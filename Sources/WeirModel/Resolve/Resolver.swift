@@ -18,7 +18,9 @@ struct Resolver {
   let roots: [Node]
   var mistakes: [Diagnostic] = []
   var refusals: [Design.Refusal]
-  var texts: [Value<Text>] = []
+  private(set) var texts: [Value<Text>] = []
+  /// Looked up only: a text of `defaults:` is read for every thing that has it.
+  private var notedTexts: Set<Place> = []
 
   // What may be named, in the order of the files.
   var services: [Entry] = []
@@ -70,7 +72,7 @@ struct Resolver {
     let resolvedStores = stores.map { store($0, owner: owner) }
     refuseUnknownVariables()
     refuseForRun(resolvedStores)
-    let gateways = single(RootKeys.gateway).map { [gateway($0)] } ?? []
+    let gateways = single(RootKeys.gateway).flatMap { gateway($0) }.map { [$0] } ?? []
     if gateways.isEmpty, let first = roots[0].entries.first, single(RootKeys.gateway, alsoReported: true) == nil {
       refuse(
         .run, "this file has no 'gateway': nothing would listen",
@@ -111,6 +113,12 @@ struct Resolver {
     refusals.append(
       Design.Refusal(
         verb: verb, diagnostic: Diagnostic("not-supported", .error, message, at: place, spot: place.head, mend: mend)))
+  }
+
+  /// Keeps the texts of the file that may carry a secret, for the rule `literal-secret`.
+  mutating func note<T>(_ value: Value<T>) {
+    guard let text = value.value as? Text, let place = value.place, notedTexts.insert(place).inserted else { return }
+    texts.append(Value(text, value.origin))
   }
 
   // MARK: Sections, over all files
@@ -229,7 +237,7 @@ struct Resolver {
     let engine = fields.value(StoreKeys.engine)
     let path = fields.value(StoreKeys.path)
     let at = Fields.values(fields.node(StoreKeys.at.name), ScalarType<Text>.endpoint)
-    texts += at
+    for value in at { note(value) }
     if let engine, !entry.node.isReported {
       if engine.value == .sqlite, path == nil, entry.node.entry("path") == nil {
         mistake(

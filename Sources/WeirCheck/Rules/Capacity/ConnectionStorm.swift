@@ -15,6 +15,10 @@ enum ConnectionStorm: Rule {
     falsePositives: "Pools that open connections as they need them and never need all. Count, too, what the server "
       + "keeps for itself: PostgreSQL 3 for superusers, so 500 are 497.")
 
+  /// What a mend proposes for a pool: 2 × cores + disks (PostgreSQL wiki, *Number Of Database Connections*) for some
+  /// 20 cores; a start to measure from.
+  private static let poolSize = 40
+
   private struct Share {
     var service: Service
     var call: Call
@@ -36,7 +40,7 @@ enum ConnectionStorm: Rule {
         shares[store].append(
           Share(
             service: service, call: call, connections: connections.value, instances: instances,
-            surge: service.surge?.value.instances(of: instances) ?? 0))
+            surge: service.deploy.surge?.value.instances(of: instances) ?? 0))
       }
     }
     return stores.enumerated().compactMap { index, store in
@@ -64,14 +68,14 @@ enum ConnectionStorm: Rule {
     // Instances of all callers share what the server takes.
     let instances = shares.reduce(0) { $0 + $1.instances + $1.surge }
     let each = most.value / max(1, instances)
-    var mend = "a pooler in front of \(name):   pool: { size: \(max(1, min(most.value, 40))) }"
+    var mend = "a pooler in front of \(name):   pool: { size: \(max(1, min(most.value, poolSize))) }"
     if each > 0 { mend += "\nor fewer for each instance:   connections: \(each)" }
     let place = largest.call.connections?.place?.under(largest.call.place)
     var inputs: [Finding.Input] = []
     for share in shares {
       let service = share.service.name.text
       inputs.append(Finding.Input("instances of \(service)", String(share.instances), share.service.instances.place))
-      inputs.append(Finding.Input("surge of \(service)", String(share.surge), share.service.surge?.place))
+      inputs.append(Finding.Input("surge of \(service)", String(share.surge), share.service.deploy.surge?.place))
       inputs.append(
         Finding.Input("connections of \(service)", String(share.connections), share.call.connections?.place))
     }

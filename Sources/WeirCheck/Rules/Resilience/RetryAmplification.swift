@@ -8,17 +8,27 @@ enum RetryAmplification: Rule {
   /// than the reserve of any system that is run at a third of what it can do or more.
   static let factorMax = 3.0
 
+  private static let attempts = RetryRule.Settings().attempts
+  private static let budget = RetryBudget.Settings().share
+
   static let info = RuleInfo(
     "retry-amplification", .resilience, .error, title: "Retries multiply along a chain of calls",
-    why: "Each caller that retries multiplies the calls of the one before it. Three callers in a row with 3 attempts "
-      + "make 3 × 3 × 3 = 27 calls of 1 when the last one fails, which keeps it down. A budget caps each caller at "
-      + "1 + budget: with the default of 20 % the three make 1.2 × 1.2 × 1.2 = 1.73.",
+    why: "Each caller that retries multiplies the calls of the one before it. Three callers in a row with "
+      + "\(attempts) attempts make \(threefold(Double(attempts))) calls of 1 when the last one fails, which keeps it "
+      + "down. A budget caps each caller at 1 + budget: with the default of \(Say.percent(budget)) the three make "
+      + "\(threefold(1 + budget)).",
     detection: "the product over every chain of two or more calls that retry, at the last of them; circles are left to "
       + "call-cycle",
-    formula: "∏ min(attempts, 1 + budget) ≥ 3",
+    formula: "∏ min(attempts, 1 + budget) ≥ \(Say.number(factorMax))",
     mend: "Retry in one place of the chain, or give the callers a smaller budget.",
     falsePositives: "Programs that pass `Weir-Retries` on: then only the outermost one retries. Chains that no request "
       + "goes as a whole, because operations differ.")
+
+  /// `3 × 3 × 3 = 27`.
+  private static func threefold(_ factor: Double) -> String {
+    let text = Say.number(factor)
+    return "\(text) × \(text) × \(text) = \(Say.number(factor * factor * factor))"
+  }
 
   /// The worst way to a service: how it goes on from the caller's worst way.
   private struct Way {
@@ -56,7 +66,7 @@ enum RetryAmplification: Rule {
           goesOn = services[callee].calls.contains { factor(of: $0) > 1 }
         }
         // The last caller that retries is told; the ones before it are part of the same story.
-        // A single one is capped at 1 + 100 %, so three times the load takes two of them.
+        // A single one is capped at 1 + 100 %, which is less than `factorMax`: it takes two of them.
         if !goesOn, factor(of: call) > 1, way.factor >= factorMax {
           found.append(finding(way, hops(to: way, ways), call, subject))
         }
@@ -126,10 +136,9 @@ enum RetryAmplification: Rule {
   /// One place that retries is enough; the default budget is, if the chain is short.
   private static func mend(_ retrying: Int) -> String {
     let one = "retry in one place of these \(retrying), and at the others:   retry: 1"
-    let budget = RetryBudget.Settings().share
     let product = (0..<min(retrying, 64)).reduce(1.0) { product, _ in product * (1 + budget) }
     if product >= factorMax { return one }
-    return one + "\nor cap each of them, for \(Say.number(product)) calls:   retry: { attempts: 3, budget: "
-      + "\(Say.percent(budget)) }"
+    return one + "\nor cap each of them, for \(Say.number(product)) calls:   retry: { attempts: \(attempts), "
+      + "budget: \(Say.percent(budget)) }"
   }
 }

@@ -77,6 +77,19 @@ struct SchemaTests {
     #expect(try text("docs/file/reference.md") == Language.reference, "WEIR_RECORD=1 writes it anew")
   }
 
+  /// A default stands in its pattern's settings only: words beside it that repeat it are wrong after the next change.
+  @Test("no words beside a default repeat a number")
+  func defaults() {
+    for row in Language.reference.split(separator: "\n") where row.hasPrefix("| `") {
+      let columns = row.split(separator: " | ", omittingEmptySubsequences: false)
+      guard columns.count >= 3, let rule = columns[2].split(separator: "`: ").last, columns[2].contains("`: ") else {
+        continue
+      }
+      let repeats = rule.replacing("seed 002", with: "").contains { $0.isNumber }
+      #expect(!repeats, "\(row)")
+    }
+  }
+
   @Test("the file of the language's page is one")
   func page() throws {
     let page = try text("docs/file/index.md")

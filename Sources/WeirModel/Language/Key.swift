@@ -143,6 +143,8 @@ package struct Key: Sendable {
   package var isModelOnly = false
   /// Named by the language, not read by this version.
   var isLater = false
+  /// It may stand under `defaults:` too.
+  var isInDefaults = false
   /// Verbs that cannot honour it yet, and why.
   var refused: [(verb: Verb, why: String)] = []
   /// What people who come from elsewhere write for it.
@@ -189,6 +191,8 @@ package struct ScalarKey<T: Sendable & Equatable>: Sendable {
   package var type: ScalarType<T>
   /// The default and the rule it comes from; nil if there is none, or it is derived.
   package var standard: (value: T, rule: String)?
+  /// The word `none` may stand in its place.
+  var takesNone = false
 
   /// `default` comes from the pattern's settings; `rule` says which and what they rest on.
   init(
@@ -199,6 +203,7 @@ package struct ScalarKey<T: Sendable & Equatable>: Sendable {
     self.type = type
     var whole = shape ?? .scalar(type)
     whole.scalars += alone.map { AnyScalar(word: $0) }
+    takesNone = alone.contains("none")
     key = Key(
       name, whole, required: required, doc, modelOnly: modelOnly, refused: refused, alias: alias)
     if let value { standard = (value, rule ?? name) }
@@ -206,6 +211,12 @@ package struct ScalarKey<T: Sendable & Equatable>: Sendable {
   }
 
   package var name: String { key.name }
+
+  /// The default, as a value of the design whose property this key is.
+  var initial: Value<T> {
+    guard let standard else { preconditionFailure("the key '\(name)' has no default to start with") }
+    return Value(standard.value, .defaulted(rule: standard.rule))
+  }
 }
 
 /// A map whose keys are known.

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+package import WeirBase
+
+/// Where requests from outside come in.
+package struct Gateway: Sendable, Equatable {
+  package var name: Name
+  package var listeners: [Listener] = []
+  /// Networks whose `X-Forwarded-*` and `Forwarded` fields are believed, as CIDR: `10.0.0.0/8`.
+  package var trustForwardedFrom: [Value<String>] = []
+  package var flood = Flood()
+  /// A request's body may have so many bytes.
+  package var body = GatewayKeys.body.initial
+  package var identities = Identities()
+  package var routes: [Route] = []
+  /// How it calls each service that a route leads to: one for all routes to the same service.
+  package var calls: [Call] = []
+}
+
+/// `gateway:`.
+enum GatewayKeys {
+  static let listen = Key(
+    "listen", Shape.section(ListenKeys.section).or(.list(.section(ListenKeys.section), least: 1)), required: true,
+    "Where it listens: a port, or a list of ports and addresses.")
+  static let trustForwardedFrom = Key(
+    "trust-forwarded-from", .list(.scalar(.network)), default: "nobody",
+    "Networks of proxies whose `Forwarded` and `X-Forwarded-*` fields are believed.")
+  static let flood = Key(
+    "flood", .section(FloodKeys.section), "Limits by address, before anything costs.")
+  static let body = ScalarKey(
+    "body", .bytes, default: .mebi(10), rule: "gateway.body",
+    "How large the body of a request may be; larger ones get 413.",
+    alias: ["max-body", "body-limit", "client-max-body-size"])
+  static let routes = Key(
+    "routes", .named(.plain("a route"), .section(RouteKeys.section)), required: true,
+    "Which requests go where. The most specific path wins; order means nothing.")
+
+  static let part = Part<Gateway>(
+    "gateway", "Where requests from outside come in.",
+    start: { layers, _ in layers.place.map { Gateway(name: Name("gateway", $0)) } },
+    [
+      .items(listen, \.listeners, ListenKeys.part),
+      .list(trustForwardedFrom, .network, \.trustForwardedFrom),
+      .part(flood, \.flood, FloodKeys.part),
+      .value(body, \.body),
+    ] + IdentityKeys.fields.at(\.identities) + [
+      .custom(
+        routes, read: { layers, resolver, gateway in resolver.routes(layers, of: &gateway) },
+        explain: { gateway, design in
+          [.map(routes, gateway.routes.map { .named($0.name, RouteKeys.part.explain($0, design)) })]
+        })
+    ])
+  static let section = part.section
+}

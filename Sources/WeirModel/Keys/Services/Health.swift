@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import WeirPatterns
+
+/// How Weir learns whether an instance can be used.
+package struct Health: Sendable, Equatable {
+  package var place: Place
+  /// GET: 2xx means that it takes requests.
+  package var ready: Value<String>?
+  /// GET: anything but 2xx, in a row, means that it must be restarted.
+  ///
+  /// Nil: only its exit counts.
+  package var live: Value<String>?
+  package var startWithin = HealthKeys.startWithin.initial
+  package var every = HealthKeys.every.initial
+  package var timeout = HealthKeys.timeout.initial
+
+  var compiled: Plan.Health {
+    var settings = HealthMonitor.Settings()
+    settings.every = every.value
+    settings.timeout = timeout.value
+    settings.startWithin = startWithin.value
+    settings.checksLiveness = live != nil
+    return Plan.Health(ready: ready?.value, live: live?.value, settings: settings)
+  }
+}
+
+/// `health:`.
+enum HealthKeys {
+  private static let standard = HealthMonitor.Settings()
+
+  static let ready = ScalarKey(
+    "ready", .urlPath, "Asked by GET: 2xx means that it takes requests.", alias: ["readiness", "path"])
+  static let live = ScalarKey(
+    "live", .urlPath, rule: "only its exit counts",
+    "Asked by GET: when it fails in a row, the instance is restarted.", alias: ["liveness"])
+  static let startWithin = ScalarKey(
+    "start-within", .duration(), default: standard.startWithin, rule: "health.start-within",
+    "A program that is not ready by then has failed to start.", alias: ["start-timeout", "start-period"])
+  static let every = ScalarKey(
+    "every", .duration(), default: standard.every, rule: "health.every", "How often it is asked.",
+    alias: ["interval", "period"])
+  static let timeout = ScalarKey(
+    "timeout", .duration(), default: standard.timeout, rule: "health.timeout",
+    "A question without an answer by then counts as failed.")
+
+  static let part = Part<Health>(
+    "health", "How Weir learns whether an instance can be used.", short: ready.key,
+    start: { layers, _ in
+      guard let place = layers.place, layers.value(ready) != nil || layers.value(live) != nil else { return nil }
+      return Health(place: place)
+    },
+    [
+      .optional(ready, \.ready),
+      .optional(live, \.live),
+      .value(startWithin, \.startWithin),
+      .value(every, \.every),
+      .value(timeout, \.timeout),
+    ])
+  static let section = part.section
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import WeirFlows
+internal import WeirPatterns
+
+/// A program that answers requests: started by Weir (`run`), running elsewhere (`at`), or only modelled (neither).
+package struct Service: Sendable, Equatable {
+  package var name: Name
+  package var owner: Value<String>?
+  package var kind = Kind.modelled
+  /// At least 1.
+  ///
+  /// For `at:` the number of addresses.
+  package var instances = ServiceKeys.instances.initial
+  package var health: Health?
+  package var balance = ServiceKeys.balance.initial
+  package var balancing = Balancing()
+  /// Requests that Weir sends to one instance at the same time; nil for no limit.
+  package var atOnce: Value<Int>?
+  package var queue = Queue()
+  package var deploy = Deploy()
+  package var calls: [Call] = []
+  /// Empty: any request makes every call, in order, once.
+  package var operations: [Operation] = []
+  package var work: Work?
+  /// The share of time that something outside our hands is up: `at:` services, simulated.
+  package var availability: Value<Double>?
+  /// It stops working when its caller has given up.
+  package var cancels = ServiceKeys.cancels.initial
+
+  package enum Kind: Sendable, Equatable {
+    case program(Program)
+    /// `host:port` of each instance.
+    case addresses([Value<Text>])
+    /// Known by its `work` only: `simulate` and `check` take it, `run` refuses it.
+    case modelled
+  }
+
+  /// Whether Weir starts its instances.
+  package var isStarted: Bool {
+    if case .program = kind { true } else { false }
+  }
+}
+
+/// One entry of `services:`.
+enum ServiceKeys {
+  static let owner = ScalarKey(
+    "owner", .text("a team or person", example: "team-orders"), rule: "the system's owner", "Who answers for it.")
+  static let run = Key(
+    "run", .section(RunKeys.section), "The program that Weir starts, once for each instance.",
+    alias: ["command", "cmd", "exec", "start"])
+  static let at = Key(
+    "at", Shape.list(.scalar(.endpoint), least: 1).or(.scalar(.endpoint)).orLater(map: true),
+    "Addresses of instances that run elsewhere.", alias: ["url", "urls", "address", "host", "endpoints"])
+  static let instances = ScalarKey(
+    "instances", .count(1...1000), default: 1, rule: "service.instances (a finding where it matters)",
+    "How many of them run.", alias: ["replicas", "scale-to", "count"],
+    shape: Shape.scalar(ScalarType<Int>.count(1...1000)).orLater(map: true))
+  static let health = Key(
+    "health", .section(HealthKeys.section), "How Weir learns whether an instance can be used.",
+    alias: ["healthcheck", "health-check", "readiness"])
+  static let balance = ScalarKey(
+    "balance", ScalarType<Balance>.word, default: Balance(Balancer.Settings().algorithm),
+    rule: "service.balance (of two random choices the better)", "Which instance a request goes to.",
+    alias: ["load-balancing", "lb"])
+  static let atOnce = ScalarKey(
+    "at-once", .count(1...1_000_000), default: AtOnce.Settings().limit, rule: "service.at-once",
+    "Requests that one instance works on at the same time; the rest waits in Weir.", alone: ["none"],
+    alias: ["concurrency", "workers", "max-concurrency"])
+  static let queue = Key(
+    "queue", .section(QueueKeys.section), "Who waits when every instance works on `at-once` requests.")
+  static let calls = Key(
+    "calls", .named(.components("a service or store"), .section(CallKeys.section)),
+    "What it calls, and how.", alias: ["depends-on", "dependencies", "uses"])
+  static let operations = Key(
+    "operations", .named(.operations, .section(OperationKeys.section)),
+    "What requests of one kind do; without it any request makes every call, in order, once.", modelOnly: true)
+  static let work = Key(
+    "work", .section(WorkKeys.section), "Its own time for a request, without its calls.", modelOnly: true)
+  static let availability = ScalarKey(
+    "availability", .share(zero: false), rule: "always there", "The share of time that what runs elsewhere is up.",
+    modelOnly: true)
+  static let cancels = ScalarKey(
+    "cancels", .bool, default: CallSettings().cancels,
+    rule: "service.cancels (programs work on after their caller has gone)",
+    "Whether it stops working on a request whose caller has given up.", modelOnly: true)
+  static let deploy = Key(
+    "deploy", .section(DeployKeys.section), "How a new version is brought out.")
+
+  static let part = Part<Service>(
+    "service", "A program that answers requests.",
+    start: { layers, _ in layers.name.map { Service(name: $0) } },
+    [
+      .optional(owner, \.owner),
+      .custom(
+        run, read: { layers, resolver, service in resolver.kind(layers, of: &service) },
+        explain: { service, design in
+          guard case .program(let program) = service.kind else { return [] }
+          return [.map(run, RunKeys.part.explain(program, design))]
+        }),
+      .custom(
+        at,
+        explain: { service, _ in
+          guard case .addresses(let addresses) = service.kind else { return [] }
+          return [.list(at, addresses.map { (ScalarType<Text>.endpoint.write($0.value), $0.origin) })]
+        }),
+      .custom(
+        instances.key, read: { layers, resolver, service in resolver.instances(layers, of: &service) },
+        explain: { service, _ in
+          if case .addresses = service.kind { return [] }
+          return [.leaf(instances, service.instances)]
+        }
+      ).inDefaults,
+      .optionalPart(health, \.health, HealthKeys.part).inDefaults,
+      .value(balance, \.balance).inDefaults,
+    ] + BalanceKeys.fields.at(\.balancing) + [
+      .optional(atOnce, \.atOnce).inDefaults,
+      .part(queue, \.queue, QueueKeys.part).inDefaults,
+      .part(deploy, \.deploy, DeployKeys.part).inDefaults,
+      .custom(
+        calls, read: { layers, resolver, service in resolver.calls(layers, of: &service) },
+        explain: { service, design in service.explainCalls(design) }),
+      // Read when all services are known: an operation names those of others.
+      .custom(operations, explain: { service, design in design.effective(service.operations, of: service) }),
+      .custom(
+        work,
+        read: { layers, resolver, service in
+          service.work = layers.fields.first?.section(work, WorkKeys.section).flatMap { resolver.work($0) }
+        },
+        explain: { service, design in service.work.map { [.map(work, design.effective($0))] } ?? [] }),
+      .optional(availability, \.availability),
+      .value(cancels, \.cancels).inDefaults,
+      .later("runbook", "What to do when it fails."),
+      .later("image", "A container image to start."),
+      .later("machine", "The kind of machine an instance needs."),
+      .later("scale", "When instances are added and removed."),
+      .later("sends", "Queues and topics that it writes to."),
+      .later("migrations", "Changes of the database before a deployment."),
+    ])
+  static let section = part.section
+}
+
+extension Service {
+  fileprivate func explainCalls(_ design: Design) -> [Effective] {
+    let lines = calls.map { call in
+      Effective(
+        key: design.name(of: call.to.value).text, content: .map(CallKeys.part.explain(call, design)),
+        origin: call.to.origin)
+    }
+    return lines.isEmpty ? [] : [.map(ServiceKeys.calls, lines)]
+  }
+
+  /// What the calls to it have of it.
+  func compile(into settings: inout CallSettings) {
+    settings.balance.algorithm = balance.value.algorithm
+    settings.queue.length = queue.length.value
+    settings.queue.wait = queue.wait.value
+    settings.cancels = cancels.value
+  }
+
+  var compiled: FlowPlan.Service {
+    FlowPlan.Service(
+      instances: instances.value, atOnce: atOnce.map { Int32($0.value) } ?? .max,
+      startsReady: health?.ready == nil && !isStarted, hasHealthCheck: health?.ready != nil)
+  }
+}
