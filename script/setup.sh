@@ -40,8 +40,14 @@ need_packages() {
   [ ${#missing[@]} = 0 ] && return
   say "Installing system packages: ${missing[*]}"
   as_root apt-get update -qq || say "apt-get update failed; going on with the lists that are there."
-  # RUNLEVEL=1: servers among them are tools here and are not started as services.
-  as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 ||
+  # Servers among them are tools here: they are not started now (RUNLEVEL=1), and not with the machine either.
+  # shellcheck disable=SC2016
+  as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 sh -c '
+    apt-get install -y -qq --no-install-recommends "$@" || exit
+    for server in prometheus haproxy nginx; do
+      case " $* " in *" $server"*) systemctl disable --quiet "$server" 2>/dev/null ;; esac
+    done
+    true' sh "${missing[@]}" >&2 ||
     die "Could not install: ${missing[*]}"
 }
 
