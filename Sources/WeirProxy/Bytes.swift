@@ -3,15 +3,17 @@ import NIOCore
 import WeirWire
 
 // The meeting of NIO's buffers and the scanners' spans: a span lives within one call, so each use is one of these.
+// Buffers come in `inout` though most are only read: a connection's buffer that is passed by value is counted up and down,
+// which are two atomic operations.
 
 extension ByteBuffer {
   /// Appends the first `count` readable bytes of another buffer, which stays as it is.
   @inline(__always)
-  mutating func writePrefix(of other: ByteBuffer, _ count: Int) { writePart(of: other, 0..<count) }
+  mutating func writePrefix(of other: inout ByteBuffer, _ count: Int) { writePart(of: &other, 0..<count) }
 
   /// Appends a run of another buffer's readable bytes.
   @inline(__always)
-  mutating func writePart(of other: ByteBuffer, _ run: Range<Int>) {
+  mutating func writePart(of other: inout ByteBuffer, _ run: Range<Int>) {
     other.readableBytesUInt8Span.extracting(run).withUnsafeBytes { copy($0) }
   }
 
@@ -36,12 +38,12 @@ extension HeadBuffer {
 
 extension ChunkedScanner {
   @inline(__always)
-  mutating func skip(_ buffer: ByteBuffer, from at: inout Int) -> Event {
+  mutating func skip(_ buffer: inout ByteBuffer, from at: inout Int) -> Event {
     skip(buffer.readableBytesUInt8Span, from: &at)
   }
 
   @inline(__always)
-  mutating func next(_ buffer: ByteBuffer, from at: inout Int) -> Event {
+  mutating func next(_ buffer: inout ByteBuffer, from at: inout Int) -> Event {
     next(buffer.readableBytesUInt8Span, from: &at)
   }
 }
@@ -49,20 +51,20 @@ extension ChunkedScanner {
 extension RequestScanner {
   @inline(__always)
   mutating func scan(
-    _ buffer: ByteBuffer, from sender: Sender, limits: HeadLimits, into head: inout RequestHead
+    _ buffer: inout ByteBuffer, from sender: Sender, limits: HeadLimits, into head: inout RequestHead
   ) -> HeadOutcome { scan(buffer.readableBytesUInt8Span, from: sender, limits: limits, into: &head) }
 }
 
 extension ResponseScanner {
   @inline(__always)
   mutating func scan(
-    _ buffer: ByteBuffer, toHead: Bool, limits: HeadLimits, into head: inout ResponseHead
+    _ buffer: inout ByteBuffer, toHead: Bool, limits: HeadLimits, into head: inout ResponseHead
   ) -> HeadOutcome { scan(buffer.readableBytesUInt8Span, toHead: toHead, limits: limits, into: &head) }
 }
 
 extension HeadBuffer {
   @inline(__always)
-  mutating func appendResponse(_ buffer: ByteBuffer, _ head: ResponseHead) {
+  mutating func appendResponse(_ buffer: inout ByteBuffer, _ head: ResponseHead) {
     appendResponse(buffer.readableBytesUInt8Span, head)
   }
 }

@@ -35,7 +35,7 @@ extension ClientConnection {
     loop.silentAt[Int(place)] = now.nanoseconds + loop.times.answerIdle
 
     loop.scratch.clear()
-    loop.scratch.appendResponse(upstream.input, upstream.head)
+    loop.scratch.appendResponse(&upstream.input, upstream.head)
     if isChunked { loop.scratch.append("Transfer-Encoding: chunked\r\n") }
     if !upstream.head.flags.contains(.date) { loop.scratch.append(loop.dateLine) }
     writeConnection(http10)
@@ -90,10 +90,10 @@ extension ClientConnection {
     bodyOut += Int64(count)
     if withHead && count <= ClientConnection.copyMax {
       if count > 0 {
-        loop.out.writePrefix(of: upstream.input, count)
+        loop.out.writePrefix(of: &upstream.input, count)
         upstream.input.moveReaderIndex(forwardBy: count)
       }
-      write(loop.out)
+      writeThrough(&loop.out)
       return (isLast, error)
     }
     if withHead { write(loop.out) }

@@ -215,7 +215,7 @@ extension ClientConnection {
       if !inputClosed { setReading(true) }
     } else {
       upstream.isRequestSent = true
-      upstream.write(request)
+      upstream.outlet.writeThrough(&request)
       upstream.flush()
       sent(.all, now: now)
     }
@@ -282,9 +282,9 @@ extension ClientConnection {
     }
     if isFirst {
       if keepsBody || count <= ClientConnection.copyMax {
-        if count > 0 { request.writePrefix(of: input, count) }
+        if count > 0 { request.writePrefix(of: &input, count) }
         input.moveReaderIndex(forwardBy: count)
-        upstream.write(request)
+        upstream.outlet.writeThrough(&request)
       } else {
         upstream.write(request)
         if let part = input.readSlice(length: count) { upstream.write(part) }
@@ -314,7 +314,7 @@ extension ClientConnection {
       return (count, bodyLeft == 0, nil)
     case .chunked:
       var at = 0
-      switch chunks.skip(input, from: &at) {
+      switch chunks.skip(&input, from: &at) {
       case .end(let end): return (end, true, nil)
       case .refused(let error): return (at, true, error)
       case .data, .needMore: return (readable, false, nil)

@@ -115,13 +115,12 @@ final class ClientConnection: ChannelInboundHandler {
   func channelActive(context: ChannelHandlerContext) { outlet.begin() }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    var buffer = unwrapInboundIn(data)
     switch stage {
     case .closed: return
-    case .lingering: return discard(buffer)
+    case .lingering: return discard(unwrapInboundIn(data))
     case .head, .body, .waiting, .draining: break
     }
-    if input.readableBytes == 0 { input = buffer } else { input.writeBuffer(&buffer) }
+    if input.readableBytes == 0 { input = unwrapInboundIn(data) } else { keep(unwrapInboundIn(data)) }
     advance()
     if input.readableBytes == 0 {
       input = loop.empty
@@ -130,6 +129,10 @@ final class ClientConnection: ChannelInboundHandler {
       setReading(false)
     }
   }
+
+  /// Behind what has been read before and not used.
+  @inline(never)
+  private func keep(_ buffer: ByteBuffer) { input.writeImmutableBuffer(buffer) }
 
   func channelReadComplete(context: ChannelHandlerContext) { outlet.hasRead() }
 
@@ -197,7 +200,7 @@ final class ClientConnection: ChannelInboundHandler {
 
   /// False when the head is not whole, or was refused.
   private func readHead() -> Bool {
-    switch scanner.scan(input, from: sender, limits: loop.headLimits, into: &head) {
+    switch scanner.scan(&input, from: sender, limits: loop.headLimits, into: &head) {
     case .complete:
       begin(now: loop.now())
       return true
@@ -220,6 +223,10 @@ final class ClientConnection: ChannelInboundHandler {
 
   @inline(__always)
   func write(_ buffer: ByteBuffer) { outlet.write(buffer) }
+
+  /// The same, straight into the socket when nothing stands before it; a flush is needed all the same.
+  @inline(__always)
+  func writeThrough(_ buffer: inout ByteBuffer) { outlet.writeThrough(&buffer) }
 
   @inline(__always)
   func flush() {

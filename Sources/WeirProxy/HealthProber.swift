@@ -179,7 +179,7 @@ final class HealthProber {
       var buffer = unwrapInboundIn(data)
       input.writeBuffer(&buffer)
       while input.readableBytes > 0 {
-        switch scanner.scan(input, toHead: false, limits: HeadLimits(), into: &head) {
+        switch scanner.scan(&input, toHead: false, limits: HeadLimits(), into: &head) {
         case .needMore: return
         case .refused: return finish(false)
         case .complete:

@@ -14,7 +14,7 @@ import WeirPlatform
 ///
 /// ## Invariants
 /// 1. Bytes go out in the order of the writes: nothing is sent past NIO while NIO still has bytes of ours (`isBehind`).
-/// 2. A buffer is held from its write to the next flush, no longer: the loop's buffers are written anew after it.
+/// 2. A buffer is held at most from its write to the next flush: the loop's buffers are written anew after it.
 /// 3. The descriptor is used only while the channel is attached, so never after it was closed.
 final class Outlet {
   /// What stands between the connection and its socket.
@@ -99,6 +99,16 @@ final class Outlet {
     queue(buffer)
   }
 
+  /// A write that, when nothing stands before it, is in the socket at once and is not held.
+  ///
+  /// It never leads back into the connection: that, and what the socket did not take, is left to the next flush.
+  @inline(__always)
+  func writeThrough(_ buffer: inout ByteBuffer) {
+    guard descriptor >= 0, !isBehind, first == nil else { return write(buffer) }
+    let sent = buffer.withUnsafeReadableBytes { SocketBytes.send($0, to: descriptor) } ?? 0
+    if sent != buffer.readableBytes { leave(buffer, nil, sent) }
+  }
+
   /// Gives the bytes to NIO, behind what is held; or holds them when NIO has nothing of ours any more.
   @inline(never)
   private func queue(_ buffer: ByteBuffer) {
@@ -130,7 +140,10 @@ final class Outlet {
     guard let buffer = first.take() else { return flushChannel() }
     if let next = second.take() { return flush(buffer, next) }
     let sent = buffer.withUnsafeReadableBytes { SocketBytes.send($0, to: descriptor) }
-    if sent != buffer.readableBytes { leave(buffer, nil, sent ?? 0) }
+    if sent != buffer.readableBytes {
+      leave(buffer, nil, sent ?? 0)
+      core?.flush0()
+    }
   }
 
   @inline(never)
@@ -138,7 +151,10 @@ final class Outlet {
     let sent = buffer.withUnsafeReadableBytes { head in
       next.withUnsafeReadableBytes { SocketBytes.send(head, $0, to: descriptor) }
     }
-    if sent != buffer.readableBytes + next.readableBytes { leave(buffer, next, sent ?? 0) }
+    if sent != buffer.readableBytes + next.readableBytes {
+      leave(buffer, next, sent ?? 0)
+      core?.flush0()
+    }
   }
 
   @inline(never)
@@ -164,7 +180,6 @@ final class Outlet {
       part.moveReaderIndex(forwardBy: skip)
       if part.readableBytes > 0 { core.write0(NIOAny(part), promise: nil) }
     }
-    core.flush0()
   }
 
   /// Whether more may be written before something has gone out; `channelWritabilityChanged` tells when it may again.

@@ -118,16 +118,15 @@ final class UpstreamConnection: ChannelInboundHandler {
   // MARK: - Receiving
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-    var buffer = unwrapInboundIn(data)
     switch state {
     case .head:
-      if input.readableBytes == 0 { input = buffer } else { input.writeBuffer(&buffer) }
+      if input.readableBytes == 0 { input = unwrapInboundIn(data) } else { keep(unwrapInboundIn(data)) }
       readHead()
     case .body:
-      input = buffer
+      input = unwrapInboundIn(data)
       client?.relay(self, withHead: false, now: loop.now())
     case .discard:
-      input = buffer
+      input = unwrapInboundIn(data)
       discardInput()
     case .idle:
       // Nothing was asked: a server's parting word (408) or a defect. Either way not to be used again.
@@ -137,12 +136,16 @@ final class UpstreamConnection: ChannelInboundHandler {
     if input.readableBytes == 0 { input = loop.empty }
   }
 
+  /// Behind what has been read before and not used.
+  @inline(never)
+  private func keep(_ buffer: ByteBuffer) { input.writeImmutableBuffer(buffer) }
+
   func channelReadComplete(context: ChannelHandlerContext) { outlet.hasRead() }
 
   private func readHead() {
     while state == .head, input.readableBytes > 0, let client {
       let toHead = client.head.method == .head
-      switch scanner.scan(input, toHead: toHead, limits: loop.headLimits, into: &head) {
+      switch scanner.scan(&input, toHead: toHead, limits: loop.headLimits, into: &head) {
       case .needMore: return
       case .refused: return client.attemptFailed(self, .protocolError)
       case .complete: break
@@ -180,7 +183,7 @@ final class UpstreamConnection: ChannelInboundHandler {
     case .untilClose: return (readable, false, nil)
     case .chunked:
       var at = 0
-      switch chunks.skip(input, from: &at) {
+      switch chunks.skip(&input, from: &at) {
       case .end(let end): return (end, true, nil)
       case .refused(let error): return (at, true, error)
       case .data, .needMore: return (readable, false, nil)
@@ -192,8 +195,8 @@ final class UpstreamConnection: ChannelInboundHandler {
   func takeData(into out: inout ByteBuffer) -> (isLast: Bool, error: HeadError?) {
     var at = 0
     while true {
-      switch chunks.next(input, from: &at) {
-      case .data(let run): out.writePart(of: input, run)
+      switch chunks.next(&input, from: &at) {
+      case .data(let run): out.writePart(of: &input, run)
       case .needMore:
         input.clear()
         return (false, nil)
