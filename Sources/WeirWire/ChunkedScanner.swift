@@ -209,10 +209,6 @@ public struct ChunkedScanner: Sendable, Equatable, BitwiseCopyable {
     let length = min(nameLength, 24)
     var copy = InlineArray<24, UInt8>(repeating: 0)
     for i in 0..<length { copy[i] = name[i] }
-    switch FieldName.of(copy.span, 0, length) {
-    // Fields of answers; an origin may send its date or a hint late.
-    case .other, .date, .retryAfter, .idempotencyKey: return false
-    default: return true
-    }
+    return TrailerRule.isRefused(copy.span.extracting(0..<length))
   }
 }

@@ -29,6 +29,20 @@ public struct Cuts: Sendable, Equatable, BitwiseCopyable {
     }
   }
 
+  mutating func replace(_ index: Int, _ run: Run) { runs[index] = run }
+
+  mutating func remove(_ index: Int) {
+    for i in index..<(count - 1) { runs[i] = runs[i + 1] }
+    count -= 1
+  }
+
+  /// Puts a run that touches no other before the one at `index`.
+  mutating func open(_ index: Int, _ run: Run) {
+    for i in stride(from: count, to: index, by: -1) { runs[i] = runs[i - 1] }
+    runs[index] = run
+    count += 1
+  }
+
   public static func == (a: Cuts, b: Cuts) -> Bool {
     if a.count != b.count { return false }
     for i in 0..<a.count where a.runs[i] != b.runs[i] { return false }

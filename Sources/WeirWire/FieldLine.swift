@@ -11,6 +11,13 @@ struct FieldLine {
   /// The name has a `_`: see ``FieldName/isDisguised(_:_:_:)``.
   var underscored = false
 
+  /// Whether a tab stands beside the value.
+  func isTabbed(_ bytes: Span<UInt8>) -> Bool {
+    for i in (nameEnd + 1)..<valueStart where bytes[i] == 0x09 { return true }
+    for i in valueEnd..<(next - 2) where bytes[i] == 0x09 { return true }
+    return false
+  }
+
   enum Outcome { case line, more, refused(HeadError) }
 
   /// Reads the line that begins at `start`; it is not the empty line.

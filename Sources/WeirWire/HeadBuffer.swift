@@ -11,6 +11,12 @@ public struct HeadBuffer: Sendable, Equatable {
   @inline(__always)
   public mutating func clear() { count = 0 }
 
+  /// Takes back what was written after the first `count` bytes.
+  public mutating func truncate(to count: Int) {
+    precondition(count >= 0 && count <= self.count, "only what was written is taken back")
+    self.count = count
+  }
+
   /// Room for `extra` more bytes; doubles, so that growth ends soon.
   @inline(__always)
   private mutating func reserve(_ extra: Int) {
@@ -113,6 +119,7 @@ public struct HeadBuffer: Sendable, Equatable {
         append(bytes, head.target.range)
       }
       append(" HTTP/1.1\r\n")
+      appendMissingHost(bytes, head)
       from = head.fields
     }
     appendKept(bytes, from, head.length - 2, head.cuts)
@@ -125,7 +132,16 @@ public struct HeadBuffer: Sendable, Equatable {
     if target.isEmpty || bytes[Int(target.start)] != 0x2f { append("/") }
     append(bytes, target.range)
     append(" HTTP/1.1\r\n")
+    appendMissingHost(bytes, head)
     appendKept(bytes, head.fields, head.length - 2, head.cuts)
+  }
+
+  /// HTTP/1.1 wants a `Host` that an HTTP/1.0 request with an absolute target need not have.
+  private mutating func appendMissingHost(_ bytes: Span<UInt8>, _ head: RequestHead) {
+    guard head.flags.contains(.hostless) else { return }
+    append("Host: ")
+    append(bytes, head.host.range)
+    append("\r\n")
   }
 
   /// The status line and the kept fields of an answer.

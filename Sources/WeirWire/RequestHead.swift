@@ -40,8 +40,10 @@ public struct RequestHead: Sendable, Equatable, BitwiseCopyable {
     /// A trusted sender gave `X-Forwarded-Proto` (or `-Host`): it is passed on, and not ours.
     public static var forwardedProto: Flags { Flags(rawValue: 128) }
     public static var forwardedHost: Flags { Flags(rawValue: 256) }
-    /// The scheme of an absolute-form target, or the trusted `X-Forwarded-Proto`, is https.
+    /// The trusted `X-Forwarded-Proto` is https.
     public static var https: Flags { Flags(rawValue: 512) }
+    /// HTTP/1.0 without a `Host` line, whose host is its absolute target's: the line is written.
+    public static var hostless: Flags { Flags(rawValue: 1024) }
   }
 
   /// Bytes of the head, its empty line included, counted from the start of the buffer.

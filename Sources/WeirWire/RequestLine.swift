@@ -132,7 +132,12 @@ enum RequestLine {
         let high = Grammar.hex(bytes[i &+ 1])
         let low = Grammar.hex(bytes[i &+ 2])
         if high == 255 || low == 255 { return .refused(.target) }
-        if Grammar.isRefusedEncoded(high << 4 | low) { return .refused(.ambiguousPath) }
+        let byte = high << 4 | low
+        if Grammar.isRefusedEncoded(byte) { return .refused(.ambiguousPath) }
+        if byte >= 0xc0 {
+          if i &+ 5 >= limit && !hasEnded(bytes, i &+ 3, limit) { return .needMore }
+          if isOverlong(bytes, i, limit, byte) { return .refused(.ambiguousPath) }
+        }
         i &+= 3
       case 0x5c: return .refused(.ambiguousPath)
       case 0x20, 0x3f: break scan
@@ -154,6 +159,30 @@ enum RequestLine {
     return .complete
   }
 
+  /// Whether the target ends before `limit`, so that no more of it is to come.
+  private static func hasEnded(_ bytes: Span<UInt8>, _ start: Int, _ limit: Int) -> Bool {
+    for i in start..<limit where bytes[i] == 0x20 || bytes[i] == 0x3f { return true }
+    return false
+  }
+
+  /// Whether the escape at `at`, of `lead`, and the next one begin a letter in more bytes than it needs (RFC 3629 §3).
+  ///
+  /// Lenient decoders read `%C0%AF` as `/` and `%C0%AE` as `.`.
+  @inline(never)
+  private static func isOverlong(_ bytes: Span<UInt8>, _ at: Int, _ limit: Int, _ lead: UInt8) -> Bool {
+    guard at + 5 < limit, bytes[at + 3] == 0x25 else { return false }
+    let high = Grammar.hex(bytes[at + 4])
+    let low = Grammar.hex(bytes[at + 5])
+    guard high != 255, low != 255 else { return false }
+    let next = high << 4 | low
+    switch lead {
+    case 0xc0, 0xc1: return next >= 0x80 && next < 0xc0
+    case 0xe0: return next >= 0x80 && next < 0xa0
+    case 0xf0: return next >= 0x80 && next < 0x90
+    default: return false
+    }
+  }
+
   /// Whether a segment is over before this byte, for any server that we know of.
   @inline(__always)
   private static func endsSegment(_ byte: UInt8) -> Bool {
@@ -171,11 +200,8 @@ enum RequestLine {
       i += 1
     }
     if i >= limit { return .needMore }
-    if Grammar.matches(bytes, at, i, "https") {
-      head.flags.insert(.https)
-    } else if !Grammar.matches(bytes, at, i, "http") {
-      return .refused(.target)
-    }
+    // What it says of the scheme is the sender's word: whether TLS was used is the connection's to know.
+    if !Grammar.matches(bytes, at, i, "http") && !Grammar.matches(bytes, at, i, "https") { return .refused(.target) }
     for offset in 1...2 {
       if i + offset >= limit { return .needMore }
       if bytes[i + offset] != 0x2f { return .refused(.target) }
@@ -206,8 +232,8 @@ enum HostRule {
     if bytes[i] == 0x5b {
       i += 1
       let inner = i
-      while i < end && (Grammar.hex(bytes[i]) != 255 || bytes[i] == 0x3a || bytes[i] == 0x2e) { i += 1 }
-      if i - inner < 2 || i >= end || bytes[i] != 0x5d { return false }
+      while i < end && bytes[i] != 0x5d { i += 1 }
+      if i >= end || WireAddress.ipv6(bytes, inner..<i) == nil { return false }
       i += 1
     } else {
       while i < end && Grammar.isInHost(bytes[i]) { i += 1 }

@@ -11,7 +11,8 @@
 /// | `Transfer-Encoding` other than one `chunked`; in HTTP/1.0 | refused | §6.1 |
 /// | `Host` missing in 1.1, twice, not a host, other than an absolute target's | refused | §3.2 |
 /// | names that differ from ours by `_` for `-` | refused | CGI folds both (as Envoy's and nginx's secure setting) |
-/// | dot segments, `//`, `\`, `%2F`, `%5C`, `%00`, escaped letters, digits, `-._` in a path | refused | a route could be missed that the callee then serves; Envoy's edge advice normalises or rejects, nginx normalises for matching only |
+/// | a tab beside the value of `Host` or of what frames | refused | nginx takes it for a part of the value |
+/// | dot segments, `//`, `\`, `%2F`, `%5C`, `%00`, overlong UTF-8, escaped letters, digits, `-._` in a path | refused | a route could be missed that the callee then serves; Envoy's edge advice normalises or rejects, nginx normalises for matching only |
 /// | one empty line before the request line | ignored | §2.2 |
 /// | `Upgrade: h2c` | ignored | RFC 9110 §7.8; others are told to the driver |
 /// | `Connection` names a field | that field is dropped; `Host` and framing cannot be named | RFC 9110 §7.6.1 |
@@ -145,21 +146,25 @@ public struct RequestScanner: Sendable, Equatable, BitwiseCopyable {
     var isKept = false
     switch name {
     case .host:
-      if seen.host || !HostRule.isHost(bytes, line.valueStart, line.valueEnd) { return .host }
+      if seen.host || line.isTabbed(bytes) || !HostRule.isHost(bytes, line.valueStart, line.valueEnd) { return .host }
       seen.host = true
       head.host = value
       isKept = true
     case .contentLength:
       if seen.length { return .contentLength }
       if seen.coding { return .framingConflict }
-      guard let length = Decimal.parse(bytes, line.valueStart, line.valueEnd) else { return .contentLength }
+      guard !line.isTabbed(bytes), let length = Decimal.parse(bytes, line.valueStart, line.valueEnd) else {
+        return .contentLength
+      }
       seen.length = true
       seen.lengthValue = length
       isKept = true
     case .transferEncoding:
       if seen.coding || head.flags.contains(.http10) { return .transferEncoding }
       if seen.length { return .framingConflict }
-      guard Grammar.matches(bytes, line.valueStart, line.valueEnd, "chunked") else { return .transferEncoding }
+      guard !line.isTabbed(bytes), Grammar.matches(bytes, line.valueStart, line.valueEnd, "chunked") else {
+        return .transferEncoding
+      }
       seen.coding = true
       isKept = true
     case .connection:
@@ -217,6 +222,8 @@ public struct RequestScanner: Sendable, Equatable, BitwiseCopyable {
       // Nobody may have a hop drop what frames or directs the message.
       if name == .host || name == .contentLength || name == .transferEncoding { return .connection }
       isKept = false
+      // A key that the callee does not see makes no repetition safe.
+      if name == .idempotencyKey { head.flags.remove(.idempotencyKey) }
     }
     if !isKept { head.cuts.add(start, line.next) }
     return nil
@@ -230,6 +237,7 @@ public struct RequestScanner: Sendable, Equatable, BitwiseCopyable {
       // An absolute target's authority replaces Host (RFC 9112 §3.2.2); a sender whose two differ is up to something.
       if seen.host && !Grammar.matches(bytes, authority.range, head.host.range) { return .refused(.host) }
       head.host = authority
+      if !seen.host { head.flags.insert(.hostless) }
     }
     if seen.coding {
       head.framing = .chunked

@@ -120,7 +120,12 @@ public struct ResponseScanner: Sendable, Equatable, BitwiseCopyable {
       guard let length = Decimal.parse(bytes, line.valueStart, line.valueEnd) else { return .contentLength }
       seen.length = true
       seen.lengthValue = length
-      head.flags.insert(.contentLength)
+      if head.status < 200 || head.status == 204 {
+        // Not to be sent (RFC 9110 §8.6), and a reader that believes it waits for a body that never comes.
+        isKept = false
+      } else {
+        head.flags.insert(.contentLength)
+      }
     case .transferEncoding:
       if seen.coding || head.flags.contains(.http10) { return .transferEncoding }
       if seen.length { return .framingConflict }

@@ -39,10 +39,36 @@ struct RequestOracle {
       name = String(text[..<colon])
     }
     if name.hasPrefix("[") && name.hasSuffix("]") && name.utf8.count >= 4 {
-      return name.dropFirst().dropLast().utf8.allSatisfy { "0123456789abcdefABCDEF:.".utf8.contains($0) }
+      return isIPv6(String(name.dropFirst().dropLast()))
     }
     return !name.isEmpty && bytes.count <= 260
       && name.utf8.allSatisfy { token.contains($0) && !"!#$%&'*+^`|~".utf8.contains($0) }
+  }
+
+  /// Groups between colons, with one gap at most; the last two may be an IPv4 address.
+  static func isIPv6(_ text: String) -> Bool {
+    var halves = [text]
+    if let gap = text.firstRange(of: "::") {
+      halves = [String(text[..<gap.lowerBound]), String(text[gap.upperBound...])]
+      if halves[1].contains("::") || halves[1].hasPrefix(":") { return false }
+    }
+    var count = 0
+    for (index, half) in halves.enumerated() where !half.isEmpty {
+      let groups = half.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+      for (place, group) in groups.enumerated() {
+        if group.contains(".") {
+          let parts = group.split(separator: ".", omittingEmptySubsequences: false)
+          guard index == halves.count - 1, place == groups.count - 1, parts.count == 4,
+            parts.allSatisfy({ UInt8($0) != nil && String(UInt8($0) ?? 0) == $0 })
+          else { return false }
+          count += 2
+        } else {
+          guard (1...4).contains(group.utf8.count), group.allSatisfy(\.isHexDigit) else { return false }
+          count += 1
+        }
+      }
+    }
+    return halves.count == 2 ? count <= 7 : count == 8
   }
 
   /// Nil when the request is refused.
@@ -98,9 +124,10 @@ struct RequestOracle {
       switch name {
       case "host":
         hosts += 1
-        guard Self.isHost(value) else { return nil }
-      case "content-length": lengths.append(value)
-      case "transfer-encoding": codings.append(value)
+        guard Self.isHost(value), !line.contains(9) else { return nil }
+      case "content-length", "transfer-encoding":
+        if line.contains(9) { return nil }
+        if name == "content-length" { lengths.append(value) } else { codings.append(value) }
       case "connection":
         for element in value.split(separator: 44) {
           let token = Self.trim(Bytes(element))

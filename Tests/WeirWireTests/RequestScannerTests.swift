@@ -182,7 +182,7 @@ import WeirWire
       "GET https://a HTTP/1.1\r\nHost: a\r\n\r\n",
       "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
       "GET / HTTP/1.0\r\n\r\n",
-      "GET / HTTP/1.1\r\nHost:a\t \r\nA:\r\nB: \t x\ty \u{e9}\r\n\r\n",
+      "GET / HTTP/1.1\r\nHost:a  \r\nA:\r\nB: \t x\ty \u{e9}\r\n\r\n",
       "GET / HTTP/1.1\r\nHost: a\r\nX_Custom: 1\r\n\r\n",
       "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: CHUNKED\r\n\r\n",
       "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 000005\r\n\r\n",
