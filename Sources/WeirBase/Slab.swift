@@ -26,43 +26,63 @@ public struct Slot: Sendable, Hashable, BitwiseCopyable {
 /// Inlinable: a generic type that is not specialised where it is used costs ten times as much (metadata look-ups and value
 /// witnesses on every access; measured in the simulator).
 public struct Slab<Element: Sendable>: Sendable {
-  @usableFromInline var elements: [Element] = []
-  @usableFromInline var generations: [UInt32] = []
-  @usableFromInline var free: [UInt32] = []
+  /// What stands beside an element, so that one look at memory answers whether a slot is live.
+  @usableFromInline
+  struct Place: Sendable {
+    @usableFromInline var generation: UInt32
+    /// While it is free: the place that was freed before it, or `UInt32.max`.
+    @usableFromInline var next: UInt32
+    @usableFromInline var element: Element
 
-  @inlinable
-  public init(reserving capacity: Int = 0) {
-    elements.reserveCapacity(capacity)
-    generations.reserveCapacity(capacity)
-    free.reserveCapacity(capacity)
+    @inlinable
+    init(_ element: Element) {
+      generation = 0
+      next = .max
+      self.element = element
+    }
   }
+
+  @usableFromInline var places: [Place] = []
+  @usableFromInline var free = UInt32.max
+  @usableFromInline var live = 0
 
   /// How many are live.
   @inlinable
-  public var count: Int { elements.count - free.count }
+  public var count: Int { live }
 
   @inlinable
+  public init(reserving capacity: Int = 0) { places.reserveCapacity(capacity) }
+
+  @inlinable
+  @inline(__always)
   public mutating func insert(_ element: Element) -> Slot {
-    if let index = free.popLast() {
-      elements[Int(index)] = element
-      return Slot(index: index, generation: generations[Int(index)])
+    live &+= 1
+    if free != .max {
+      let index = free
+      free = places[Int(index)].next
+      places[Int(index)].element = element
+      return Slot(index: index, generation: places[Int(index)].generation)
     }
-    elements.append(element)
-    generations.append(0)
-    return Slot(index: UInt32(elements.count - 1), generation: 0)
+    places.append(Place(element))
+    return Slot(index: UInt32(places.count - 1), generation: 0)
   }
 
   @inlinable
+  @inline(__always)
   public func isLive(_ slot: Slot) -> Bool {
-    Int(slot.index) < generations.count && generations[Int(slot.index)] == slot.generation
+    Int(slot.index) < places.count && places[Int(slot.index)].generation == slot.generation
   }
 
   /// Gives the place back; the element stays in memory until the place is used again.
   @inlinable
+  @inline(__always)
   public mutating func remove(_ slot: Slot) {
     precondition(isLive(slot), "a slot is removed once")
-    generations[Int(slot.index)] &+= 1
-    free.append(slot.index)
+    let next = free
+    places[Int(slot.index)].generation &+= 1
+    places[Int(slot.index)].next = next
+    free = slot.index
+    live &-= 1
   }
 
   /// The element at a live slot, in place.
@@ -70,11 +90,11 @@ public struct Slab<Element: Sendable>: Sendable {
   public subscript(_ slot: Slot) -> Element {
     _read {
       precondition(isLive(slot), "a stale slot is not followed")
-      yield elements[Int(slot.index)]
+      yield places[Int(slot.index)].element
     }
     _modify {
       precondition(isLive(slot), "a stale slot is not followed")
-      yield &elements[Int(slot.index)]
+      yield &places[Int(slot.index)].element
     }
   }
 }

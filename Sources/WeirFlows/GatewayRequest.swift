@@ -92,6 +92,7 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
   /// A node that stops still takes what is sure to be over in time: nobody notices its end who need not. What might be cut
   /// in the middle is refused while nothing has been sent and any method can be tried elsewhere. Both refusals cost less
   /// than the rate limit and come before it.
+  @inline(__always)
   func begin(_ node: NodeReadings) -> RequestStep {
     if ends > node.drainEnds { return .refuse(.draining, until: .zero) }
     if node.requests >= node.requestsMax {
@@ -104,6 +105,7 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
   /// (`WaitingRoom.Settings.wait`).
   static let overloadedFor: Int64 = 1_000_000_000
 
+  @inline(__always)
   func answered(limit answer: LimitAnswer) -> RequestStep {
     switch answer {
     case .allowed: .call(edge: Int(edge))
@@ -111,6 +113,7 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
     }
   }
 
+  @inline(__always)
   func record(_ ending: RequestEnding, tag: UInt64, now: Instant) -> RequestRecord {
     RequestRecord(
       startedAt: startedAt, duration: now.since(startedAt), tag: tag, route: route,

@@ -107,11 +107,14 @@ public struct Ledger: Sendable, Equatable {
     routeReasons[route * Reason.count + Int(reason.rawValue)]
   }
 
+  @inline(__always)
   mutating func began(edge: Int) { edges[edge].calls &+= 1 }
+  @inline(__always)
   mutating func attempted(edge: Int) { edges[edge].attempts &+= 1 }
   /// The attempt was not made after all: its instance's places were taken.
   mutating func unattempted(edge: Int) { edges[edge].attempts &-= 1 }
 
+  @inline(__always)
   mutating func answered(edge: Int, failed: Bool, reason: Reason, duration: Int64) {
     if failed { edges[edge].failed &+= 1 } else { edges[edge].answered &+= 1 }
     count(edge: edge, reason)
@@ -128,6 +131,7 @@ public struct Ledger: Sendable, Equatable {
     count(edge: edge, reason)
   }
 
+  @inline(__always)
   private mutating func count(edge: Int, _ reason: Reason) {
     if reason != .none { edgeReasons[edge * Reason.count + Int(reason.rawValue)] &+= 1 }
   }
@@ -135,6 +139,7 @@ public struct Ledger: Sendable, Equatable {
   /// A request of a gateway is over.
   ///
   /// `route` is the plan's index, or ``RequestFacts/none``.
+  @inline(__always)
   mutating func ended(_ record: RequestRecord) {
     let route = record.route == RequestFacts.none ? routes.count - 1 : Int(record.route)
     routes[route].requests &+= 1
@@ -147,6 +152,7 @@ public struct Ledger: Sendable, Equatable {
     keep(record)
   }
 
+  @inline(__always)
   mutating func keep(_ record: RequestRecord) {
     guard recordsLimit > 0 else { return }
     if records.count < recordsLimit { records.append(record) } else { recordsLost &+= 1 }

@@ -17,5 +17,6 @@ extension LoopFlows {
   public mutating func waiting(edge: Int) -> Int { state.upstreams[edge].waiting.count }
 
   /// As ``isUrgent(edge:)``, without a copy.
+  @inlinable
   public mutating func wantsMerge(edge: Int) -> Bool { state.upstreams[edge].isUrgent }
 }

@@ -4,22 +4,48 @@ public import WeirPatterns
 
 /// What the inputs of a loop's flows share: callees, chance, the ledger, and the input's own moment.
 public struct LoopState: Sendable, Equatable {
-  public internal(set) var upstreams: [Upstream]
+  public internal(set) var upstreams: Shelf<Upstream>
   public internal(set) var ledger: Ledger
   var random: SeededRandom
   /// Of the input that is being worked on.
+  var here = Here()
   var edge = 0
   var slot = Slot.none
   var now = Instant.zero
 
   init(plan: FlowPlan, views: [EdgeView], loop: Int, loops: Int, seed: UInt64, recordsLimit: Int) {
-    upstreams = plan.edges.indices.map { i in
-      Upstream(
-        edge: plan.edges[i], service: plan.services[plan.edges[i].service], view: views[i], loop: loop, loops: loops)
-    }
+    upstreams = Shelf(
+      plan.edges.indices.map { i in
+        Upstream(
+          edge: plan.edges[i], service: plan.services[plan.edges[i].service], view: views[i], loop: loop, loops: loops)
+      })
     ledger = Ledger(plan: plan, recordsLimit: recordsLimit)
     random = SeededRandom(seed: seed, stream: "loop \(loop)")
   }
+}
+
+/// The callee of the input that is being worked on.
+///
+/// Its address, taken once when the input is entered (see ``Shelf``); of a past input it means nothing, so two are equal.
+struct Here: Sendable, Equatable {
+  /// As a number, for a state that is sent elsewhere means nothing by it.
+  private var address: UInt = 0
+
+  @inline(__always)
+  mutating func enter(_ upstream: UnsafeMutablePointer<Upstream>) { address = UInt(bitPattern: upstream) }
+
+  @inline(__always)
+  private var pointer: UnsafeMutablePointer<Upstream> {
+    unsafe UnsafeMutablePointer(bitPattern: address).unsafelyUnwrapped
+  }
+
+  @inline(__always)
+  var upstream: Upstream {
+    _read { yield unsafe pointer.pointee }
+    nonmutating _modify { yield unsafe &pointer.pointee }
+  }
+
+  static func == (a: Here, b: Here) -> Bool { true }
 }
 
 /// All flow state of one event loop: the only door through which a driver (proxy or simulator) feeds inputs.
@@ -143,14 +169,27 @@ public struct LoopFlows: Sendable {
   }
 
   public mutating func connected(_ slot: Slot, now: Instant) {
-    enter(slot, now)
-    calls[slot].connected(&state)
+    state.slot = slot
+    state.edge = Int(calls[slot].edge)
+    state.now = now
+    calls[slot].connected()
     recorder?.record(.connected, slot, now, CallStep(.none))
   }
 
   public mutating func sent(_ slot: Slot, _ amount: RetryRule.Sent, now: Instant) {
     calls[slot].sent(amount)
     recorder?.record(.sent(amount), slot, now, CallStep(.none))
+  }
+
+  /// A pooled connection was at hand and the request left whole: `connected` and `sent(.all)` in one.
+  public mutating func sentAtOnce(_ slot: Slot, now: Instant) {
+    state.slot = slot
+    state.edge = Int(calls[slot].edge)
+    state.now = now
+    calls[slot].connected()
+    calls[slot].sent(.all)
+    recorder?.record(.connected, slot, now, CallStep(.none))
+    recorder?.record(.sent(.all), slot, now, CallStep(.none))
   }
 
   /// The head of the attempt's answer; 1xx heads are not fed.
@@ -235,7 +274,6 @@ public struct LoopFlows: Sendable {
   }
 
   /// The node should hear of this edge now rather than at the next tick.
-  @inlinable
   public func isUrgent(edge: Int) -> Bool { state.upstreams[edge].isUrgent }
 
   // MARK: - Effects out
@@ -244,14 +282,18 @@ public struct LoopFlows: Sendable {
   public mutating func takeRecords() -> (records: [RequestRecord], lost: UInt64) { state.ledger.takeRecords() }
   public mutating func takeRecording() -> Recording? { recorder?.take() }
 
+  @inline(__always)
   private mutating func enter(_ slot: Slot, _ now: Instant) { enter(slot, edge: Int(calls[slot].edge), now) }
 
+  @inline(__always)
   private mutating func enter(_ slot: Slot, edge: Int, _ now: Instant) {
     state.slot = slot
     state.edge = edge
     state.now = now
+    unsafe state.here.enter(state.upstreams.address(of: edge))
   }
 
+  @inline(__always)
   private mutating func close(_ slot: Slot, _ step: CallStep) -> CallStep {
     if step.isLast { calls.remove(slot) }
     return step

@@ -159,11 +159,13 @@ public struct Upstream: Sendable, Equatable {
   mutating func placeFreed(_ instance: UInt16) { balancer.clearFull(Int(instance)) }
 
   /// An eighth of the way to each new value, as TCP's smoothed round trip (RFC 6298 §2).
+  @inline(__always)
   mutating func learn(latency: Int64) { usual = usual == 0 ? latency : usual + (latency - usual) / 8 }
 
   /// An attempt's result, for the instance's breaker.
   ///
   /// Results of an earlier epoch tell of the past and are dropped.
+  @inline(__always)
   mutating func settle(instance: UInt16, epoch: UInt32, _ outcome: CircuitBreaker.Outcome) {
     let i = Int(instance)
     guard constants.breaks, outcome != .ignored, view.breakers[i].epoch == epoch else { return }
@@ -173,6 +175,7 @@ public struct Upstream: Sendable, Equatable {
   }
 
   /// A call's final outcome, for the callee's own breaker.
+  @inline(__always)
   mutating func settleService(epoch: UInt32, _ outcome: CircuitBreaker.Outcome) {
     guard constants.breaks, outcome != .ignored, view.service.epoch == epoch else { return }
     serviceOutcomes.add(outcome)
@@ -194,6 +197,7 @@ public struct Upstream: Sendable, Equatable {
   // Inlined: asked of an element of an array, a call would copy the upstream first, which is a dozen retains (measured).
 
   /// Chooses an instance that serves, for one attempt.
+  @inline(__always)
   mutating func pick(
     excluding tried: Balancer.Tried, now: Instant, using random: inout SeededRandom
   ) -> Balancer.Choice {

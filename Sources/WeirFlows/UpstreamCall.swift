@@ -93,11 +93,12 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
 
   // MARK: - Inputs
 
+  @inline(__always)
   mutating func begin(_ state: inout LoopState) -> CallStep {
     state.ledger.began(edge: Int(edge))
     if state.now >= deadline { return refuse(.deadlinePassed, &state) }
-    if state.upstreams[state.edge].constants.isLimited {
-      if state.upstreams[state.edge].waiting.count > 0 { return queue(&state) }
+    if state.here.upstream.constants.isLimited {
+      if state.here.upstream.waiting.count > 0 { return queue(&state) }
       stage = .askingPlace
       return CallStep(.ask(.place))
     }
@@ -120,16 +121,16 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
       return admit(&state)
     case .askingService:
       guard let granted else {
-        state.upstreams[state.edge].probeAsked(.probeService, now: state.now)
+        state.here.upstream.probeAsked(.probeService, now: state.now)
         // Not the view's own point: the rest is over, and a point that has passed tells nobody when to come again.
-        return refuse(.breakerOpen, &state, until: state.upstreams[state.edge].askServiceProbeAt)
+        return refuse(.breakerOpen, &state, until: state.here.upstream.askServiceProbeAt)
       }
       probesService = true
       serviceTicket = granted
       return enter(&state)
     case .askingInstance:
       guard let granted else {
-        state.upstreams[state.edge].probeAsked(.probeInstance(instance), now: state.now)
+        state.here.upstream.probeAsked(.probeInstance(instance), now: state.now)
         return pick(&state, mayProbe: false)
       }
       probesInstance = true
@@ -142,21 +143,22 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   /// The instance's places are all taken, by callers that this loop does not see.
   mutating func full(_ state: inout LoopState) -> CallStep {
     guard stage == .connecting else { return CallStep(.none) }
-    state.upstreams[state.edge].balancer.released(Int(instance))
-    state.upstreams[state.edge].balancer.markFull(Int(instance))
+    state.here.upstream.balancer.released(Int(instance))
+    state.here.upstream.balancer.markFull(Int(instance))
     attempts -= 1
     state.ledger.unattempted(edge: Int(edge))
     // The permit that goes back makes a new view, and that a turn: without a pause the same call would ask again, and find
     // the same places taken, without end and without time passing.
-    if probesInstance { state.upstreams[state.edge].probeAsked(.probeInstance(instance), now: state.now) }
+    if probesInstance { state.here.upstream.probeAsked(.probeInstance(instance), now: state.now) }
     giveBackInstanceProbe(.ignored, &state)
     return pick(&state, mayProbe: false)
   }
 
   /// A place may be free now, and this call waited longest.
+  @inline(__always)
   mutating func turn(_ state: inout LoopState) -> CallStep {
     guard stage == .queued else { return CallStep(.none) }
-    if state.upstreams[state.edge].constants.isLimited && !holdsPlaceOfEdge {
+    if state.here.upstream.constants.isLimited && !holdsPlaceOfEdge {
       stage = .askingPlace
       nextWake = .distantFuture
       return CallStep(.ask(.place))
@@ -164,13 +166,15 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     return pick(&state)
   }
 
-  mutating func connected(_ state: inout LoopState) {
+  @inline(__always)
+  mutating func connected() {
     guard stage == .connecting else { return }
     stage = .sending
     nextWake = limit
   }
 
   /// How much of the request has been handed to the connection; `all` once its last byte has.
+  @inline(__always)
   mutating func sent(_ amount: RetryRule.Sent) {
     sent = amount
     if amount == .all, stage == .sending { stage = .waiting }
@@ -180,10 +184,11 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   ///
   /// `fromWeir`: the answer was made by another Weir for its callee's sake (its `Proxy-Status` says so); that instance
   /// is well. `retryAfter`: nanoseconds it asks to wait, or nil.
+  @inline(__always)
   mutating func head(status: UInt16, retryAfter: Int64?, fromWeir: Bool, _ state: inout LoopState) -> CallStep {
     guard stage == .connecting || stage == .sending || stage == .waiting else { return CallStep(.none) }
     let latency = state.now.since(attemptStartedAt)
-    var outcome = state.upstreams[state.edge].thresholds.outcome(status: status, took: latency)
+    var outcome = state.here.upstream.thresholds.outcome(status: status, took: latency)
     let isFailure = outcome == .failure
     if isFailure && fromWeir { outcome = .ignored }
     let wasProbe = probesInstance
@@ -192,7 +197,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
       // A Weir that was told `Weir-Retries: taken` leaves retries to us, also those of what broke behind it (502, 504).
       // Its 503 is a refusal for its callee's sake: to repeat it would work against it.
       if !fromWeir || status != 503 {
-        let verdict = state.upstreams[state.edge].rule.judge(status: status, retryFacts)
+        let verdict = state.here.upstream.rule.judge(status: status, retryFacts)
         if let wait = retryWait(verdict, retryAfter: retryAfter, probeFailed: wasProbe, &state) {
           return rest(wait, &state, cancels: false)
         }
@@ -201,19 +206,20 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
       }
       failedFinally = true
       isBlameless = fromWeir
-      if state.upstreams[state.edge].constants.hasFallback {
+      if state.here.upstream.constants.hasFallback {
         return last(.fallback(.failedAnswer), &state, freed: true, cancels: true)
       }
     }
     self.status = status
     stage = .answering
     // The balancer has learned from the head; the place is held until the last byte.
-    state.upstreams[state.edge].balancer.started(Int(instance), now: state.now)
+    state.here.upstream.balancer.started(Int(instance), now: state.now)
     nextWake = .distantFuture
     return CallStep(.answer)
   }
 
   /// The answer has been received whole.
+  @inline(__always)
   mutating func ended(_ state: inout LoopState) -> CallStep {
     guard stage == .answering else { return CallStep(.none) }
     return last(.finish, &state, freed: true, cancels: false)
@@ -271,10 +277,11 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
       outerRetries: outerRetries)
   }
 
+  @inline(__always)
   private mutating func admit(_ state: inout LoopState) -> CallStep {
-    switch state.upstreams[state.edge].admit(now: state.now, using: &state.random) {
+    switch state.here.upstream.admit(now: state.now, using: &state.random) {
     case .allow:
-      serviceEpoch = state.upstreams[state.edge].view.service.epoch
+      serviceEpoch = state.here.upstream.view.service.epoch
       return enter(&state)
     case .askPermit:
       stage = .askingService
@@ -284,31 +291,32 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   }
 
   /// The callee's breaker let it pass: from here on it is a first try, on which retries are earned.
+  @inline(__always)
   private mutating func enter(_ state: inout LoopState) -> CallStep {
-    state.upstreams[state.edge].budget.deposit(now: state.now)
+    state.here.upstream.budget.deposit(now: state.now)
     isDeposited = true
-    if waitEnds == .zero && state.upstreams[state.edge].waiting.count > 0 { return queue(&state) }
+    if waitEnds == .zero && state.here.upstream.waiting.count > 0 { return queue(&state) }
     return pick(&state)
   }
 
   private mutating func pick(_ state: inout LoopState, mayProbe: Bool = true) -> CallStep {
-    if mayProbe, attempts == 0, !probesService, !state.upstreams[state.edge].view.probeable.isEmpty,
-      let due = state.upstreams[state.edge].dueProbe(now: state.now, canRepeat: canRepeat)
+    if mayProbe, attempts == 0, !probesService, !state.here.upstream.view.probeable.isEmpty,
+      let due = state.here.upstream.dueProbe(now: state.now, canRepeat: canRepeat)
     {
       stage = .askingInstance
       instance = due
       return CallStep(.ask(.probeInstance(due)))
     }
     if mayProbe, attempts == 0, !probesService, mayRepeatElsewhere(state),
-      let due = state.upstreams[state.edge].dueTrial(now: state.now)
+      let due = state.here.upstream.dueTrial(now: state.now)
     {
       return attempt(due, &state)
     }
-    var choice = state.upstreams[state.edge].pick(excluding: tried, now: state.now, using: &state.random)
+    var choice = state.here.upstream.pick(excluding: tried, now: state.now, using: &state.random)
     // Another instance first, but none of them has a place: better the same one again than to wait beside a free place,
     // with everybody behind.
     if choice == .full && !tried.isEmpty {
-      choice = state.upstreams[state.edge].pick(excluding: Balancer.Tried(), now: state.now, using: &state.random)
+      choice = state.here.upstream.pick(excluding: Balancer.Tried(), now: state.now, using: &state.random)
     }
     switch choice {
     case .instance(let index): return attempt(UInt16(index), &state)
@@ -320,17 +328,18 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   /// A failed attempt can be made up for on another instance, whatever was sent.
   private var canRepeat: Bool { method != .unsafe && body != .streaming && !outerRetries }
 
+  @inline(__always)
   private mutating func attempt(_ index: UInt16, _ state: inout LoopState) -> CallStep {
     instance = index
     attempts += 1
-    epoch = state.upstreams[state.edge].view.breakers[Int(index)].epoch
+    epoch = state.here.upstream.view.breakers[Int(index)].epoch
     sent = .nothing
     stage = .connecting
     attemptStartedAt = state.now
     limit = min(deadline, state.now.advanced(by: attemptLength(state)))
-    nextWake = min(limit, state.now.advanced(by: state.upstreams[state.edge].constants.connect))
-    isTrial = state.upstreams[state.edge].isTrial(index)
-    state.upstreams[state.edge].balancer.started(Int(index), now: state.now)
+    nextWake = min(limit, state.now.advanced(by: state.here.upstream.constants.connect))
+    isTrial = state.here.upstream.isTrial(index)
+    state.here.upstream.balancer.started(Int(index), now: state.now)
     isBlameless = false
     state.ledger.attempted(edge: Int(edge))
     return CallStep(.attempt(instance: index, number: attempts))
@@ -339,16 +348,16 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   /// Half the timeout leaves room for a second attempt; where none can follow, it would only cut good answers short.
   @inline(__always)
   private func attemptLength(_ state: borrowing LoopState) -> Int64 {
-    if state.upstreams[state.edge].constants.attemptIsWritten { return state.upstreams[state.edge].constants.attempt }
+    if state.here.upstream.constants.attemptIsWritten { return state.here.upstream.constants.attempt }
     let canFollow =
-      Int(attempts) < state.upstreams[state.edge].rule.attemptsMax && method != .unsafe && body != .streaming
-      && !outerRetries && state.upstreams[state.edge].rule.isRetryable(failure: .attemptTimeout)
+      Int(attempts) < state.here.upstream.rule.attemptsMax && method != .unsafe && body != .streaming
+      && !outerRetries && state.here.upstream.rule.isRetryable(failure: .attemptTimeout)
     return canFollow ? half : .max
   }
   private mutating func queue(_ state: inout LoopState) -> CallStep {
-    let isLimited = state.upstreams[state.edge].constants.isLimited
+    let isLimited = state.here.upstream.constants.isLimited
     let rank = isLimited && !holdsPlaceOfEdge ? WaitingLine.Rank.edge : .instance
-    switch state.upstreams[state.edge].waiting.offer(
+    switch state.here.upstream.waiting.offer(
       state.slot, rank: rank, isAhead: isLimited && holdsPlaceOfEdge, until: waitEnds, now: state.now,
       deadline: deadline)
     {
@@ -371,7 +380,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     isBlameless = lastReason == .deadlinePassed && wasCutEarly(state)
     settleAttempt(
       isBlameless ? .ignored : .failure, latency: state.now.since(attemptStartedAt), failed: !isBlameless, &state)
-    let verdict = state.upstreams[state.edge].rule.judge(failure: failure, retryFacts)
+    let verdict = state.here.upstream.rule.judge(failure: failure, retryFacts)
     if let wait = retryWait(verdict, retryAfter: nil, probeFailed: wasProbe, &state) {
       return rest(wait, &state, cancels: cancels)
     }
@@ -387,7 +396,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   /// slow, too, or a route that is shorter than the edge's notion of slow would never find out that its callee hangs.
   private func wasCutEarly(_ state: borrowing LoopState) -> Bool {
     limit == deadline
-      && state.now.since(attemptStartedAt) <= min(state.upstreams[state.edge].thresholds.slow, half)
+      && state.now.since(attemptStartedAt) <= min(state.here.upstream.thresholds.slow, half)
   }
 
   /// How long to rest before the next attempt, or nil when none is made.
@@ -397,23 +406,23 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     guard verdict == .retry else { return nil }
     // A caller that was used as a probe does not pay for it: it is tried elsewhere at once, on nobody's budget. With
     // nobody else to try this is a retry like any other: it rests, and the budget pays for it.
-    if probeFailed && mayRepeatProbe(state.upstreams[state.edge], now: state.now) { return 0 }
-    let backoff = state.upstreams[state.edge].backoff.wait(
+    if probeFailed && mayRepeatProbe(state.here.upstream, now: state.now) { return 0 }
+    let backoff = state.here.upstream.backoff.wait(
       after: Int(attempts), previous: previousWait, using: &state.random)
     let wait = RetryRule.wait(backoff: backoff, retryAfter: retryAfter)
     // One that cannot finish is not made (RL-4): its wait, and what an answer usually takes.
-    let room = wait.addingReportingOverflow(state.upstreams[state.edge].usual)
+    let room = wait.addingReportingOverflow(state.here.upstream.usual)
     guard !room.overflow, Deadline(ends: deadline, attemptMax: 0).leaves(room: room.partialValue, now: state.now) else {
       return nil
     }
-    guard state.upstreams[state.edge].budget.withdraw(now: state.now) else {
-      if !state.upstreams[state.edge].budgetIsSpent {
-        state.upstreams[state.edge].budgetIsSpent = true
+    guard state.here.upstream.budget.withdraw(now: state.now) else {
+      if !state.here.upstream.budgetIsSpent {
+        state.here.upstream.budgetIsSpent = true
         state.ledger.events.append(Event(.retryBudgetSpent, at: state.now, edge: edge))
       }
       return nil
     }
-    state.upstreams[state.edge].budgetIsSpent = false
+    state.here.upstream.budgetIsSpent = false
     withdrawn += 1
     previousWait = wait
     return wait
@@ -426,7 +435,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
 
   /// A probe failed in a way that is not retried otherwise: the caller gets one try elsewhere.
   private mutating func repeatProbe(cancels: Bool, _ state: inout LoopState) -> CallStep? {
-    guard canRepeat, mayRepeatProbe(state.upstreams[state.edge], now: state.now) else { return nil }
+    guard canRepeat, mayRepeatProbe(state.here.upstream, now: state.now) else { return nil }
     return rest(0, &state, cancels: cancels)
   }
 
@@ -435,8 +444,8 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   /// It was made to find out, as a probe is, so the caller gets one try elsewhere. Unlike probes, which come one at a
   /// time, trials are paid for by the retry budget: when everything fails, every attempt is one.
   private mutating func repeatTrial(_ state: inout LoopState) -> CallStep? {
-    guard attempts == 1, mayRepeatElsewhere(state), mayRepeatProbe(state.upstreams[state.edge], now: state.now),
-      state.upstreams[state.edge].budget.withdraw(now: state.now)
+    guard attempts == 1, mayRepeatElsewhere(state), mayRepeatProbe(state.here.upstream, now: state.now),
+      state.here.upstream.budget.withdraw(now: state.now)
     else { return nil }
     withdrawn += 1
     return rest(0, &state, cancels: false)
@@ -444,7 +453,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
 
   @inline(__always)
   private func mayRepeatElsewhere(_ state: borrowing LoopState) -> Bool {
-    canRepeat && state.upstreams[state.edge].rule.attemptsMax > 1
+    canRepeat && state.here.upstream.rule.attemptsMax > 1
   }
 
   private mutating func rest(_ wait: Int64, _ state: inout LoopState, cancels: Bool) -> CallStep {
@@ -464,19 +473,20 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   /// The attempt's result goes to the balancer and to the instance's breaker.
   ///
   /// `ignored` without having failed: it was given up too early to say more than how long it has lasted.
+  @inline(__always)
   private mutating func settleAttempt(
     _ outcome: CircuitBreaker.Outcome, latency: Int64, failed: Bool, _ state: inout LoopState
   ) {
     if outcome == .ignored {
       if failed {
-        state.upstreams[state.edge].balancer.released(Int(instance))
+        state.here.upstream.balancer.released(Int(instance))
       } else {
-        state.upstreams[state.edge].balancer.gaveUp(Int(instance), after: latency, now: state.now)
+        state.here.upstream.balancer.gaveUp(Int(instance), after: latency, now: state.now)
       }
     } else {
-      if !failed { state.upstreams[state.edge].learn(latency: latency) }
-      state.upstreams[state.edge].balancer.finished(Int(instance), latency: latency, failed: failed, now: state.now)
-      state.upstreams[state.edge].doubt(instance, now: state.now)
+      if !failed { state.here.upstream.learn(latency: latency) }
+      state.here.upstream.balancer.finished(Int(instance), latency: latency, failed: failed, now: state.now)
+      state.here.upstream.doubt(instance, now: state.now)
     }
     // Only now: an instance whose places were taken was not tried.
     tried.insert(Int(instance))
@@ -485,19 +495,20 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     if probesInstance {
       giveBackInstanceProbe(outcome, &state)
     } else {
-      state.upstreams[state.edge].settle(instance: instance, epoch: epoch, outcome)
+      state.here.upstream.settle(instance: instance, epoch: epoch, outcome)
     }
   }
 
   private mutating func release(_ outcome: CircuitBreaker.Outcome, _ state: inout LoopState) {
-    state.upstreams[state.edge].balancer.released(Int(instance))
+    state.here.upstream.balancer.released(Int(instance))
     giveBackInstanceProbe(outcome, &state)
   }
 
+  @inline(__always)
   private mutating func giveBackInstanceProbe(_ outcome: CircuitBreaker.Outcome, _ state: inout LoopState) {
     guard probesInstance else { return }
     probesInstance = false
-    state.upstreams[state.edge].settleProbe(instance: instance, ticket: ticket, outcome)
+    state.here.upstream.settleProbe(instance: instance, ticket: ticket, outcome)
   }
 
   private mutating func refuse(_ reason: Reason, _ state: inout LoopState, until: Instant = .zero) -> CallStep {
@@ -508,7 +519,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     _ reason: Reason, _ state: inout LoopState, freed: Bool, cancels: Bool, until: Instant = .zero
   ) -> CallStep {
     let action: CallAction =
-      state.upstreams[state.edge].constants.hasFallback ? .fallback(reason) : .refuse(reason, until: until)
+      state.here.upstream.constants.hasFallback ? .fallback(reason) : .refuse(reason, until: until)
     return last(action, &state, freed: freed, cancels: cancels)
   }
 
@@ -516,11 +527,11 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   private mutating func last(
     _ action: CallAction, _ state: inout LoopState, freed: Bool, cancels: Bool
   ) -> CallStep {
-    if stage == .queued { state.upstreams[state.edge].waiting.leave(state.slot) }
-    if stage == .answering { state.upstreams[state.edge].balancer.released(Int(instance)) }
+    if stage == .queued { state.here.upstream.waiting.leave(state.slot) }
+    if stage == .answering { state.here.upstream.balancer.released(Int(instance)) }
     settleCallee(action, &state)
-    if isDeposited { state.upstreams[state.edge].budget.ended(.first) }
-    for _ in 0..<withdrawn { state.upstreams[state.edge].budget.ended(.retry) }
+    if isDeposited { state.here.upstream.budget.ended(.first) }
+    for _ in 0..<withdrawn { state.here.upstream.budget.ended(.retry) }
     count(action, &state)
     stage = .over
     nextWake = .distantFuture
@@ -529,39 +540,41 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   }
 
   /// The callee's breaker hears of final outcomes: of every success, and of failures when no instance was left to try.
+  @inline(__always)
   private mutating func settleCallee(_ action: CallAction, _ state: inout LoopState) {
     let outcome: CircuitBreaker.Outcome =
       switch action {
       case .finish where !failedFinally: .success
       default:
-        failedFinally && !isBlameless && !state.upstreams[state.edge].hasAnotherInstance(than: tried)
+        failedFinally && !isBlameless && !state.here.upstream.hasAnotherInstance(than: tried)
           ? .failure : .ignored
       }
     if probesService {
       probesService = false
       // A probe that failed while others were left to try showed nothing of the callee as a whole.
-      state.upstreams[state.edge].settleProbe(instance: CallStep.nobody, ticket: serviceTicket, outcome)
+      state.here.upstream.settleProbe(instance: CallStep.nobody, ticket: serviceTicket, outcome)
     } else if attempts > 0 {
-      state.upstreams[state.edge].settleService(epoch: serviceEpoch, outcome)
+      state.here.upstream.settleService(epoch: serviceEpoch, outcome)
     }
   }
 
+  @inline(__always)
   private func count(_ action: CallAction, _ state: inout LoopState) {
     let edge = Int(edge)
     let duration = state.now.since(startedAt)
     switch action {
     case .finish:
       state.ledger.answered(edge: edge, failed: failedFinally, reason: .none, duration: duration)
-      if state.upstreams[state.edge].fallbackIsOn {
-        state.upstreams[state.edge].fallbackIsOn = false
+      if state.here.upstream.fallbackIsOn {
+        state.here.upstream.fallbackIsOn = false
         state.ledger.events.append(Event(.fallbackEnded, at: state.now, edge: self.edge))
       }
     case .abort(let reason): state.ledger.answered(edge: edge, failed: true, reason: reason, duration: duration)
     case .refuse(let reason, _): state.ledger.refused(edge: edge, reason: reason)
     case .fallback(let reason):
       state.ledger.fellBack(edge: edge, reason: reason)
-      if !state.upstreams[state.edge].fallbackIsOn {
-        state.upstreams[state.edge].fallbackIsOn = true
+      if !state.here.upstream.fallbackIsOn {
+        state.here.upstream.fallbackIsOn = true
         state.ledger.events.append(Event(.fallbackBegan, at: state.now, edge: self.edge, reason: reason))
       }
     case .none, .attempt, .ask, .wait, .answer: break

@@ -64,6 +64,7 @@ public struct WaitingLine: Sendable, Equatable {
   }
 
   /// The next whose time is not over; the others on the way are dropped, they wake by themselves.
+  @inline(__always)
   mutating func take(now: Instant) -> Slot? {
     while !returned.isEmpty {
       let first = returned.removeFirst()

@@ -32,7 +32,7 @@ struct WorldTests {
     return world
   }
 
-  static func kinds(_ world: World) -> [Event.Kind] { world.events.map(\.kind) }
+  static func kinds(_ world: borrowing World) -> [Event.Kind] { world.events.map(\.kind) }
 
   /// A killed instance costs no answer, and is back by itself: the retry goes elsewhere, the restart is Weir's.
   @Test("a killed instance costs no answer", arguments: [1, 4])

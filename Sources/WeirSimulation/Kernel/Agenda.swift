@@ -27,11 +27,11 @@ package struct AgendaEvent: Sendable, Equatable, BitwiseCopyable {
 /// ## Invariants
 /// 1. What comes out is never earlier than what came out before, if nothing was put in for the past.
 /// 2. Of equal moments the one put in first comes out first.
-package struct Agenda: Sendable {
-  private var heap: [AgendaEvent] = []
+package struct Agenda: ~Copyable {
+  private var heap: Bank<AgendaEvent>
   private var scheduled: UInt64 = 0
 
-  package init(reserving capacity: Int = 256) { heap.reserveCapacity(capacity) }
+  package init(reserving capacity: Int = 256) { heap = Bank(reserving: capacity) }
 
   package var count: Int { heap.count }
 
@@ -40,7 +40,7 @@ package struct Agenda: Sendable {
   package var firstAt: Int64 { heap.isEmpty ? .max : heap[0].at }
 
   /// The first event, which stays.
-  package var first: AgendaEvent? { heap.first }
+  package var first: AgendaEvent? { heap.isEmpty ? nil : heap[0] }
 
   @inline(__always)
   package mutating func schedule(_ kind: UInt8, at: Int64, payload: UInt64) {
@@ -52,42 +52,39 @@ package struct Agenda: Sendable {
   private mutating func push(_ event: AgendaEvent) {
     var hole = heap.count
     heap.append(event)
-    heap.withUnsafeMutableBufferPointer { heap in
-      while hole > 0 {
-        let parent = (hole - 1) >> 2
-        if !AgendaEvent.isBefore(event, heap[parent]) { break }
-        heap[hole] = heap[parent]
-        hole = parent
-      }
-      heap[hole] = event
+    while hole > 0 {
+      let parent = (hole &- 1) >> 2
+      if !AgendaEvent.isBefore(event, heap[parent]) { break }
+      heap[hole] = heap[parent]
+      hole = parent
     }
+    heap[hole] = event
   }
 
   /// Takes the first event if it is not after `limit`.
   @inline(__always)
   package mutating func next(upTo limit: Int64) -> AgendaEvent? {
-    guard let first = heap.first, first.at <= limit else { return nil }
+    if heap.isEmpty || heap[0].at > limit { return nil }
+    let first = heap[0]
     let last = heap.removeLast()
     let count = heap.count
     if count == 0 { return first }
-    heap.withUnsafeMutableBufferPointer { heap in
-      var hole = 0
-      while true {
-        let child = hole &* 4 &+ 1
-        if child >= count { break }
-        var least = child
-        let end = min(child &+ 4, count)
-        var other = child &+ 1
-        while other < end {
-          if AgendaEvent.isBefore(heap[other], heap[least]) { least = other }
-          other &+= 1
-        }
-        if !AgendaEvent.isBefore(heap[least], last) { break }
-        heap[hole] = heap[least]
-        hole = least
+    var hole = 0
+    while true {
+      let child = hole &* 4 &+ 1
+      if child >= count { break }
+      var least = child
+      let end = min(child &+ 4, count)
+      var other = child &+ 1
+      while other < end {
+        if AgendaEvent.isBefore(heap[other], heap[least]) { least = other }
+        other &+= 1
       }
-      heap[hole] = last
+      if !AgendaEvent.isBefore(heap[least], last) { break }
+      heap[hole] = heap[least]
+      hole = least
     }
+    heap[hole] = last
     return first
   }
 

@@ -23,17 +23,18 @@ extension World {
     let at = now.nanoseconds
     var waits = loops[0].waits
     var queueAreas = loops[0].gauges.map { $0.area(at: at) }
-    for loop in loops.dropFirst() {
+    for l in loops.indices.dropFirst() {
       for e in waits.indices {
-        waits[e].merge(loop.waits[e])
-        queueAreas[e] += loop.gauges[e].area(at: at)
+        waits[e].merge(loops[l].waits[e])
+        queueAreas[e] += loops[l].gauges[e].area(at: at)
       }
     }
     let none = [Int64](repeating: 0, count: components.count)
     var snapshot = Snapshot(
       at: at, ledger: ledger(), waits: waits, queueAreas: queueAreas, busy: none, areas: none, queued: none,
       queuedCount: none, sent: streams.map(\.sent))
-    for instance in instances {
+    for i in instances.indices {
+      let instance = instances[i]
       let c = Int(instance.component)
       snapshot.busy[c] += instance.busyArea + Int64(instance.busy) * (at - instance.busySince)
       snapshot.areas[c] += instance.queue.area(at: at)
@@ -47,8 +48,8 @@ extension World {
   func responses() -> (sum: Double, count: UInt64) {
     var sum = 0.0
     var count: UInt64 = 0
-    for loop in loops {
-      for tally in loop.flows.state.ledger.routeLatencies {
+    for l in loops.indices {
+      for tally in loops[l].flows.state.ledger.routeLatencies {
         sum += tally.sum
         count += tally.count
       }

@@ -179,14 +179,14 @@ struct Stream: Sendable {
 }
 
 /// An event loop of the gateway: its flows, and what the driver knows of each call and request at the same index.
-struct Loop: Sendable {
+struct Loop: ~Copyable {
   var flows: LoopFlows
-  var calls: [CallContext] = []
-  var requests: [RequestContext] = []
+  var calls = Bank<CallContext>()
+  var requests = Bank<RequestContext>()
   /// By edge: the version of the node's view that this loop has.
   var versions: [UInt32]
   /// By edge: who waits for a place.
-  var gauges: [QueueGauge]
+  var gauges: Bank<QueueGauge>
   /// By edge: how long calls waited that had to, and how many of them got a place.
   var waits: [Tally]
 }

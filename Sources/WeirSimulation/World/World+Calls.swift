@@ -194,7 +194,7 @@ extension World {
   /// What a loop has learned that cannot wait until the next merge.
   @inline(__always)
   private mutating func tellNode(_ l: Int, _ edge: Int) {
-    if loops[l].flows.isUrgent(edge: edge) { mergeNow(l, edge) }
+    if loops[l].flows.wantsMerge(edge: edge) { mergeNow(l, edge) }
   }
 
   // MARK: - Places
@@ -258,7 +258,7 @@ extension World {
         handOut(place % loops.count, edge)
       }
     }
-    due.removeAll(keepingCapacity: true)
+    due.removeAll()
   }
 
   @inline(__always)

@@ -28,8 +28,7 @@ extension World {
       return nil
     }
     // A pooled connection is taken, and a request without a body is out at once.
-    loops[l].flows.connected(slot, now: now)
-    loops[l].flows.sent(slot, .all, now: now)
+    loops[l].flows.sentAtOnce(slot, now: now)
     if network == 0 {
       reached(handle)
     } else {

@@ -24,29 +24,29 @@ import WeirPatterns
 /// 1. Time never goes back; equal moments are worked off in the order they were scheduled.
 /// 2. A place is given back exactly once; `held` is the number of attempts under way that took one.
 /// 3. Every queue obeys Little's law exactly (``QueueGauge``).
-package struct World: Sendable {
+package struct World: ~Copyable {
   package private(set) var now = Instant.zero
   var agenda = Agenda()
   var timers = Agenda(reserving: 64)
-  var loops: [Loop]
+  var loops: Bank<Loop>
   var node: NodeFlows
-  var limits: [RateTable]
-  var components: [Component]
-  var operations: [Operation]
+  var limits: Bank<RateTable>
+  var components: Bank<Component>
+  var operations: Bank<Operation>
   /// The calls of a stage are `items[stages[i].first ..< stages[i].first + stages[i].count]`.
   var stages: [(first: Int32, count: Int32)]
   var items: [CallItem]
   var itemOperations: [Int32]
-  var instances: [InstanceState]
+  var instances: Bank<InstanceState>
   /// Edges by callee.
-  var callers: [Int32]
-  var edgeComponents: [Int32]
+  var callers: Bank<Int32>
+  var edgeComponents: Bank<Int32>
   var edgeHeld: [Int32]
   var edgeLimits: [Int32]
-  var jobs: [Job] = []
+  var jobs = Bank<Job>()
   var freeJob: Int32 = -1
-  var streams: [Stream]
-  var due: [Int32] = []
+  var streams: Bank<Stream>
+  var due = Bank<Int32>()
   /// Each instance's way back, and its probes.
   var restarts: [RestartBackoff]
   var monitors: [HealthMonitor]
@@ -75,24 +75,26 @@ package struct World: Sendable {
     for s in plan.services.indices { plan.services[s].startsReady = true }
     let node = NodeFlows(plan: plan, seed: seed)
     let views = plan.edges.indices.map { node.view($0) }
-    loops = (0..<max(1, scene.loops)).map { loop in
-      Loop(
-        flows: LoopFlows(plan: plan, views: views, loop: loop, loops: max(1, scene.loops), seed: seed),
-        versions: plan.edges.indices.map { node.version($0) },
-        gauges: Array(repeating: QueueGauge(), count: plan.edges.count),
-        waits: Array(repeating: Tally(), count: plan.edges.count))
+    loops = Bank(reserving: max(1, scene.loops))
+    for loop in 0..<max(1, scene.loops) {
+      loops.append(
+        Loop(
+          flows: LoopFlows(plan: plan, views: views, loop: loop, loops: max(1, scene.loops), seed: seed),
+          versions: plan.edges.indices.map { node.version($0) },
+          gauges: Bank(Array(repeating: QueueGauge(), count: plan.edges.count)),
+          waits: Array(repeating: Tally(), count: plan.edges.count)))
     }
     self.node = node
-    limits = plan.limits.map { RateTable(GCRA(rate: $0.rate, burst: $0.burst), cells: $0.cells) }
+    limits = Bank(plan.limits.map { RateTable(GCRA(rate: $0.rate, burst: $0.burst), cells: $0.cells) })
     network = max(0, scene.network)
     self.eventsLimit = eventsLimit
 
-    operations = []
+    operations = Bank()
     stages = []
     items = []
-    components = []
-    instances = []
-    callers = []
+    components = Bank()
+    instances = Bank()
+    callers = Bank()
     restarts = []
     monitors = []
     probeReady = []
@@ -108,7 +110,7 @@ package struct World: Sendable {
           firstOperation: Int32(operations.count), places: service.atOnce, isLimited: service.atOnce != .max,
           allPlaces: Int64(service.atOnce) * Int64(service.instances),
           cancels: model.cancels, firstCaller: callers.count, callers: leading.count))
-      callers += leading.map { Int32($0) }
+      for edge in leading { callers.append(Int32(edge)) }
       for index in 0..<service.instances {
         instances.append(
           InstanceState(component: Int32(s), index: UInt16(index), workers: Int32(clamping: max(1, model.workers))))
@@ -130,14 +132,14 @@ package struct World: Sendable {
         }
       }
     }
-    edgeComponents = plan.edges.map { Int32($0.service) }
+    edgeComponents = Bank(plan.edges.map { Int32($0.service) })
     edgeHeld = Array(repeating: 0, count: plan.edges.count)
     edgeLimits = plan.edges.map(\.call.atOnce)
     itemOperations = []
     for item in items {
       itemOperations.append(components[plan.edges[item.edge].service].firstOperation + Int32(item.operation))
     }
-    streams = []
+    streams = Bank()
     for model in scene.traffic {
       let callee = plan.edges[plan.routes[model.route].edge].service
       streams.append(
@@ -238,32 +240,34 @@ package struct World: Sendable {
   /// The numbers of all loops together.
   package func ledger() -> Ledger {
     var sum = loops[0].flows.state.ledger
-    for loop in loops.dropFirst() { sum.merge(loop.flows.state.ledger) }
+    for l in loops.indices.dropFirst() { sum.merge(loops[l].flows.state.ledger) }
     return sum
   }
 
   /// Requests and calls that are open.
-  package var openCalls: Int { loops.reduce(0) { $0 + $1.flows.calls.count } }
+  package var openCalls: Int { loops.indices.reduce(0) { $0 + loops[$1].flows.calls.count } }
 
   /// What is wrong with this state, or nil: Little's law on every queue, places, jobs.
   package func violation() -> String? {
     let at = now.nanoseconds
     var inside = [Int64](repeating: 0, count: instances.count)
     var entries = inside
-    for job in jobs where job.stage == .queued {
+    for j in jobs.indices where jobs[j].stage == .queued {
+      let job = jobs[j]
       inside[Int(job.instance)] += 1
       entries[Int(job.instance)] += job.since
     }
-    for (l, loop) in loops.enumerated() {
-      for (e, gauge) in loop.gauges.enumerated() {
-        let waiting = loop.calls.filter { $0.queuedSince >= 0 && Int($0.edge) == e }
+    for l in loops.indices {
+      for e in loops[l].gauges.indices {
+        let waiting = loops[l].calls.map { $0 }.filter { $0.queuedSince >= 0 && Int($0.edge) == e }
         let since = waiting.reduce(Int64(0)) { $0 + $1.queuedSince }
-        if let wrong = gauge.violation(at: at, inside: Int64(waiting.count), entries: since) {
+        if let wrong = loops[l].gauges[e].violation(at: at, inside: Int64(waiting.count), entries: since) {
           return "loop \(l), edge \(e): \(wrong)"
         }
       }
     }
-    for (i, instance) in instances.enumerated() {
+    for i in instances.indices {
+      let instance = instances[i]
       if let wrong = instance.queue.violation(at: at, inside: inside[i], entries: entries[i]) {
         return "instance \(i): \(wrong)"
       }
