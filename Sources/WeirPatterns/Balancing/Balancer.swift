@@ -5,8 +5,9 @@ public import WeirBase
 ///
 /// This file is the registry and the state; each algorithm has its own file: `Balancer+PeakEWMA.swift` (the default),
 /// `Balancer+LeastRequest.swift`, `Balancer+RoundRobin.swift`; the random choices they share are in
-/// `Balancer+Choices.swift`. A new algorithm is a file, a case of ``Algorithm`` and a line in
-/// ``pick(among:excluding:limit:now:using:)``; to be written in a file it also needs a case of `Balance` and its line in the
+/// `Balancer+Choices.swift`. Requests with a key may have an ``Affinity`` instead (`Balancer+Affinity.swift`, over
+/// `HashRing.swift`, `MaglevTable.swift`, `JumpHash.swift`); the algorithm then serves those without. A new algorithm is a file, a case of ``Algorithm`` and a line in
+/// ``pick(among:excluding:limit:key:now:using:)``; to be written in a file it also needs a case of `Balance` and its line in the
 /// keys of services (WeirModel), and a row on the page of the pattern.
 ///
 ///     pick ──instance(i)──▶ started(i) ──▶ finished(i, latency, failed)   learns
@@ -33,6 +34,11 @@ public struct Balancer: Sendable, Equatable {
     case peakEWMA, leastRequest, roundRobin
   }
 
+  /// What a request's key does: nothing, or it names the instance.
+  public enum Affinity: UInt8, Sendable, Equatable, CaseIterable {
+    case none, ring, maglev, jump
+  }
+
   public struct Settings: Sendable, Equatable {
     public var algorithm = Algorithm.peakEWMA
     /// How long until a latency counts half.
@@ -57,6 +63,23 @@ public struct Balancer: Sendable, Equatable {
     /// Two take nearly all of the gain (Mitzenmacher 2001; Envoy's `choice_count`): at 90 % load the mean time in
     /// system falls from 10 to 2.6, with three to 2.0.
     public var choices = 2
+    /// How a request that has a key finds its instance; one without a key is balanced by `algorithm`.
+    public var affinity = Affinity.none
+    /// Points on the ring for an instance of mean weight.
+    ///
+    /// 160 as in libketama: shares differ by 8 % (one standard deviation, 100 instances).
+    public var ringPoints = 160
+    /// Slots of the Maglev table, raised to a prime: Envoy's default, for up to 655 instances within 1 % of even.
+    public var maglevSlots = 65_537
+    /// How many times the mean in flight an instance of a key may have before the key goes on; infinity switches it off.
+    ///
+    /// 1.25: the paper's example, and what Vimeo and HAProxy's documentation use.
+    public var loadMax = 1.25
+    /// So few in flight are never too many, whatever the mean: else two requests of one client at a quiet hour would go
+    /// to two instances.
+    ///
+    /// 8 is an eighth of the default `at-once`.
+    public var loadMin = 8
 
     public init() {}
   }
@@ -102,6 +125,8 @@ public struct Balancer: Sendable, Equatable {
     var weight: Int32 = 1
     /// 1 ÷ weight: costs are multiplied by it, for a division takes ten times as long.
     var perWeight = 1.0
+    /// What its keys depend on: the same on all loops and nodes, and after a reload.
+    var identity: UInt64 = 0
     var failuresInRow: UInt8 = 0
     var known = false
     var full = false
@@ -124,13 +149,25 @@ public struct Balancer: Sendable, Equatable {
   var startingUntil: Int64 = .min
   /// Round robin's place in `serving`.
   var cursor = 0
+  let loadMax: Double
+  let loadMin: Double
+  /// 1 ÷ the greatest weight.
+  let perHeaviest: Double
+  let table: Table
+  /// Lists of serving instances that keys were picked among lately; empty without an affinity.
+  var listings: [Listing] = []
+  var oldestListing = 0
 
   /// At most 65 534 instances; weights of 1 … 1 000 000, or all 1.
   ///
-  /// Instances begin grown: slow start is for who joins.
-  public init(_ settings: Settings = Settings(), instances count: Int, weights: [Int]? = nil) {
+  /// Instances begin grown: slow start is for who joins. `identities` are hashes of what an instance is known by, its
+  /// address for instance; keys follow them. Without, an instance is its index.
+  public init(
+    _ settings: Settings = Settings(), instances count: Int, weights: [Int]? = nil, identities: [UInt64]? = nil
+  ) {
     precondition(count >= 0 && count < 65_535, "an instance's index has 16 bits")
     precondition(weights == nil || weights?.count == count, "one weight an instance")
+    precondition(identities == nil || identities?.count == count, "one identity an instance")
     algorithm = settings.algorithm
     halfLife = max(1, settings.halfLife.inNanoseconds)
     slowStart = max(0, settings.slowStart.inNanoseconds)
@@ -149,6 +186,23 @@ public struct Balancer: Sendable, Equatable {
       }
     }
     evenWeights = even
+    loadMax = max(1, settings.loadMax)
+    loadMin = Double(max(0, settings.loadMin))
+    perHeaviest = instances.map(\.perWeight).min() ?? 1
+    for index in 0..<count {
+      // Mixed with a constant of its own: keys are mixed too, and indexes are small numbers as keys may be.
+      instances[index].identity = KeyedHash.mix((identities?[index] ?? UInt64(index)) ^ 0x6964_656e_7469_7479)
+    }
+    let names = instances.map(\.identity)
+    let shares = even ? nil : instances.map { Int($0.weight) }
+    switch settings.affinity {
+    case .none: table = .none
+    case .ring where count > 0:
+      table = .ring(HashRing(identities: names, weights: shares, pointsEach: settings.ringPoints))
+    case .maglev where count > 0:
+      table = .maglev(MaglevTable(identities: names, weights: shares, slots: settings.maglevSlots))
+    case .ring, .maglev, .jump: table = count > 0 ? .jump : .none
+    }
   }
 
   // MARK: Questions
@@ -185,13 +239,17 @@ public struct Balancer: Sendable, Equatable {
   /// `serving` holds the indexes of the instances in rotation, each once. Tried ones are avoided while one is left that
   /// was not, then allowed again. An instance with `limit` of ours in flight, or marked full, is skipped. The cost does
   /// not depend on the number of instances but for two cases: when most of them are full (a scan, about 1 ns each), and
-  /// round robin with uneven weights or slow start.
+  /// round robin with uneven weights or slow start. `key` is a hash of what shall stay together (``KeyedHash``); with an
+  /// affinity it decides, without one it is ignored. A list that changes costs a keyed pick a look at all of it, once.
   public mutating func pick(
-    among serving: [UInt16], excluding tried: Tried, limit: Int32, now: Instant,
+    among serving: [UInt16], excluding tried: Tried, limit: Int32, key: UInt64? = nil, now: Instant,
     using random: inout SeededRandom
   ) -> Choice {
     if serving.isEmpty { return .none }
     let tried = tried.isEmpty || allTried(serving, tried) ? Tried() : tried
+    if let key, hasAffinity {
+      return homed(key, among: serving, excluding: tried, limit: limit, now: now)
+    }
     switch algorithm {
     case .peakEWMA, .leastRequest:
       return chosen(among: serving, excluding: tried, limit: limit, now: now, using: &random)
@@ -203,6 +261,7 @@ public struct Balancer: Sendable, Equatable {
   /// A request goes out to an instance.
   public mutating func started(_ index: Int, now: Instant) {
     instances[index].inFlight += 1
+    if !listings.isEmpty { count(index, 1) }
   }
 
   /// A request has come back: after `latency` nanoseconds, or failed by the instance's fault.
@@ -242,6 +301,7 @@ public struct Balancer: Sendable, Equatable {
   public mutating func released(_ index: Int) {
     precondition(instances[index].inFlight > 0, "a request comes back once")
     instances[index].inFlight -= 1
+    if !listings.isEmpty { count(index, -1) }
     instances[index].full = false
   }
 
@@ -263,6 +323,12 @@ public struct Balancer: Sendable, Equatable {
   }
 
   // MARK: Helpers
+
+  /// Whether keys decide: `table == .none` would compare tables.
+  var hasAffinity: Bool {
+    if case .none = table { return false }
+    return true
+  }
 
   /// Whether the instance may get a request, whatever its load.
   func isOpen(_ index: Int, _ tried: Tried, _ limit: Int32) -> Bool {
@@ -289,6 +355,7 @@ public struct Balancer: Sendable, Equatable {
         return "instance \(index) is still starting, but nothing is said to be"
       }
     }
+    if let violation = listingViolation() { return violation }
     if !typical.value.isFinite || typical.value < 0 {
       return "the typical latency is \(typical.value)"
     }
