@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-/// What a route matches: a host, a path and methods, as the file writes them, checked and taken apart.
+/// What a route matches: a host, a path, methods and conditions, as the file writes them, checked and taken apart.
 ///
 /// Path: parts between slashes, each a literal, `*` (exactly one part, not empty) or, last only, `**` (the rest, also
 /// none). `/a/**` takes `/a`, `/a/` and `/a/b/c`; `/a/*` takes `/a/b` only; `/a` and `/a/` are two paths.
@@ -10,7 +10,9 @@
 /// ## Which is more specific
 /// First the host: exact, then the longer `*.x`, then any. Then the path, part by part from the left: literal, `*`, end,
 /// `**`.
-/// Then the methods: given, then any. Two patterns that no rule tells apart and that share a method are a tie.
+/// Then the methods: given, then any. Then the conditions: more of headers, cookies and media types, more of the query,
+/// more `equals`, more bytes that prefixes and suffixes ask for. Two patterns that no rule tells apart and that one
+/// request can match are a tie; those that no request matches both (`x-v: 1` and `x-v: 2`) are none.
 public struct RoutePattern: Sendable, Equatable {
   /// Why a pattern cannot be used; its description is a sentence for the user.
   public enum Mistake: Error, Sendable, Equatable, CustomStringConvertible {
@@ -25,6 +27,14 @@ public struct RoutePattern: Sendable, Equatable {
     case badCharacter(path: String)
     case tooManyParts(path: String)
     case badHost(host: String)
+    case emptyName
+    case emptyText(name: String)
+    case mediaTypeTest(header: String)
+    case contradiction(name: String)
+    case tooManyConditions
+    case tooManySubjects
+    case tooManyValues
+    case tooManyTexts
 
     public var description: String {
       switch self {
@@ -47,6 +57,17 @@ public struct RoutePattern: Sendable, Equatable {
         "the path “\(path)” has more than \(RoutePattern.partsMax) parts"
       case .badHost(let host):
         "the host “\(host)” is not a name, an address or *.name (without a scheme, a port or other wildcards)"
+      case .emptyName: "a condition needs the name of a header, cookie or query parameter"
+      case .emptyText(let name):
+        "the condition on “\(name)” asks for an empty beginning or end; ask whether it is present"
+      case .mediaTypeTest(let header): "a media type of “\(header)” can only be asked to equal one"
+      case .contradiction(let name): "two conditions on “\(name)” cannot both hold: no request would match"
+      case .tooManyConditions: "a route has more than \(RoutePattern.conditionsMax) conditions"
+      case .tooManySubjects:
+        "the routes ask for more than \(RouteConditions.subjectsMax) different headers, cookies and query parameters"
+      case .tooManyValues: "the routes compare with more than \(RouteConditions.valuesMax) different values"
+      case .tooManyTexts:
+        "the routes ask for more than \(RouteConditions.partsMax) different beginnings, ends and media types"
       }
     }
   }
@@ -68,19 +89,38 @@ public struct RoutePattern: Sendable, Equatable {
 
   /// More parts than any path in use; bounds the depth of a match.
   static let partsMax = 64
+  /// More than any route in use; Gateway API allows 16 of headers and 16 of the query.
+  static let conditionsMax = 32
 
+  /// As the file writes it.
+  public let path: String
   let host: Host
   let parts: [Part]
   /// Empty means any.
   public let methods: MethodBits
+  /// Without repetitions.
+  public let conditions: [RouteCondition]
 
   /// Takes a pattern apart.
   ///
   /// `host` nil or `*` is any host; `methods` empty is any method.
-  public init(path: String, host: String? = nil, methods: MethodBits = []) throws(Mistake) {
+  public init(
+    path: String, host: String? = nil, methods: MethodBits = [], conditions: [RouteCondition] = []
+  ) throws(Mistake) {
     self.methods = methods
+    var distinct: [RouteCondition] = []
+    for condition in conditions where !distinct.contains(condition) {
+      if let mistake = condition.mistake { throw mistake }
+      if distinct.contains(where: condition.excludes) {
+        throw .contradiction(name: condition.name.isEmpty ? condition.field : condition.name)
+      }
+      distinct.append(condition)
+    }
+    if distinct.count > RoutePattern.conditionsMax { throw .tooManyConditions }
+    self.conditions = distinct
     self.host = try RoutePattern.parse(host: host)
     self.parts = try RoutePattern.parse(path: path)
+    self.path = path
   }
 
   private static func parse(host: String?) throws(Mistake) -> Host {
@@ -153,13 +193,14 @@ public struct RoutePattern: Sendable, Equatable {
     {
       return false
     }
-    return hostsOverlap(other) && pathsOverlap(other)
+    return hostsOverlap(other) && pathsOverlap(other) && !excludes(other)
   }
 
   /// True if no rule says which of the two wins, and some request matches both.
   public func ties(with other: RoutePattern) -> Bool {
     host == other.host && parts == other.parts && methods.isEmpty == other.methods.isEmpty
       && (methods.isEmpty || !methods.isDisjoint(with: other.methods))
+      && conditionRank == other.conditionRank && !excludes(other)
   }
 
   /// True if this one is asked first, when both match a request.
@@ -170,7 +211,20 @@ public struct RoutePattern: Sendable, Equatable {
       let (mine, theirs) = (rank(index), other.rank(index))
       if mine != theirs { return mine < theirs }
     }
-    return !methods.isEmpty && other.methods.isEmpty
+    if methods.isEmpty != other.methods.isEmpty { return other.methods.isEmpty }
+    if conditions.isEmpty && other.conditions.isEmpty { return false }
+    return conditionRank > other.conditionRank
+  }
+
+  private var conditionRank: (Int, Int, Int, Int) {
+    if conditions.isEmpty { return (0, 0, 0, 0) }
+    let query = conditions.count { $0.isQuery }
+    let bytes = conditions.reduce(0) { $0 + ($1.isEquals ? 0 : $1.text.utf8.count) }
+    return (conditions.count - query, query, conditions.count { $0.isEquals }, bytes)
+  }
+
+  private func excludes(_ other: RoutePattern) -> Bool {
+    conditions.contains { mine in other.conditions.contains(where: mine.excludes) }
   }
 
   private func rank(_ index: Int) -> Int {
