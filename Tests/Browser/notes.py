@@ -346,9 +346,16 @@ def main():
                 walk.shoot("notes", walk.settled)
 
                 def search(page):
-                    page.get_by_role("searchbox", name="Search notes").fill("order")
-                    page.keyboard.press("Enter")
-                    expect(page.locator("mark").first).to_be_visible()
+                    # On a busy machine a search misses its 200 ms now and then, and its fallback finds nothing: once more.
+                    found = page.locator("mark").first
+                    for _ in range(5):
+                        page.get_by_role("searchbox", name="Search notes").fill("order")
+                        page.keyboard.press("Enter")
+                        try:
+                            return expect(found).to_be_visible(timeout=3000)
+                        except AssertionError:
+                            page.reload()
+                    expect(found).to_be_visible()
 
                 walk.shoot("found", search)
                 if programs:

@@ -25,20 +25,21 @@ extension SystemTests {
         let base = "http://127.0.0.1:\(field.port)"
         let seen = try await browser(["--base", base, field.folder + "/shots"], field)
         Claims.holds(
-          seen.count >= 6, "Chromium: a note added, found, there after a reload, by keyboard",
-          "\(seen.count) steps seen")
+          seen.code == 0 && seen.steps.count >= 6, "Chromium: a note added, found, there after a reload, by keyboard",
+          "\(seen.steps.count) steps seen, exit code \(seen.code)")
         // Search closes every connection; its check still passes, so that it stays as it is during the walk.
         try await field.fault("search-1", #"{"close":true}"#)
         let without = try await browser(["--base", base, "--degraded", field.folder + "/shots"], field)
         Claims.holds(
-          without.contains { $0.contains("without search") }, "Chromium: without search the page says so and goes on",
-          "\(without.count) steps seen")
+          without.code == 0 && without.steps.contains { $0.contains("without search") },
+          "Chromium: without search the page says so and goes on",
+          "\(without.steps.count) steps seen, exit code \(without.code)")
         run.ctrlC()
         #expect(try await run.end() == 0)
       }
     }
 
-    private func browser(_ arguments: [String], _ field: Field) async throws -> [String] {
+    private func browser(_ arguments: [String], _ field: Field) async throws -> (code: Int32, steps: [String]) {
       let shots = ProcessInfo.processInfo.environment["WEIR_SHOTS"]
       let words = arguments.dropLast() + [shots ?? arguments.last ?? ""]
       let walk = try Program(
@@ -47,7 +48,7 @@ extension SystemTests {
         environment: ["HOME": ProcessInfo.processInfo.environment["HOME"] ?? field.folder])
       let code = try await walk.end(within: .seconds(120))
       #expect(code == 0, "\(walk.out)\n\(walk.err)")
-      return walk.out.split(separator: "\n").map(String.init).filter { $0.hasPrefix("seen: ") }
+      return (code, walk.out.split(separator: "\n").map(String.init).filter { $0.hasPrefix("seen: ") })
     }
   }
 }
