@@ -74,6 +74,8 @@ class Bench:
     def __init__(self, options):
         self.o = options
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-bench-"))
+        # nginx's workers, which are somebody else when root starts it, read the larger bodies here.
+        self.folder.chmod(0o755)
         self.started = []
         cores = sorted(os.sched_getaffinity(0))
         self.load_core, self.proxy_core = cores[0], cores[-1]
@@ -267,6 +269,9 @@ def main():
     for name, r in result.items():
         print(f"| {name} | {r['cpu']:.2f} | {r['user']:.2f} | {r['cpu'] / base:.2f} | {r['low']:.2f}–{r['high']:.2f} | "
               f"{r['rate']:.0f} | {r['p99'] / 1000:.2f} | {r['memory']:.0f} |")
+    if options.size > 4096:
+        print("\nMB of bodies per CPU second: "
+              + ", ".join(f"{name} {options.size / r['cpu']:.0f} ({base / r['cpu']:.2f} × HAProxy)" for name, r in result.items()))
     for name, r in result.items():
         if "syscalls" in r:
             total = sum(r["syscalls"].values())
