@@ -5,8 +5,8 @@ import WeirPlatform
 /// The door between a connection and its channel: all that a connection writes, and when it reads on.
 ///
 /// Two ways lead out. **Raw:** nothing stands between the connection and its socket, so a flush gives the bytes to the
-/// kernel itself, and a read is asked of the channel's core: NIO's pipeline and its queue of writes cost a third of a
-/// request's user time (measured with callgrind). Only what the socket does not take at once goes to NIO, which waits
+/// kernel itself, and a read is asked of the channel's core: NIO's pipeline and its queue of writes cost a fifth of a
+/// request's user instructions (measured with callgrind). Only what the socket does not take at once goes to NIO, which waits
 /// until it can be written. **Pipeline:** other handlers stand before the connection (TLS), or the channel is a
 /// stream of another one (HTTP/2): everything passes through them.
 ///
