@@ -6,8 +6,8 @@ import WeirPlatform
 ///
 /// Two ways lead out. **Raw:** nothing stands between the connection and its socket, so a flush gives the bytes to the
 /// kernel itself, and a read is asked of the channel's core: NIO's pipeline and its queue of writes cost a fifth of a
-/// request's user instructions (measured with callgrind). Only what the socket does not take at once goes to NIO, which waits
-/// until it can be written. **Pipeline:** other handlers stand before the connection (TLS), or the channel is a
+/// request's user instructions (measured with callgrind). Only what the socket does not take at once goes to NIO, which
+/// waits until it can be written. **Pipeline:** other handlers stand before the connection (TLS), or the channel is a
 /// stream of another one (HTTP/2): everything passes through them.
 ///
 /// Confined to its loop. A connection keeps one for its whole life; it is `attach`ed while it has a channel.
