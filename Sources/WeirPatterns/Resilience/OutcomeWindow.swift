@@ -4,11 +4,12 @@ internal import WeirBase
 /// The outcomes of the last so long, or of the last so many calls, counted in constant time.
 ///
 /// By time: ten buckets turned by the clock (Hystrix's rolling window), so it spans nine to ten tenths of its length. By
-/// calls: a ring of one byte a call, allocated once.
+/// calls: a ring of one byte a call, allocated once. By half-life: three sums that fade.
 ///
 /// ## Invariants
 /// 1. `totals` are the sums of what the buckets or the ring hold (the run of failures aside, which does not age).
 /// 2. Nothing older than the window is in the totals after an input at `now`.
+/// 3. By half-life, a total is the sum over its calls of 2^(−age ÷ halfLife), rounded to the nearest 64th.
 struct OutcomeWindow: Sendable, Equatable {
   typealias Totals = CircuitBreaker.Totals
   typealias Outcome = CircuitBreaker.Outcome
@@ -24,8 +25,13 @@ struct OutcomeWindow: Sendable, Equatable {
   /// The longest window by calls: 64 KiB of outcomes.
   static let callsLimit = 65_536
 
-  /// The length of a bucket in nanoseconds; 0: the window is one of calls.
+  /// The length of a bucket in nanoseconds; 0: the window is no window of time.
   private let width: Int64
+  /// In nanoseconds; 0: nothing fades.
+  private let halfLife: Int64
+  private var calls = EWMA()
+  private var failures = EWMA()
+  private var slow = EWMA()
   private var buckets = FixedArray<10, Bucket>(repeating: Bucket())
   /// The newest bucket, counted from the clock's beginning; or the place of the next outcome in the ring.
   private var head: Int64 = 0
@@ -36,11 +42,23 @@ struct OutcomeWindow: Sendable, Equatable {
 
   init(_ window: CircuitBreaker.Settings.Window) {
     switch window {
-    case .time(let length): width = max(1, length.inNanoseconds / OutcomeWindow.bucketCount)
+    case .time(let length):
+      width = max(1, length.inNanoseconds / OutcomeWindow.bucketCount)
+      halfLife = 0
+    case .ewma(let length):
+      width = 0
+      halfLife = max(1, length.inNanoseconds)
     case .calls(let count):
       width = 0
+      halfLife = 0
       ring = [UInt8](repeating: 0, count: min(max(1, count), OutcomeWindow.callsLimit))
     }
+  }
+
+  /// What one call counts in the totals: sums that fade are counted in 64ths, which keeps a share among 20 calls exact to
+  /// 0.1 % and has room for 67 million calls.
+  static func unit(_ window: CircuitBreaker.Settings.Window) -> UInt32 {
+    if case .ewma = window { 64 } else { 1 }
   }
 
   mutating func record(_ outcome: Outcome, now: Instant) {
@@ -50,7 +68,14 @@ struct OutcomeWindow: Sendable, Equatable {
   }
 
   mutating func record(_ outcomes: Outcomes, now: Instant) {
-    let run = totals.adding(outcomes).failuresInARow
+    let run = totals.adding(outcomes, unit: 1).failuresInARow
+    if halfLife > 0 {
+      totals.calls = fade(&calls, outcomes.successes &+ outcomes.failures, now: now)
+      totals.failures = min(totals.calls, fade(&failures, outcomes.failures, now: now))
+      totals.slow = min(totals.calls - totals.failures, fade(&slow, outcomes.slow, now: now))
+      totals.failuresInARow = run
+      return
+    }
     if width > 0 {
       turn(to: now)
       let place = Int(head % OutcomeWindow.bucketCount)
@@ -72,7 +97,16 @@ struct OutcomeWindow: Sendable, Equatable {
     totals.failuresInARow = run
   }
 
+  /// Adds to a sum what has come, after what was there has faded; the total it makes.
+  private func fade(_ sum: inout EWMA, _ count: UInt32, now: Instant) -> UInt32 {
+    sum.jump(to: sum.faded(halfLife: halfLife, now: now) + Double(count), now: now)
+    return UInt32(clamping: Int64((sum.value * 64).rounded()))
+  }
+
   mutating func clear() {
+    calls = EWMA()
+    failures = EWMA()
+    slow = EWMA()
     buckets = FixedArray(repeating: Bucket())
     totals = Totals()
     ringCount = 0
@@ -121,6 +155,10 @@ struct OutcomeWindow: Sendable, Equatable {
   }
 
   func violation() -> String? {
+    if halfLife > 0 {
+      let wrong = totals.failures > totals.calls || totals.slow > totals.calls - totals.failures
+      return wrong ? "more failed or slow calls than calls: \(totals)" : nil
+    }
     var sum = Totals()
     sum.failuresInARow = totals.failuresInARow
     if width > 0 {

@@ -570,7 +570,11 @@ private struct Walk {
   init(seed: UInt64) {
     random = SeededRandom(seed: seed)
     var settings = Breaker.Settings()
-    if random.chance(0.4) { settings.window = .calls(1 + random.index(below: 30)) }
+    switch random.index(below: 5) {
+    case 0, 1: settings.window = .calls(1 + random.index(below: 30))
+    case 2: settings.window = .ewma(halfLife: .milliseconds(1 + random.index(below: 20_000)))
+    default: break
+    }
     settings.failures = random.unit()
     settings.ofAtLeast = random.index(below: 25)
     settings.inARow = random.index(below: 7)
