@@ -444,17 +444,24 @@ public struct ForwardedHops: Sendable, BitwiseCopyable {
     while i > start && (quoted || bytes[i - 1] != 0x2c) {
       i -= 1
       if bytes[i] == 0x22 { quoted.toggle() }
-      if bytes[i] == 0x5c { return .unknown }
+      if bytes[i] == 0x5c { return stop() }
     }
     at = i > start ? i - 1 : start
     // A comma at the very start leaves an empty element; it ends there too.
     let element = trim(bytes, i, end)
-    if quoted { return .unknown }
+    if quoted { return stop() }
     if !isForwarded { return node(bytes, element) }
     var parameters = Parameters(element)
     while let (name, value) = parameters.next(bytes) {
       if Grammar.matches(bytes, name.lowerBound, name.upperBound, "for") { return node(bytes, value) }
     }
+    return .unknown
+  }
+
+  /// What lies further out cannot be read.
+  private mutating func stop() -> Hop {
+    line = 0
+    at = Int(lines[0].start)
     return .unknown
   }
 

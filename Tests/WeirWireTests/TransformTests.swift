@@ -310,6 +310,13 @@ func slice(_ bytes: [UInt8], _ run: Run?) -> String? { run.map { String(decoding
     #expect(Self.hops("X-Forwarded-For: ::ffff:9.9.9.9\r\n") == ["9.9.9.9 0"])
   }
 
+  // Found by fuzzing: an open quote and an escape were told again and again.
+  @Test("what cannot be read ends the chain", arguments: ["1.1.1.1, for=\"x", "1.1.1.1, \"a\\\"b\""])
+  func broken(_ value: String) {
+    #expect(Self.hops("X-Forwarded-For: \(value)\r\n") == ["?"])
+    #expect(Self.hops("Forwarded: for=1.1.1.1\r\nForwarded: \(value)\r\n", forwarded: true) == ["?"])
+  }
+
   // RFC 7239 §4 and §6.
   @Test func forwarded() {
     #expect(
