@@ -9,7 +9,8 @@ public struct FixedArray<let count: Int, Element: Sendable & Equatable>: Sendabl
   @inlinable
   public subscript(_ index: Int) -> Element {
     get { storage[index] }
-    set { storage[index] = newValue }
+    // In place: a set after a get would copy an element's array.
+    _modify { yield &storage[index] }
   }
 
   public var indices: Range<Int> { 0..<count }

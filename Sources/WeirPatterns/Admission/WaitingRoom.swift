@@ -15,7 +15,8 @@ public import WeirBase
 ///
 /// ## Invariants
 /// 1. At most `length` wait; memory is allocated once, in `init`.
-/// 2. `take` gives out slots in the order of `offer`, never one whose time is over, never one that left.
+/// 2. `take` gives out slots in the order of `offer`, `takeNewest` in the opposite one; neither gives out one whose time
+///    is over or one that left.
 /// 3. A slot is given out or dropped at most once; `leave` of a slot that is not here changes nothing.
 public struct WaitingRoom: Sendable, Equatable {
   public struct Settings: Sendable, Equatable {
@@ -42,6 +43,8 @@ public struct WaitingRoom: Sendable, Equatable {
   private struct Entry: Sendable, Equatable, BitwiseCopyable {
     var slot = Slot.none
     var until: Int64 = 0
+    /// When it came.
+    var since: Int64 = 0
     /// Towards the newest; in the free list, the next free entry.
     var next: Int32 = -1
     /// Towards the oldest.
@@ -85,7 +88,7 @@ public struct WaitingRoom: Sendable, Equatable {
   public mutating func offer(_ slot: Slot, now: Instant, deadline: Instant) -> Answer {
     if wait == 0 || entries.isEmpty { return .full }
     if deadline <= now { return .waits(until: deadline) }
-    if free < 0 { dropExpired(now: now) }
+    if free < 0 { forgetExpired(now: now) }
     if free < 0 { return .full }
     precondition(find(slot) < 0, "a slot waits once")
     let until = min(now.advanced(by: wait), deadline)
@@ -93,7 +96,7 @@ public struct WaitingRoom: Sendable, Equatable {
     free = entries[Int(index)].next
     let bucket = bucket(of: slot)
     entries[Int(index)] = Entry(
-      slot: slot, until: until.nanoseconds, next: -1, previous: newest, chain: buckets[bucket])
+      slot: slot, until: until.nanoseconds, since: now.nanoseconds, next: -1, previous: newest, chain: buckets[bucket])
     buckets[bucket] = index
     if newest >= 0 { entries[Int(newest)].next = index } else { oldest = index }
     newest = index
@@ -111,6 +114,26 @@ public struct WaitingRoom: Sendable, Equatable {
     return nil
   }
 
+  /// The newest whose time is not over; newer ones whose time is over are dropped on the way.
+  public mutating func takeNewest(now: Instant) -> Slot? {
+    while newest >= 0 {
+      let entry = entries[Int(newest)]
+      remove(newest)
+      if entry.until > now.nanoseconds { return entry.slot }
+    }
+    return nil
+  }
+
+  /// Who came first of those here, and when, whether or not its time is over.
+  public var first: (slot: Slot, since: Instant)? {
+    guard oldest >= 0 else { return nil }
+    let entry = entries[Int(oldest)]
+    return (entry.slot, Instant(nanoseconds: entry.since))
+  }
+
+  /// Who came last of those here.
+  public var last: Slot? { newest < 0 ? nil : entries[Int(newest)].slot }
+
   /// Forgets `slot`, which gave up or was woken by its own timer; nothing happens if it does not wait here.
   public mutating func leave(_ slot: Slot) {
     let index = find(slot)
@@ -120,11 +143,12 @@ public struct WaitingRoom: Sendable, Equatable {
   /// True while `slot` waits here.
   public func contains(_ slot: Slot) -> Bool { find(slot) >= 0 }
 
-  // MARK: Helpers
-
-  private mutating func dropExpired(now: Instant) {
+  /// Drops those at the front whose time is over, whose owners have not said so yet.
+  public mutating func forgetExpired(now: Instant) {
     while oldest >= 0, entries[Int(oldest)].until <= now.nanoseconds { remove(oldest) }
   }
+
+  // MARK: Helpers
 
   private func bucket(of slot: Slot) -> Int {
     // Fibonacci hashing (Knuth, TAOCP vol. 3, §6.4): slots are dense, so the multiplication spreads them evenly.
