@@ -55,6 +55,19 @@ public struct Tally: Sendable, Equatable {
     maximum = max(maximum, other.maximum)
   }
 
+  /// Halves every count, rounded down: what is old weighs less, in place and without an allocation.
+  ///
+  /// `maximum` stays, for it only cuts the last bucket's end.
+  public mutating func halve() {
+    let before = count
+    count = 0
+    for i in 0..<Tally.bucketCount {
+      buckets[i] >>= 1
+      count &+= buckets[i]
+    }
+    sum = before == 0 ? 0 : sum * Double(count) / Double(before)
+  }
+
   /// The mean in nanoseconds, or 0 of nothing.
   public var mean: Double { count == 0 ? 0 : sum / Double(count) }
 

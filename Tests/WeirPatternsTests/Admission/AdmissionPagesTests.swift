@@ -21,6 +21,8 @@ import WeirPatterns
       let milliseconds = duration.inNanoseconds / 1_000_000
       return milliseconds % 1000 == 0 ? "\(milliseconds / 1000) s" : "\(milliseconds) ms"
     case let rate as Rate: return "\(Int(rate.perSecond))/s"
+    case let codel as ControlledDelay.Settings:
+      return "target \(written(codel.target)), interval \(written(codel.interval))"
     case is WaitingRoom.Settings: return "[waiting room](waiting-room.md)"
     default: return "\(value)"
     }
@@ -31,6 +33,7 @@ import WeirPatterns
     let pages: [(String, Any)] = [
       ("waiting-room", WaitingRoom.Settings()), ("at-once", AtOnce.Settings()), ("rate-table", RateTable.Settings()),
       ("address-limit", AddressLimit.Settings()), ("balancer", Balancer.Settings()),
+      ("priority-admission", PriorityAdmission.Settings()), ("adaptive-limit", AdaptiveLimit.Settings()),
     ]
     for (page, settings) in pages {
       let rows = try rows(page)

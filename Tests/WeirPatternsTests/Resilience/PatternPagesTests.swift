@@ -19,6 +19,7 @@ struct PatternPagesTests {
       let (seconds, attoseconds) = duration.components
       return attoseconds == 0 ? "\(seconds) s" : "\(seconds * 1000 + attoseconds / 1_000_000_000_000_000) ms"
     case let yes as Bool: return yes ? "yes" : "no"
+    case let codes as [UInt8]: return codes.map(String.init).joined(separator: ", ")
     case let statuses as [UInt16]: return statuses.map(String.init).joined(separator: ", ")
     case CircuitBreaker.Settings.Window.time(let length): return "time(\(spoken(length)))"
     default:
@@ -35,7 +36,8 @@ struct PatternPagesTests {
       ("retry-rule", RetryRule.Settings()),
       ("retry-budget", RetryBudget.Settings()), ("deadline", Deadline.Settings()),
       ("outlier-ejection", OutlierEjection.Settings()), ("health-monitor", HealthMonitor.Settings()),
-      ("restart-backoff", RestartBackoff.Settings()),
+      ("restart-backoff", RestartBackoff.Settings()), ("hedge-trigger", HedgeTrigger.Settings()),
+      ("client-throttle", ClientThrottle.Settings()), ("grpc-retry", GRPCRetry.Settings()),
     ]
     for (name, settings) in pages {
       let text = try page(name)
