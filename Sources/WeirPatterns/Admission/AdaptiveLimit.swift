@@ -172,6 +172,13 @@ public struct AdaptiveLimit: Sendable, Equatable, BitwiseCopyable {
       before.inside = inside * before.limit / exact
     }
     if floor > 0 { return floor }
+    // Lower it cannot go, so nothing would ever be judged again: what remains is taken for the work, and one step up
+    // tells whether that is so.
+    if exact <= least {
+      service = latency
+      isProven = true
+      return 0
+    }
     if latency < service {
       service += (latency - service) / 2
     } else {

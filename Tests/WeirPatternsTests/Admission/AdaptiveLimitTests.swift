@@ -72,6 +72,16 @@ import WeirPatterns
     #expect(Double(limit.limit) >= 0.8 * capacity && Double(limit.limit) <= 1.6 * capacity, "\(limit.limit)")
   }
 
+  @Test("the least is not final: a callee that has long been down to one worker and has forty again")
+  func leavesTheLeast() {
+    var limit = AdaptiveLimit()
+    var time = quiet(&limit, inside: 16, work: 4, posts: 200)
+    time = press(&limit, capacity: 1, work: 4, from: time, posts: 20_000)
+    #expect(limit.limit <= 3)
+    _ = press(&limit, capacity: 40, work: 4, from: time, posts: 1_200)
+    #expect(limit.limit >= 33 && limit.limit <= 64, "\(limit.limit)")
+  }
+
   @Test("bounds of the settings hold")
   func bounds() {
     var settings = AdaptiveLimit.Settings()
@@ -79,7 +89,8 @@ import WeirPatterns
     settings.most = 90
     var limit = AdaptiveLimit(settings)
     _ = press(&limit, capacity: 4, work: 1, from: 0, posts: 300)
-    #expect(limit.limit == 20)
+    // The least, or one step above it to see whether that helps.
+    #expect(limit.limit >= 20 && limit.limit <= 25)
     var other = AdaptiveLimit(settings)
     _ = press(&other, capacity: 500, work: 4, from: 0, posts: 300)
     #expect(other.limit == 90)
