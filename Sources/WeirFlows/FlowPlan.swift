@@ -13,6 +13,10 @@ public struct FlowPlan: Sendable, Equatable {
   public var edges: [Edge]
   public var routes: [Route]
   public var limits: [Limit]
+  /// What routes ask of their callers: one for all routes that ask the same.
+  public var accesses: [Access] = []
+  /// Plans of tenants, in the order of the file.
+  public var tenantPlans: [TenantPlan] = []
   /// Requests of the gateway in work at the same time on this node, and as many calls between services; what comes beyond
   /// is refused as `overloaded`, however many callees with room there are.
   ///
@@ -82,12 +86,36 @@ public struct FlowPlan: Sendable, Equatable {
     public var limit: Int?
     /// Total time of a request, which replaces the edge's when it is given.
     public var timeout: Duration?
+    /// Index into `accesses`, or nil: everybody may.
+    public var access: Int?
 
-    public init(edge: Int, limit: Int? = nil, timeout: Duration? = nil) {
+    public init(edge: Int, limit: Int? = nil, timeout: Duration? = nil, access: Int? = nil) {
+      self.access = access
       self.edge = edge
       self.limit = limit
       self.timeout = timeout
     }
+  }
+
+  /// Who may come through a route: compiled conditions, no names.
+  public struct Access: Sendable, Equatable {
+    /// Identities of which one must know the caller, bit by index; 0 asks nobody, and only addresses count.
+    public var identities: UInt64
+    /// Of each of these masks one grant must be there; which bit is which condition, the driver knows.
+    public var needs: [UInt64]
+
+    public init(identities: UInt64, needs: [UInt64] = []) {
+      self.identities = identities
+      self.needs = needs
+    }
+  }
+
+  /// What tenants of one plan may have.
+  public struct TenantPlan: Sendable, Equatable {
+    /// Index into `limits`, or nil.
+    public var limit: Int?
+
+    public init(limit: Int? = nil) { self.limit = limit }
   }
 
   /// A rate limit and what it counts by.

@@ -3,6 +3,8 @@ public import WeirBase
 
 /// What a request's driver is to do before the call.
 public enum RequestStep: Sendable, Equatable, BitwiseCopyable {
+  /// Ask the identity `identity` of the plan who the caller is, then feed `answered`.
+  case askIdentity(Int)
   /// Ask the rate limit `limit` with `key`, then feed `answered`.
   case askLimit(Int, key: UInt64)
   /// Begin the call along this edge.
@@ -16,6 +18,36 @@ public enum LimitAnswer: Sendable, Equatable, BitwiseCopyable {
   case allowed
   /// Not before `until`.
   case refused(until: Instant)
+}
+
+/// What an identity said of a request's caller.
+public enum IdentityAnswer: Sendable, Equatable, BitwiseCopyable {
+  /// The request carries nothing that this identity looks at.
+  case missing
+  case known(PrincipalFacts)
+  /// What it carries does not hold: a reason of the client's side.
+  case refused(Reason)
+  /// It cannot be said now: keys that were never loaded, a service that does not answer.
+  case unavailable
+}
+
+/// What the flows know of a caller that an identity knows: numbers only, made by the driver.
+public struct PrincipalFacts: Sendable, Equatable, BitwiseCopyable {
+  /// A keyed hash of identity and subject: what `by: client` counts instead of the address.
+  public var client: UInt64
+  /// A keyed hash of its tenant; 0 when it has none.
+  public var tenant: UInt64
+  /// Index of the tenant's plan in ``FlowPlan/tenantPlans``, or -1.
+  public var plan: Int32
+  /// Which conditions of the route's access it meets, bit by condition.
+  public var grants: UInt64
+
+  public init(client: UInt64, tenant: UInt64 = 0, plan: Int32 = -1, grants: UInt64 = 0) {
+    self.client = client
+    self.tenant = tenant
+    self.plan = plan
+    self.grants = grants
+  }
 }
 
 /// What a request reads of its loop and node when it begins.
@@ -52,19 +84,37 @@ public struct RequestEnding: Sendable, Equatable, BitwiseCopyable {
   }
 }
 
-/// A request of a gateway, around its call: limits before it, the record after it.
+/// A request of a gateway, around its call: who may, and how often, before it, the record after it.
 ///
-/// The order of the steps before a call (limits now; identity, tenant, idempotency and cache as they come) is written
-/// here and nowhere else. What needs a look outside is asked for and comes back as an input.
+/// The order of the steps before a call (idempotency and cache as they come) is written here and nowhere else. What needs
+/// a look outside is asked for and comes back as an input.
 ///
-///     begin ─▶ draining? overloaded? ─▶ limit? ─▶ asked ─ allowed ─▶ call ─▶ … ─▶ record
-///                └─ 503                             └─ refused ─▶ 429
+///     begin ─▶ draining? overloaded? ─▶ address? ─▶ identity? ─▶ authorization ─▶ tenant's limit? ─▶ limit? ─▶ call ─▶ … ─▶ record
+///                └─ 503                   └─ 403      └─ 401, 503    └─ 403           └─ 429             └─ 429
+///
+/// Several identities of a route are asked one after another, until one knows the caller. What counts by client counts by
+/// the identity's subject once there is one, so that neither a shared address nor many addresses change what is counted.
+///
+/// ## Invariants
+/// 1. A route with an access is called only after one of its identities has said `known` (if it names any) and every need
+///    was met: each other answer leads to another question or to a refusal.
+/// 2. Every question is another one: identities leave `left` when they are asked, so there are at most 64.
 public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
   public let startedAt: Instant
   private let route: UInt32
   private let edge: Int32
   private let limit: Int32
-  private let key: UInt64
+  /// Index of the route's access, or -1.
+  let access: Int32
+  /// The tenant's limit is being asked; the route's own comes after it.
+  private var asksTenant = false
+  private let limitsClients: Bool
+  private let isOutside: Bool
+  /// What is known of it if no identity knows the caller: the worst answer of those that were asked.
+  private var worst = Reason.identityMissing
+  /// Identities that may still be asked.
+  private var left: UInt64
+  private var client: UInt64
   /// When it is over at the latest, if it is taken.
   private let ends: Instant
 
@@ -73,7 +123,11 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
     self.route = facts.route
     edge = route.edge
     limit = route.limit
-    key = route.limitsClients ? facts.client : 0
+    access = route.access
+    left = route.identities
+    limitsClients = route.limitsClients
+    isOutside = facts.isOutside
+    client = facts.client
     ends = min(facts.deadline, now.advanced(by: route.timeout))
   }
 
@@ -83,7 +137,11 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
     route = RequestFacts.none
     edge = -1
     limit = -1
-    key = 0
+    access = -1
+    left = 0
+    limitsClients = false
+    isOutside = false
+    client = 0
     ends = startedAt
   }
 
@@ -91,14 +149,48 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
   ///
   /// A node that stops still takes what is sure to be over in time: nobody notices its end who need not. What might be cut
   /// in the middle is refused while nothing has been sent and any method can be tried elsewhere. Both refusals cost less
-  /// than the rate limit and come before it.
+  /// than the rate limit and come before it; so does an address from which the route is not reached.
   @inline(__always)
-  func begin(_ node: NodeReadings) -> RequestStep {
+  mutating func begin(_ node: NodeReadings) -> RequestStep {
     if ends > node.drainEnds { return .refuse(.draining, until: .zero) }
     if node.requests >= node.requestsMax {
       return .refuse(.overloaded, until: startedAt.advanced(by: GatewayRequest.overloadedFor))
     }
-    return limit >= 0 ? .askLimit(Int(limit), key: key) : .call(edge: Int(edge))
+    if access < 0 { return limits() }
+    if isOutside { return .refuse(.notAllowed, until: .zero) }
+    return left == 0 ? limits() : askNext()
+  }
+
+  private mutating func askNext() -> RequestStep {
+    if left == 0 { return .refuse(worst, until: .zero) }
+    let next = left.trailingZeroBitCount
+    left &= left &- 1
+    return .askIdentity(next)
+  }
+
+  /// An identity's answer; `needs` are the masks of the route's access, of each of which one grant must be there.
+  mutating func answered(identity answer: IdentityAnswer, needs: ArraySlice<UInt64>, plans: [Int32]) -> RequestStep {
+    switch answer {
+    case .known(let facts):
+      for need in needs where facts.grants & need == 0 { return .refuse(.notAllowed, until: .zero) }
+      left = 0
+      client = facts.client
+      if facts.plan >= 0 && Int(facts.plan) < plans.count && plans[Int(facts.plan)] >= 0 {
+        asksTenant = true
+        return .askLimit(Int(plans[Int(facts.plan)]), key: facts.tenant)
+      }
+      return limits()
+    case .missing: break
+    // Nobody can be told from what cannot be asked: this says more than a credential that another identity refused.
+    case .unavailable: worst = .identityUnavailable
+    case .refused(let reason): if worst != .identityUnavailable { worst = reason }
+    }
+    return askNext()
+  }
+
+  @inline(__always)
+  private func limits() -> RequestStep {
+    limit >= 0 ? .askLimit(Int(limit), key: limitsClients ? client : 0) : .call(edge: Int(edge))
   }
 
   /// What `Retry-After` says when there is no room: a second, by which who waits for a place has one or was refused
@@ -106,10 +198,15 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
   static let overloadedFor: Int64 = 1_000_000_000
 
   @inline(__always)
-  func answered(limit answer: LimitAnswer) -> RequestStep {
+  mutating func answered(limit answer: LimitAnswer) -> RequestStep {
     switch answer {
-    case .allowed: .call(edge: Int(edge))
-    case .refused(let until): .refuse(.limitReached, until: until)
+    case .allowed:
+      if asksTenant {
+        asksTenant = false
+        return limits()
+      }
+      return .call(edge: Int(edge))
+    case .refused(let until): return .refuse(.limitReached, until: until)
     }
   }
 

@@ -62,6 +62,11 @@ public struct LoopFlows: Sendable {
   public private(set) var requests: Slab<GatewayRequest>
   private let timeouts: [Int64]
   private let routes: [RouteConstants]
+  /// By access: where its needs lie in `needs`.
+  private let accesses: [Range<Int>]
+  private let needs: [UInt64]
+  /// By plan of tenants: its limit, or -1.
+  private let tenantPlans: [Int32]
   private var node = NodeReadings()
   public private(set) var recorder: Recorder?
 
@@ -70,6 +75,8 @@ public struct LoopFlows: Sendable {
     var limit: Int32
     var limitsClients: Bool
     var timeout: Int64
+    var access: Int32
+    var identities: UInt64
   }
 
   /// `views` are the node's (``NodeFlows/view(_:)``), one an edge.
@@ -86,8 +93,16 @@ public struct LoopFlows: Sendable {
       RouteConstants(
         edge: Int32(route.edge), limit: Int32(route.limit ?? -1),
         limitsClients: route.limit.map { plan.limits[$0].by == .client } ?? false,
-        timeout: (route.timeout ?? plan.edges[route.edge].call.timeout).inNanoseconds)
+        timeout: (route.timeout ?? plan.edges[route.edge].call.timeout).inNanoseconds,
+        access: Int32(route.access ?? -1), identities: route.access.map { plan.accesses[$0].identities } ?? 0)
     }
+    var flat: [UInt64] = []
+    accesses = plan.accesses.map { access in
+      flat += access.needs
+      return flat.count - access.needs.count..<flat.count
+    }
+    needs = flat
+    tenantPlans = plan.tenantPlans.map { Int32($0.limit ?? -1) }
     node.requestsMax = plan.requestsAtOnce(of: loop, outOf: loops)
     recorder = inputs > 0 ? Recorder(limit: inputs) : nil
   }
@@ -97,12 +112,21 @@ public struct LoopFlows: Sendable {
   /// A request whose route is known.
   public mutating func begin(request facts: RequestFacts, now: Instant) -> (slot: Slot, step: RequestStep) {
     let route = routes[Int(facts.route)]
-    let request = GatewayRequest(facts: facts, route: route, now: now)
+    var request = GatewayRequest(facts: facts, route: route, now: now)
     node.requests = requests.count
     let step = request.begin(node)
     let slot = requests.insert(request)
     recorder?.record(.request(facts), slot, now, step)
     return (slot, step)
+  }
+
+  /// What an identity said of a request's caller.
+  public mutating func answered(_ slot: Slot, identity answer: IdentityAnswer, now: Instant) -> RequestStep {
+    let access = Int(requests[slot].access)
+    let step = requests[slot].answered(
+      identity: answer, needs: access < 0 ? [] : needs[accesses[access]], plans: tenantPlans)
+    recorder?.record(.identity(answer), slot, now, step)
+    return step
   }
 
   /// What the rate limit said of a request.

@@ -71,9 +71,21 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   // Added later, so that the numbers above stay what they are.
   /// The callee answered with a failure (5xx or 429), and its fallback was given instead; the callee's doing.
   case failedAnswer
+  /// The route needs an identity, and the request carries none.
+  case identityMissing
+  /// A token, key, signature, password or certificate that does not hold.
+  case identityInvalid
+  /// Nobody can say now whether it holds: keys were never loaded, a service does not answer.
+  case identityUnavailable
+  /// A signed request that has been taken before, or is too old to be told from one.
+  case replayed
+  /// Known or not, this caller may not come through this route.
+  case notAllowed
+  /// This address has failed to say who it is too often.
+  case tooManyFailures
 
   /// How many cases there are: the length of a table by reason.
-  public static var count: Int { Int(Reason.failedAnswer.rawValue) + 1 }
+  public static var count: Int { Int(Reason.tooManyFailures.rawValue) + 1 }
 
   /// Who is to blame, for logs and metrics.
   public enum Side: UInt8, Sendable, BitwiseCopyable {
@@ -177,6 +189,17 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     // `http_protocol_error` would send the reader looking for malformed HTTP.
     case .failedAnswer:
       Entry("failed-answer", 502, "destination_unavailable", .upstream, "The service answered with a failure.")
+    case .identityMissing:
+      Entry("identity-missing", 401, "http_request_denied", .client, "Say who you are: credentials are needed here.")
+    case .identityInvalid:
+      Entry("identity-invalid", 401, "http_request_denied", .client, "These credentials are not valid.")
+    case .identityUnavailable:
+      Entry("identity-unavailable", 503, "proxy_internal_response", .us, "Credentials cannot be checked now.")
+    case .replayed:
+      Entry("replayed", 401, "http_request_denied", .client, "This signed request is too old or has been seen.")
+    case .notAllowed: Entry("not-allowed", 403, "http_request_denied", .client, "This is not allowed to you.")
+    case .tooManyFailures:
+      Entry("too-many-failures", 429, "http_request_denied", .client, "Too many wrong credentials; try again later.")
     }
   }
 }

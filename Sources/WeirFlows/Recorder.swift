@@ -6,6 +6,7 @@ public import WeirPatterns
 public struct RecordedInput: Sendable, Equatable {
   public enum Input: Sendable, Equatable {
     case request(RequestFacts)
+    case identity(IdentityAnswer)
     case limit(LimitAnswer)
     case requestEnded(RequestEnding)
     case call(edge: UInt32, RequestFacts)
@@ -95,6 +96,7 @@ extension LoopFlows {
     let now = recorded.now
     switch recorded.input {
     case .request(let facts): return .request(begin(request: facts, now: now).step)
+    case .identity(let answer): return .request(answered(slot, identity: answer, now: now))
     case .limit(let answer): return .request(answered(slot, limit: answer, now: now))
     case .requestEnded(let ending):
       if slot == .none {

@@ -12,6 +12,8 @@ public struct RequestFacts: Sendable, Equatable, BitwiseCopyable {
   public var route: UInt32
   /// A keyed hash of the client's address or identity: what limits count by.
   public var client: UInt64
+  /// The caller's address is none of those that its route takes.
+  public var isOutside = false
   /// When the caller stops waiting; `distantFuture` when it did not say.
   public var deadline: Instant
   public var method: RetryRule.Method

@@ -69,25 +69,35 @@ extension ClientConnection {
         route: UInt32(index), client: clientKey(), deadline: .distantFuture, method: head.repeats, body: bodyKind)
       let (slot, step) = loop.flows.begin(request: facts, now: now)
       requestSlot = slot
+      self.facts = facts
+      carry(step, now: now)
+    }
+  }
+
+  /// Does what the request's flow says, until the call has begun, the request is refused, or somebody must be waited for.
+  func carry(_ first: RequestStep, now: Instant) {
+    var step = first
+    var asked: Int?
+    while true {
       switch step {
-      case .call(let edge): beginCall(edge, facts, target: head.target, now: now)
-      case .askLimit(let limit, let key): askLimit(limit, key, facts, now: now)
-      case .refuse(let reason, let until): refuse(reason, until: until, now: now)
+      case .call(let edge): return beginCall(edge, facts, target: head.target, now: now)
+      case .refuse(let reason, let until): return refuse(reason, until: until, limit: asked, now: now)
+      case .askLimit(let limit, let key):
+        asked = limit
+        step = loop.flows.answered(requestSlot, limit: ask(limit: limit, key, now: now), now: now)
+      case .askIdentity(let identity):
+        guard let answer = ask(identity: identity, now: now) else { return }
+        step = loop.flows.answered(requestSlot, identity: answer, now: now)
       }
     }
   }
 
-  private func askLimit(_ limit: Int, _ key: UInt64, _ facts: RequestFacts, now: Instant) {
-    let answer: LimitAnswer = loop.node.rates.withLock { tables in
+  private func ask(limit: Int, _ key: UInt64, now: Instant) -> LimitAnswer {
+    loop.node.rates.withLock { tables in
       switch tables[limit].admit(key: key, now: now) {
       case .allow: .allowed
       case .refuse(let until): .refused(until: until)
       }
-    }
-    switch loop.flows.answered(requestSlot, limit: answer, now: now) {
-    case .call(let edge): beginCall(edge, facts, target: head.target, now: now)
-    case .refuse(let reason, let until): refuse(reason, until: until, limit: limit, now: now)
-    case .askLimit: refuse(.internalError, now: now)
     }
   }
 

@@ -57,6 +57,7 @@ final class ClientConnection: ChannelInboundHandler {
   /// From a head that was read to the record of how it ended.
   var isInWork = false
   var requestSlot = Slot.none
+  var facts = RequestFacts()
   var call = Slot.none
   var edge = -1
   var startedAt = Instant.zero

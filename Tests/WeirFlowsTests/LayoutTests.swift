@@ -20,6 +20,7 @@ import WeirFlows
   func answers() {
     #expect(isTrivial(CallStep.self) && MemoryLayout<CallStep>.stride <= 32)
     #expect(isTrivial(RequestStep.self) && isTrivial(RequestEnding.self) && isTrivial(LimitAnswer.self))
+    #expect(isTrivial(IdentityAnswer.self) && MemoryLayout<IdentityAnswer>.stride <= 32)
     #expect(isTrivial(Reason.self) && MemoryLayout<Reason>.size == 1)
   }
 }

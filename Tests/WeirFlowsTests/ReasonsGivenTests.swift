@@ -14,9 +14,11 @@ import WeirPatterns
     switch reason {
     case .none: .nobody
     case .badRequest, .targetTooLong, .headTooLarge, .bodyTooLarge, .senderTooSlow, .noRoute, .methodNotAllowed,
-      .upgradeNotSupported, .expectationFailed, .tooManyConnections, .internalError:
+      .upgradeNotSupported, .expectationFailed, .tooManyConnections, .internalError, .tooManyFailures:
       .driver
-    case .limitReached, .draining, .overloaded: .request
+    case .limitReached, .draining, .overloaded, .identityMissing, .identityInvalid, .identityUnavailable, .replayed,
+      .notAllowed:
+      .request
     case .callerGone, .breakerOpen, .noHealthyInstance, .queueFull, .queueTimeout, .deadlinePassed, .connectFailed,
       .connectTimeout, .connectionLost, .answerCut, .attemptTimeout, .badAnswer, .failedAnswer:
       .call
@@ -27,7 +29,10 @@ import WeirPatterns
   private func gateway(room: Int = 100) -> FlowPlan {
     var plan = onePlan()
     plan.limits = [FlowPlan.Limit(rate: Rate(perSecond: 1), burst: 1)]
-    plan.routes = [FlowPlan.Route(edge: 0), FlowPlan.Route(edge: 0, limit: 0)]
+    plan.accesses = [FlowPlan.Access(identities: 1, needs: [1])]
+    plan.routes = [
+      FlowPlan.Route(edge: 0), FlowPlan.Route(edge: 0, limit: 0), FlowPlan.Route(edge: 0, access: 0),
+    ]
     plan.requestsAtOnce = room
     return plan
   }
@@ -44,6 +49,17 @@ import WeirPatterns
       let (slot, step) = flows.begin(request: RequestFacts(route: 1), now: at(1))
       guard step == .askLimit(0, key: 0) else { return nil }
       return flows.answered(slot, limit: .refused(until: at(9)), now: at(1))
+    case .identityMissing, .identityInvalid, .identityUnavailable, .replayed, .notAllowed:
+      let (slot, step) = flows.begin(request: RequestFacts(route: 2), now: at(1))
+      guard step == .askIdentity(0) else { return nil }
+      let answer: IdentityAnswer =
+        switch reason {
+        case .identityMissing: .missing
+        case .identityUnavailable: .unavailable
+        case .notAllowed: .known(PrincipalFacts(client: 1, grants: 2))
+        default: .refused(reason)
+        }
+      return flows.answered(slot, identity: answer, now: at(1))
     case .draining: flows.drain(until: at(100), now: .zero)
     case .overloaded: _ = flows.begin(request: RequestFacts(route: 0), now: .zero)
     default: return nil
@@ -57,7 +73,7 @@ import WeirPatterns
       Issue.record("\(reason) was not given")
       return
     }
-    #expect(reason == .draining ? until == .zero : until > at(1))
+    #expect([.limitReached, .overloaded].contains(reason) ? until > at(1) : until == .zero)
   }
 
   /// How an instance must behave, and what must be set, so that a call ends for this reason.
@@ -113,7 +129,7 @@ import WeirPatterns
     flows.refused(ending, startedAt: .zero, now: at(1))
     flows.end(request: flows.begin(request: RequestFacts(route: 0), now: at(1)).slot, as: ending, now: at(2))
     let other = Reason.allCases.dropFirst().filter { $0 != reason }
-    for route in [0, 2] {
+    for route in [0, 3] {
       #expect(flows.state.ledger.routeReason(route, reason) == 1)
       #expect(other.allSatisfy { flows.state.ledger.routeReason(route, $0) == 0 })
     }

@@ -44,6 +44,10 @@ extension World {
     var step = first
     while true {
       switch step {
+      case .askIdentity:
+        // Modelled callers are who they should be: what strangers send is no part of a forecast.
+        step = loops[l].flows.answered(
+          slot, identity: .known(PrincipalFacts(client: facts.client, grants: .max)), now: now)
       case .askLimit(let limit, let key):
         let answer: LimitAnswer
         switch limits[limit].admit(key: key, now: now) {
