@@ -20,6 +20,9 @@ func test(_ target: String, _ others: [Target.Dependency] = [], exclude: [String
 }
 
 func nio(_ name: String) -> Target.Dependency { .product(name: name, package: "swift-nio") }
+let tls: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+let http2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 
 let package = Package(
   name: "weir",
@@ -37,6 +40,13 @@ let package = Package(
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
     .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
     .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+    .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
+    .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
+    .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
+    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
   ],
   targets: [
     // Layer 0.
@@ -52,6 +62,13 @@ let package = Package(
     // Layer 3.
     .target(
       name: "WeirModel", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", "Yams"], swiftSettings: common),
+    .target(
+      name: "WeirCertificates",
+      dependencies: [
+        "WeirBase", crypto,
+        .product(name: "X509", package: "swift-certificates"),
+        .product(name: "SwiftASN1", package: "swift-asn1"),
+      ], swiftSettings: common),
     // Layer 4.
     .target(
       name: "WeirCheck", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", "WeirModel"], swiftSettings: common),
@@ -61,8 +78,11 @@ let package = Package(
     .target(
       name: "WeirProxy",
       dependencies: [
-        "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirModel", "WeirPlatform",
-        nio("NIOCore"), nio("NIOPosix"),
+        "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirModel", "WeirPlatform", "WeirCertificates",
+        nio("NIOCore"), nio("NIOPosix"), nio("NIOTLS"), tls, http2, crypto,
+        .product(name: "NIOHPACK", package: "swift-nio-http2"),
+        .product(name: "CryptoExtras", package: "swift-crypto"),
+        .product(name: "JWTKit", package: "jwt-kit"),
       ], swiftSettings: common),
     .target(
       name: "WeirProcesses", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", "WeirModel", "WeirPlatform"],
@@ -77,11 +97,16 @@ let package = Package(
       name: "WeirRuntime",
       dependencies: [
         "WeirBase", "WeirPatterns", "WeirFlows", "WeirModel", "WeirPlatform", "WeirProxy", "WeirProcesses",
-        "WeirTelemetry",
+        "WeirTelemetry", "WeirCertificates",
         nio("NIOCore"), nio("NIOPosix"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "X509", package: "swift-certificates"),
+        .product(name: "SwiftASN1", package: "swift-asn1"),
+        .product(name: "GRDB", package: "GRDB.swift"),
+        crypto,
       ], swiftSettings: common),
     // Layer 7.
     .executableTarget(
@@ -112,9 +137,15 @@ let package = Package(
     test("WeirPlatform", ["WeirBase"]),
     test("WeirFlows", ["WeirBase", "WeirPatterns"]),
     test("WeirModel", ["WeirBase", "WeirPatterns", "WeirFlows"], exclude: ["Fixtures"]),
+    test("WeirCertificates"),
     test("WeirCheck", ["WeirModel"], exclude: ["Fixtures"]),
     test("WeirSimulation", ["WeirBase", "WeirPatterns", "WeirFlows", "WeirModel"]),
-    test("WeirProxy", ["WeirBase", "WeirPatterns", "WeirFlows", "WeirPlatform"]),
+    test(
+      "WeirProxy",
+      [
+        "WeirBase", "WeirPatterns", "WeirFlows", "WeirPlatform", "WeirCertificates", tls, nio("NIOCore"),
+        nio("NIOPosix"),
+      ]),
     test("WeirProcesses", ["WeirBase", "WeirPatterns", "WeirPlatform", "weir-keeper-fixture"]),
     test("WeirTelemetry", ["WeirBase", "WeirFlows"]),
     test(

@@ -83,9 +83,11 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case notAllowed
   /// This address has failed to say who it is too often.
   case tooManyFailures
+  /// The connection to the callee could not be secured.
+  case tlsFailed
 
   /// How many cases there are: the length of a table by reason.
-  public static var count: Int { Int(Reason.tooManyFailures.rawValue) + 1 }
+  public static var count: Int { Int(Reason.tlsFailed.rawValue) + 1 }
 
   /// Who is to blame, for logs and metrics.
   public enum Side: UInt8, Sendable, BitwiseCopyable {
@@ -200,6 +202,8 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case .notAllowed: Entry("not-allowed", 403, "http_request_denied", .client, "This is not allowed to you.")
     case .tooManyFailures:
       Entry("too-many-failures", 429, "http_request_denied", .client, "Too many wrong credentials; try again later.")
+    case .tlsFailed:
+      Entry("tls-failed", 502, "tls_protocol_error", .upstream, "The service could not be reached securely.")
     }
   }
 }

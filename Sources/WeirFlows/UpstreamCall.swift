@@ -584,7 +584,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   /// The failure does not mean that the connection is gone: it must be closed.
   static func leavesOpen(_ failure: RetryRule.Failure) -> Bool {
     switch failure {
-    case .connectTimeout, .attemptTimeout, .protocolError: true
+    case .connectTimeout, .attemptTimeout, .protocolError, .tlsFailed: true
     case .connectRefused, .lostBeforeHead, .lostInBody: false
     }
   }
@@ -597,6 +597,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     case .lostInBody: .answerCut
     case .attemptTimeout: .attemptTimeout
     case .protocolError: .badAnswer
+    case .tlsFailed: .tlsFailed
     }
   }
 }

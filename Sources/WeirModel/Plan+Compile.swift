@@ -155,7 +155,12 @@ extension Plan {
       flow.routes.append(FlowPlan.Route(edge: edge, limit: limit, timeout: route.timeout?.value))
     }
     self.gateway = Gateway(
-      listeners: gateway.listeners.map { Listener(host: $0.host.value, port: $0.port.value) }, trie: builder.build(),
+      listeners: gateway.listeners.map { listener in
+        let secured = gateway.listeners.first { $0.security.isSecured }
+        return Listener(
+          host: listener.host.value, port: listener.port.value, isSecured: listener.security.isSecured,
+          redirectPort: listener.security.redirect == nil ? nil : secured?.port.value)
+      }, trie: builder.build(),
       ties: builder.ties, trusted: gateway.trustForwardedFrom.map(\.value), addressLimit: gateway.flood.settings,
       bodyBytes: gateway.body.value.count)
   }

@@ -106,6 +106,9 @@ package struct Plan: Sendable, Equatable {
   package struct Listener: Sendable, Equatable {
     package var host: String
     package var port: Int
+    package var isSecured: Bool
+    /// Every caller is sent to the listener with TLS at this port.
+    package var redirectPort: Int?
   }
 
   package struct Load: Sendable, Equatable {

@@ -199,6 +199,25 @@ extension ClientConnection {
     }
   }
 
+  /// Answers what the file says without asking anybody; the head's own fields stand in the loop's scratch.
+  func answerOurselves(status: UInt16, body: [UInt8] = [], now: Instant) {
+    if call == .none && edge < 0 { input.moveReaderIndex(forwardBy: head.length) }
+    decideWhetherToClose()
+    loop.scratch.append(loop.dateLine)
+    writeConnection(head.flags.contains(.http10))
+    loop.scratch.append("\r\n")
+    if head.method != .head { loop.scratch.append(body) }
+    writeScratch()
+    bodyOut = head.method == .head ? 0 : Int64(body.count)
+    answer = .done
+    endRequest(.none, status: status, now: now)
+    answerDone(now: now)
+    if !isAdvancing {
+      flush()
+      advance()
+    }
+  }
+
   /// What is written for a callee that the caller can do without.
   func fallBack(_ reason: Reason, now: Instant) {
     decideWhetherToClose()

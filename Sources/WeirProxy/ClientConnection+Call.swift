@@ -77,9 +77,11 @@ extension ClientConnection {
       // Nobody has been started there, or it has gone: the same as a refused connection, only cheaper.
       return loop.flows.failed(call, .connectRefused, now: now)
     }
-    let made = UpstreamConnection(loop: loop, place: place, client: self)
+    let context = loop.contexts.service(service)
+    let made = UpstreamConnection(loop: loop, place: place, client: self, way: context == nil ? .raw : .pipeline)
     upstream = made
-    made.connect(to: address)
+    made.connect(
+      to: address, securedBy: context, name: context == nil ? nil : loop.contexts.name(of: service, at: address))
     armCall()
     return nil
   }

@@ -51,6 +51,7 @@ extension ClientConnection {
     }
     switch kind {
     case .gateway(let trie): route(trie, now: now)
+    case .redirect(let port): redirect(toPort: port, now: now)
     case .calls: routeCall(now: now)
     }
   }
@@ -192,7 +193,7 @@ extension ClientConnection {
 
   private func writeForwarded(_ bytes: borrowing Span<UInt8>) {
     loop.scratch.appendForwarded(
-      bytes, head.forwarded, peer: peer.text, isIPv6: peer.isIPv6, host: head.host, isHTTPS: false)
+      bytes, head.forwarded, peer: peer.text, isIPv6: peer.isIPv6, host: head.host, isHTTPS: secure != nil)
   }
 
   /// Behind a trusted proxy our hop is added to the chain; a service's call carries the chain of its own caller.
@@ -202,7 +203,9 @@ extension ClientConnection {
       return
     }
     loop.scratch.appendForwardedFor(bytes, head.forwardedFor, peer: peer.text)
-    if !head.flags.contains(.forwardedProto) { loop.scratch.append("X-Forwarded-Proto: http\r\n") }
+    if !head.flags.contains(.forwardedProto) {
+      loop.scratch.append(secure == nil ? "X-Forwarded-Proto: http\r\n" : "X-Forwarded-Proto: https\r\n")
+    }
     if !head.flags.contains(.forwardedHost) {
       loop.scratch.append("X-Forwarded-Host: ")
       loop.scratch.append(bytes, head.host.range)

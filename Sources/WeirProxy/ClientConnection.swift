@@ -29,6 +29,8 @@ final class ClientConnection: ChannelInboundHandler {
   let loop: ProxyLoop
   let kind: ProxyConfiguration.Listener.Kind
   let isCalls: Bool
+  /// Nil for a plain connection.
+  let secure: SecureOrigin?
   let peer: PeerAddress
   let sender: RequestScanner.Sender
   /// `X-Forwarded-For` and `-Proto` of this connection, for requests that come without trusted ones.
@@ -86,8 +88,12 @@ final class ClientConnection: ChannelInboundHandler {
   /// Bytes that are still read and dropped before the connection is cut.
   var lingerLeft = 0
 
-  init(loop: ProxyLoop, kind: ProxyConfiguration.Listener.Kind, peer: PeerAddress, way: Outlet.Way = .raw) {
+  init(
+    loop: ProxyLoop, kind: ProxyConfiguration.Listener.Kind, peer: PeerAddress, way: Outlet.Way = .raw,
+    secure: SecureOrigin? = nil
+  ) {
     self.loop = loop
+    self.secure = secure
     outlet = Outlet(way)
     self.kind = kind
     self.peer = peer
@@ -96,11 +102,12 @@ final class ClientConnection: ChannelInboundHandler {
       isCalls = true
       sender = [.proxy, .service]
       peerFields = []
-    case .gateway:
+    case .gateway, .redirect:
       isCalls = false
       sender = loop.configuration.trusted.contains { $0.contains(peer) } ? .proxy : []
       peerFields =
-        Array("X-Forwarded-For: ".utf8) + peer.text + Array("\r\nX-Forwarded-Proto: http\r\n".utf8)
+        Array("X-Forwarded-For: ".utf8) + peer.text
+        + Array("\r\nX-Forwarded-Proto: \(secure == nil ? "http" : "https")\r\n".utf8)
     }
     request = ByteBufferAllocator().buffer(capacity: 1 << 10)
   }

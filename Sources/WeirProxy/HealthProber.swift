@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import NIOCore
 import NIOPosix
+import NIOSSL
 import Synchronization
 import WeirBase
 import WeirFlows
@@ -99,7 +100,9 @@ final class HealthProber {
       watches[i].live?.abandon()
       watches[i].live = probe
     }
-    probe.start(address, on: loop.eventLoop)
+    let context = loop.contexts.service(watch.service)
+    let name = context == nil ? nil : loop.contexts.name(of: watch.service, at: address)
+    probe.start(address, securedBy: context, name: name, on: loop.eventLoop)
   }
 
   private func settle(_ i: Int, _ kind: HealthMonitor.Kind, _ probe: Probe?, _ isWell: Bool) {
@@ -140,12 +143,17 @@ final class HealthProber {
 
     init(path: String) { self.path = path }
 
-    func start(_ address: SocketAddress, on eventLoop: any EventLoop) {
+    func start(_ address: SocketAddress, securedBy secure: NIOSSLContext?, name: String?, on eventLoop: any EventLoop) {
       let bound = NIOLoopBound(self, eventLoop: eventLoop)
       ClientBootstrap(group: eventLoop)
         .connectTimeout(.seconds(10))
         .channelInitializer { channel in
-          channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(bound.value) }
+          channel.eventLoop.makeCompletedFuture {
+            if let secure {
+              try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler.handler(context: secure, name: name))
+            }
+            try channel.pipeline.syncOperations.addHandler(bound.value)
+          }
         }
         .connect(to: address)
         .whenFailure { _ in bound.value.finish(false) }

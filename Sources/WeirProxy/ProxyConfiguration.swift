@@ -20,6 +20,8 @@ package struct ProxyConfiguration: Sendable {
   package var addresses: [[InstanceAddress?]]
   /// By service: how its instances are probed; nil for none.
   package var health: [HealthCheck?] = []
+  /// By service: how connections to its instances are secured; nil for plain ones, and behind the end of the list.
+  package var upstreamSecurity: [UpstreamSecurity?] = []
   /// By edge: what is answered when a call fails that has a fallback; nil leaves the answer out (204).
   package var fallbacks: [FallbackAnswer?] = []
   /// Calls from service to service: which edge a caller's call of a name is.
@@ -49,15 +51,22 @@ package struct ProxyConfiguration: Sendable {
     package enum Kind: Sendable {
       /// A gateway: routes by host, path and method.
       case gateway(RouteTrie)
+      /// Sends every caller to the same address of the listener with TLS at this port.
+      case redirect(port: Int)
       /// The loopback listener of `WEIR_URL`: `/from/<caller>/call/<callee>/…`.
       case calls
+
+      var isCalls: Bool { if case .calls = self { true } else { false } }
     }
     package var source: Source
     package var kind: Kind
+    /// Nil for plain connections.
+    package var security: ListenerSecurity?
 
-    package init(_ source: Source, _ kind: Kind) {
+    package init(_ source: Source, _ kind: Kind, security: ListenerSecurity? = nil) {
       self.source = source
       self.kind = kind
+      self.security = security
     }
   }
 

@@ -20,6 +20,8 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   let index: Int
   let eventLoop: any EventLoop
   let node: NodeState
+  let contexts: SecurityContexts
+  var handshakes = HandshakeTally()
   let configuration: ProxyConfiguration
   let limits: ProxyLimits
   let headLimits: HeadLimits
@@ -88,7 +90,11 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     }
   }
 
-  init(_ configuration: ProxyConfiguration, node: NodeState, index: Int, eventLoop: any EventLoop) {
+  init(
+    _ configuration: ProxyConfiguration, node: NodeState, contexts: SecurityContexts, index: Int,
+    eventLoop: any EventLoop
+  ) {
+    self.contexts = contexts
     self.index = index
     self.eventLoop = eventLoop
     self.node = node

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import NIOCore
 import NIOPosix
+import NIOSSL
 import Synchronization
 import WeirBase
+package import WeirCertificates
 package import WeirFlows
 import WeirPatterns
 import WeirPlatform
@@ -16,6 +18,7 @@ package final class ProxyServer: Sendable {
   /// By listener: the port it has; 0 for descriptors that have none.
   package let ports: [Int]
   let node: NodeState
+  private let contexts: SecurityContexts
   private let group: MultiThreadedEventLoopGroup
   private let loops: [NIOLoopBound<ProxyLoop>]
   private let eventLoops: [any EventLoop]
@@ -23,12 +26,14 @@ package final class ProxyServer: Sendable {
   private let isStopped = Atomic<Bool>(false)
 
   private init(
-    configuration: ProxyConfiguration, ports: [Int], node: NodeState, group: MultiThreadedEventLoopGroup,
+    configuration: ProxyConfiguration, ports: [Int], node: NodeState, contexts: SecurityContexts,
+    group: MultiThreadedEventLoopGroup,
     loops: [NIOLoopBound<ProxyLoop>], eventLoops: [any EventLoop], listeners: [any Channel]
   ) {
     self.configuration = configuration
     self.ports = ports
     self.node = node
+    self.contexts = contexts
     self.group = group
     self.loops = loops
     self.eventLoops = eventLoops
@@ -48,6 +53,7 @@ package final class ProxyServer: Sendable {
     var configuration = configuration
     configuration.loops = max(1, configuration.loops)
     let count = configuration.loops
+    let contexts = try SecurityContexts(configuration)
     // Before any thread runs: what is taken or forbidden is said at once.
     var sockets: [[Int32]] = []
     var ports: [Int] = []
@@ -72,7 +78,7 @@ package final class ProxyServer: Sendable {
       let fixed = configuration
       let bound = try await eventLoop.submit {
         NIOLoopBound(
-          ProxyLoop(fixed, node: node, index: index, eventLoop: eventLoop), eventLoop: eventLoop)
+          ProxyLoop(fixed, node: node, contexts: contexts, index: index, eventLoop: eventLoop), eventLoop: eventLoop)
       }.get()
       loops.append(bound)
     }
@@ -88,13 +94,14 @@ package final class ProxyServer: Sendable {
     }
 
     var channels: [any Channel] = []
-    for (index, listener) in configuration.listeners.enumerated() {
+    for index in configuration.listeners.indices {
       for (eventLoop, (bound, socket)) in zip(eventLoops, zip(loops, sockets[index])) {
-        channels.append(try await listen(socket, listener.kind, bound, eventLoop, configuration.limits, accepting))
+        channels.append(try await listen(socket, index, bound, eventLoop, configuration.limits, accepting))
       }
     }
     let server = ProxyServer(
-      configuration: configuration, ports: ports, node: node, group: group, loops: loops, eventLoops: eventLoops,
+      configuration: configuration, ports: ports, node: node, contexts: contexts, group: group, loops: loops,
+      eventLoops: eventLoops,
       listeners: channels)
     for (service, instances) in configuration.addresses.enumerated() {
       for (instance, address) in instances.enumerated() where address != nil {
@@ -118,7 +125,7 @@ package final class ProxyServer: Sendable {
   }
 
   private static func listen(
-    _ socket: Int32, _ kind: ProxyConfiguration.Listener.Kind, _ bound: NIOLoopBound<ProxyLoop>,
+    _ socket: Int32, _ listener: Int, _ bound: NIOLoopBound<ProxyLoop>,
     _ eventLoop: any EventLoop, _ limits: ProxyLimits, _ accepting: Bool
   ) async throws -> any Channel {
     return try await ServerBootstrap(group: eventLoop, childGroup: eventLoop)
@@ -131,11 +138,18 @@ package final class ProxyServer: Sendable {
       )
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
-          try bound.value.accept(channel, kind)
+          try bound.value.accept(channel, listener)
         }
       }
       .withBoundSocket(socket)
       .get()
+  }
+
+  /// Connections of a listener are accepted with these certificates from now on; those that are open keep theirs.
+  ///
+  /// Throws, and changes nothing, when they cannot be used.
+  package func replaceSecurity(_ security: ListenerSecurity, ofListener index: Int) throws(CertificateMistake) {
+    try contexts.replace(index, security)
   }
 
   /// Takes the connections that wait in the sockets, for one that was started without `accepting`.
@@ -214,6 +228,7 @@ package final class ProxyServer: Sendable {
     package var access: [AccessEntry]
     package var accessLost: UInt64
     package var clients: Int
+    package var handshakes: HandshakeTally
     /// By edge: who waits for a place.
     package var waiting: [Int]
   }
@@ -230,6 +245,7 @@ package final class ProxyServer: Sendable {
         return LoopReport(
           ledger: loop.flows.state.ledger, events: events, eventsLost: eventsLost, records: records,
           recordsLost: recordsLost, access: access, accessLost: accessLost, clients: loop.clientCount,
+          handshakes: loop.handshakes,
           waiting: loop.flows.state.upstreams.map(\.waiting.count))
       }.get()
       if let report { all.append(report) }
@@ -309,15 +325,25 @@ package final class ProxyServer: Sendable {
 
 extension ProxyLoop {
   /// A connection has been accepted: count it, or turn it away.
-  func accept(_ channel: any Channel, _ kind: ProxyConfiguration.Listener.Kind) throws {
+  func accept(_ channel: any Channel, _ listener: Int) throws {
     let peer = PeerAddress(channel.remoteAddress)
-    if case .gateway = kind {
+    let kind = configuration.listeners[listener].kind
+    let context = contexts.listener(listener)
+    if !kind.isCalls {
       let now = now()
       let answer = node.addresses.withLock { $0.opened(peer.key, now: now) }
       if case .refuse = answer {
+        // A client that waits for a handshake can be told nothing; the close is the answer.
+        if context != nil { throw ChannelError.operationUnsupported }
         try channel.pipeline.syncOperations.addHandler(TurnAway(loop: self))
         return
       }
+    }
+    if let context {
+      try channel.pipeline.syncOperations.addHandlers([
+        NIOSSLServerHandler(context: context), Handshake(loop: self, listener: listener, kind: kind, peer: peer),
+      ])
+      return
     }
     try channel.pipeline.syncOperations.addHandler(ClientConnection(loop: self, kind: kind, peer: peer))
   }

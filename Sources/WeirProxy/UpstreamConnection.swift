@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import NIOCore
 import NIOPosix
+import NIOSSL
+import NIOTLS
 import WeirBase
 import WeirFlows
 import WeirPatterns
@@ -38,6 +40,7 @@ final class UpstreamConnection: ChannelInboundHandler {
   /// Bytes of an unwanted answer that are read so that the connection can be kept.
   private var discardLeft = 0
   private var isClosing = false
+  private var isSecured = false
 
   init(loop: ProxyLoop, place: Int, client: ClientConnection, way: Outlet.Way = .raw) {
     self.loop = loop
@@ -49,7 +52,9 @@ final class UpstreamConnection: ChannelInboundHandler {
 
   // MARK: - Connecting
 
-  func connect(to address: SocketAddress) {
+  /// With a context the connection is secured first, and `name` is who must answer.
+  func connect(to address: SocketAddress, securedBy context: NIOSSLContext? = nil, name: String? = nil) {
+    isSecured = context != nil
     let bound = NIOLoopBound(self, eventLoop: loop.eventLoop)
     var bootstrap = ClientBootstrap(group: loop.eventLoop)
       .channelOption(.recvAllocator, value: Buffers.upstream)
@@ -59,13 +64,19 @@ final class UpstreamConnection: ChannelInboundHandler {
       // The flow says when connecting has taken too long; this only bounds what is left behind.
       .connectTimeout(.seconds(60))
       .channelInitializer { channel in
-        channel.eventLoop.makeCompletedFuture { try channel.pipeline.syncOperations.addHandler(bound.value) }
+        channel.eventLoop.makeCompletedFuture {
+          if let context {
+            try channel.pipeline.syncOperations.addHandler(
+              NIOSSLClientHandler.handler(context: context, name: name))
+          }
+          try channel.pipeline.syncOperations.addHandler(bound.value)
+        }
       }
     if address.protocol != .unix { bootstrap = bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1) }
     bootstrap.connect(to: address).whenFailure { _ in bound.value.connectFailed() }
   }
 
-  private func connectFailed() {
+  private func connectFailed(_ failure: RetryRule.Failure = .connectRefused) {
     if state == .closed { return }
     // Never within the call that asked for the connection: its step is still being carried out.
     let bound = NIOLoopBound(self, eventLoop: loop.eventLoop)
@@ -73,7 +84,8 @@ final class UpstreamConnection: ChannelInboundHandler {
       let this = bound.value
       if this.state == .closed { return }
       this.state = .closed
-      this.client?.attemptFailed(this, .connectRefused)
+      this.outlet.close()
+      this.client?.attemptFailed(this, failure)
     }
   }
 
@@ -86,7 +98,18 @@ final class UpstreamConnection: ChannelInboundHandler {
       context.close(promise: nil)
       return
     }
-    guard state == .connecting else { return }
+    guard state == .connecting, !isSecured else { return }
+    begin()
+  }
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    if case TLSUserEvent.handshakeCompleted? = event as? TLSUserEvent, state == .connecting, !isClosing {
+      return begin()
+    }
+    context.fireUserInboundEventTriggered(event)
+  }
+
+  private func begin() {
     outlet.begin()
     state = .idle
     client?.connected(self)
@@ -276,8 +299,12 @@ final class UpstreamConnection: ChannelInboundHandler {
     case .body:
       if head.framing == .untilClose { client?.upstreamEnded(self) } else { client?.attemptFailed(self, .lostInBody) }
     case .connecting:
-      // `connectFailed` reports it.
-      break
+      // Before the connection is there `connectFailed` reports it; within a handshake nobody else does.
+      if isSecured {
+        state = .connecting
+        connectFailed(.tlsFailed)
+        return
+      }
     case .discard, .closed: break
     }
     client = nil
@@ -285,6 +312,15 @@ final class UpstreamConnection: ChannelInboundHandler {
   }
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+}
+
+extension NIOSSLClientHandler {
+  /// For connections to instances: a host's name is asked for (SNI) and verified; an address is verified only, for
+  /// RFC 6066 §3 allows no address there.
+  static func handler(context: NIOSSLContext, name: String?) throws -> NIOSSLClientHandler {
+    let isAddress = name.map { $0.contains(":") || $0.split(separator: ".").allSatisfy { UInt8($0) != nil } } ?? true
+    return try NIOSSLClientHandler(context: context, serverHostname: isAddress ? nil : name)
+  }
 }
 
 /// How buffers are made.

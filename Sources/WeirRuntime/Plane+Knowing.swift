@@ -23,6 +23,7 @@ extension Plane {
     supervisor.tick(now: SystemClock.now(), into: &commands)
     await carryOut(commands)
     await lookForPorts()
+    lookAtCertificates()
     // Twice a second: a log that lags by half a second is live enough, and a copy of every ledger is made each time. At
     // the start, while much changes and somebody looks, with every tick.
     if ticks % 5 == 0 || ticks < 30 { await know() }
@@ -97,10 +98,12 @@ extension Plane {
           memory: state.memory)
       }
     }
-    return Snapshot(
+    var snapshot = Snapshot(
       uptime: Double(now.since(startedAt)) / 1e9, loops: settings.loops, ledger: ledger, edges: edges ?? [],
       instances: instances, events: eventCounts, eventsLost: eventsLost, recordsLost: recordsLost,
       clientConnections: reports.reduce(0) { $0 + $1.clients })
+    snapshot.families = securityFamilies(reports)
+    return snapshot
   }
 
   private static func word(_ phase: CircuitBreaker.Phase) -> Snapshot.BreakerState {

@@ -30,6 +30,7 @@ package actor Plane {
   let startedAt = SystemClock.now()
   let published = Published()
   let journal: Journal
+  var certificates: Certificates
 
   var supervisor: Supervisor
   var programs: Programs?
@@ -73,6 +74,7 @@ package actor Plane {
     random = SeededRandom(seed: UInt64(bitPattern: SystemClock.wall().milliseconds))
     states = plan.flow.services.map { Array(repeating: InstanceState(), count: $0.instances) }
     journal = Journal(settings: settings, names: names, client: client)
+    certificates = Certificates(plan: plan, state: settings.state)
   }
 
   /// The whole life of the plane's process; the exit code.
@@ -159,9 +161,13 @@ package actor Plane {
   private func begin(adopting reports: [ProgramReport], starts: Int) async throws {
     guard let calls = sockets[SocketName.calls] else { throw PlaneError("the keeper gave no loopback listener") }
     let gateways = (0..<(plan.gateway?.listeners.count ?? 0)).compactMap { sockets[SocketName.gateway($0)] }
-    let configuration = try Translation.proxy(
+    var configuration = try Translation.proxy(
       plan, settings: settings, sockets: gateways.map(\.descriptors), calls: calls.descriptors,
       seed: UInt64.random(in: .min ... .max))
+    for (index, security) in try certificates.read(now: Date()).enumerated() {
+      configuration.listeners[index].security = security
+    }
+    configuration.upstreamSecurity = try certificates.services()
     let send = send
     let server = try await ProxyServer.start(configuration, accepting: false) { send.yield(.health($0)) }
     self.server = server
@@ -195,6 +201,7 @@ package actor Plane {
 
   private func announce() {
     for address in listenerAddresses { journal.say("listening at \(address)") }
+    sayHowToTrust()
     let admin = published.admin
     journal.say("metrics and status at \(admin.isEmpty ? settings.state + "/admin.sock" : admin)")
     if settings.accessLog == .file { journal.say("access log in \(settings.state)/logs/access.log") }
@@ -206,7 +213,8 @@ package actor Plane {
   var listenerAddresses: [String] {
     (plan.gateway?.listeners ?? []).enumerated().map { i, listener in
       let host = listener.host == "0.0.0.0" || listener.host == "::" ? "localhost" : listener.host
-      return "http://\(host):\(sockets[SocketName.gateway(i)]?.port ?? UInt16(listener.port))"
+      return
+        "\(listener.isSecured ? "https" : "http")://\(host):\(sockets[SocketName.gateway(i)]?.port ?? UInt16(listener.port))"
     }
   }
 

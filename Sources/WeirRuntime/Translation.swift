@@ -18,7 +18,11 @@ package enum Translation {
   ) throws(PlaneError) -> ProxyConfiguration {
     var listeners: [ProxyConfiguration.Listener] = []
     if let gateway = plan.gateway {
-      for descriptors in sockets { listeners.append(.init(.descriptors(descriptors), .gateway(gateway.trie))) }
+      for (descriptors, listener) in zip(sockets, gateway.listeners) {
+        let kind: ProxyConfiguration.Listener.Kind =
+          listener.redirectPort.map { .redirect(port: $0) } ?? .gateway(gateway.trie)
+        listeners.append(.init(.descriptors(descriptors), kind))
+      }
     }
     listeners.append(.init(.descriptors(calls), .calls))
     var configuration = ProxyConfiguration(

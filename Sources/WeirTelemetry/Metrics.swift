@@ -19,6 +19,12 @@ package struct Metrics {
     metrics.edges(snapshot)
     metrics.instances(snapshot)
     metrics.events(snapshot)
+    for family in snapshot.families {
+      metrics.family(family.name, family.kind.rawValue, family.help)
+      for sample in family.samples {
+        metrics.sample(family.name, sample.labels.map { ($0.name, $0.value) }, sample.value)
+      }
+    }
     return metrics.out
   }
 

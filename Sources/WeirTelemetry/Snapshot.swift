@@ -58,6 +58,35 @@ package struct Snapshot: Sendable {
     }
   }
 
+  /// A metric of one part of the node (TLS, reloads …): what needs no arithmetic of its own here.
+  package struct Family: Sendable, Equatable {
+    package enum Kind: String, Sendable { case counter, gauge }
+    package struct Sample: Sendable, Equatable {
+      package var labels: [(name: String, value: String)]
+      package var value: Double
+
+      package static func == (one: Sample, other: Sample) -> Bool {
+        one.value == other.value && one.labels.elementsEqual(other.labels, by: ==)
+      }
+    }
+    package var name: String
+    package var kind: Kind
+    package var help: String
+    package var samples: [Sample] = []
+
+    package init(_ name: String, _ kind: Kind, _ help: String) {
+      self.name = name
+      self.kind = kind
+      self.help = help
+    }
+
+    package mutating func add(_ labels: [(name: String, value: String)] = [], _ value: Double) {
+      samples.append(Sample(labels: labels, value: value))
+    }
+  }
+
+  /// Metrics of single parts; only those that are in use.
+  package var families: [Family] = []
   /// Since the node started, in seconds.
   package var uptime: Double
   package var loops: Int

@@ -16,6 +16,8 @@ enum Mood: Equatable {
   /// Our own answer, made by a Weir behind it.
   case answersByWeir(UInt16, Int64)
   case refuses
+  /// Takes the connection and fails the handshake.
+  case insecure
   case neverConnects
   case losesBeforeHead
   case cutsInBody
@@ -372,6 +374,7 @@ struct MockWorld {
     }
     switch book.mood {
     case .refuses: return later(&self, ms / 2, .failed(.connectRefused))
+    case .insecure: return later(&self, ms / 2, .failed(.tlsFailed))
     case .neverConnects: return
     default: break
     }
@@ -385,7 +388,7 @@ struct MockWorld {
     case .losesBeforeHead: later(&self, 2 * ms, .failed(.lostBeforeHead))
     case .cutsInBody: later(&self, 2 * ms, .head(200, nil, false))
     case .streams(let first, _): later(&self, first * ms, .head(200, nil, false))
-    case .hangs, .refuses, .neverConnects, .chaos: break
+    case .hangs, .refuses, .insecure, .neverConnects, .chaos: break
     }
   }
 

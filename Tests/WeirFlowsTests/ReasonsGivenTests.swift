@@ -20,7 +20,7 @@ import WeirPatterns
       .notAllowed:
       .request
     case .callerGone, .breakerOpen, .noHealthyInstance, .queueFull, .queueTimeout, .deadlinePassed, .connectFailed,
-      .connectTimeout, .connectionLost, .answerCut, .attemptTimeout, .badAnswer, .failedAnswer:
+      .connectTimeout, .connectionLost, .answerCut, .attemptTimeout, .badAnswer, .failedAnswer, .tlsFailed:
       .call
     }
   }
@@ -90,6 +90,7 @@ import WeirPatterns
     switch reason {
     case .connectFailed: world.moods[0][0] = .refuses
     case .connectTimeout: world.moods[0][0] = .neverConnects
+    case .tlsFailed: world.moods[0][0] = .insecure
     case .connectionLost: world.moods[0][0] = .losesBeforeHead
     case .answerCut: world.moods[0][0] = .cutsInBody
     case .attemptTimeout: world.moods[0][0] = .hangs

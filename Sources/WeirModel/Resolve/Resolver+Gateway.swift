@@ -2,8 +2,9 @@
 
 extension Resolver {
   mutating func gateway(_ node: Node) -> Gateway? {
-    let gateway = GatewayKeys.part.read(Layers([Fields(node, GatewayKeys.section)]), &self)
-    if let gateway { refuseSharedPorts(gateway.listeners) }
+    guard var gateway = GatewayKeys.part.read(Layers([Fields(node, GatewayKeys.section)]), &self) else { return nil }
+    checkSecurity(of: &gateway.listeners)
+    refuseSharedPorts(gateway.listeners)
     return gateway
   }
 

@@ -46,6 +46,8 @@ public struct RetryRule: Sendable, Equatable {
   /// How an attempt ended without an answer.
   public enum Failure: UInt8, Sendable, Equatable, CaseIterable, BitwiseCopyable {
     case connectRefused, connectTimeout, lostBeforeHead, lostInBody, attemptTimeout, protocolError
+    /// The connection could not be secured: its certificate was not the right one, or the handshake failed.
+    case tlsFailed
   }
 
   /// How much of the request went out.
@@ -134,6 +136,7 @@ public struct RetryRule: Sendable, Equatable {
     var mask: UInt8 = 0
     if settings.onConnectFailure {
       mask |= 1 << Failure.connectRefused.rawValue | 1 << Failure.connectTimeout.rawValue
+      mask |= 1 << Failure.tlsFailed.rawValue
     }
     if settings.onLostBeforeHead { mask |= 1 << Failure.lostBeforeHead.rawValue }
     if settings.onAttemptTimeout { mask |= 1 << Failure.attemptTimeout.rawValue }

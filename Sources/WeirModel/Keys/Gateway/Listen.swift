@@ -28,7 +28,6 @@ enum ListenKeys {
     [
       .value(port, \.port),
       .value(host, \.host),
-      .later("redirect", "Sends callers elsewhere: `https`."),
     ] + ListenSecurityKeys.fields.at(\.security) + [
       .later("to", "Where a TCP listener leads.")
     ])

@@ -11,6 +11,8 @@ package struct Service: Sendable, Equatable {
   ///
   /// For `at:` the number of addresses.
   package var instances = ServiceKeys.instances.initial
+  /// Nil for plain connections.
+  package var tls: UpstreamTLS?
   package var health: Health?
   package var balance = ServiceKeys.balance.initial
   package var balancing = Balancing()
@@ -51,6 +53,7 @@ enum ServiceKeys {
   static let at = Key(
     "at", Shape.list(.scalar(.endpoint), least: 1).or(.scalar(.endpoint)).orLater(map: true),
     "Addresses of instances that run elsewhere.", alias: ["url", "urls", "address", "host", "endpoints"])
+  static let tls = Key("tls", .section(UpstreamTLSKeys.section), "How connections to its instances are secured.")
   static let instances = ScalarKey(
     "instances", .count(1...1000), default: 1, rule: "service.instances (a finding where it matters)",
     "How many of them run.", alias: ["replicas", "scale-to", "count"],
@@ -110,6 +113,7 @@ enum ServiceKeys {
           return [.leaf(instances, service.instances)]
         }
       ).inDefaults,
+      .optionalPart(tls, \.tls, UpstreamTLSKeys.part),
       .optionalPart(health, \.health, HealthKeys.part).inDefaults,
       .value(balance, \.balance).inDefaults,
     ] + BalanceKeys.fields.at(\.balancing) + [
