@@ -137,7 +137,9 @@ extension World {
 
   private mutating func call(_ i: Int, _ handle: Handle) {
     let j = handle.index
-    let key = Draws.mixed(jobs[j].key ^ (UInt64(i &+ 1) &* 0xd6e8_feb8_6659_fd93))
+    // Another attempt makes its calls anew: with the first one's chance they would all end as those did.
+    let again = UInt64(jobs[j].attempt &- 1) &* 0xa076_1d64_78bd_642f
+    let key = Draws.mixed((jobs[j].key &+ again) ^ (UInt64(i &+ 1) &* 0xd6e8_feb8_6659_fd93))
     if items[i].share < 1, Draws.unit(Draws.mixed(key)) >= items[i].share { return }
     jobs[j].pending += 1
     let edge = items[i].edge
