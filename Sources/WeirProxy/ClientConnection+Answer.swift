@@ -335,7 +335,7 @@ extension ClientConnection {
     let ending = RequestEnding(
       status: status, reason: reason, phase: reason == .none ? .done : phase, instance: instance, attempts: attempts,
       fallback: isFallback)
-    let tag = logged?.tag ?? 0
+    let tag = logged == nil ? 0 : loop.nextTag()
     if requestSlot != .none {
       loop.flows.end(request: requestSlot, as: ending, tag: tag, now: now)
       requestSlot = .none
@@ -343,6 +343,7 @@ extension ClientConnection {
       loop.flows.refused(ending, startedAt: startedAt, tag: tag, now: now)
     }
     if var entry = logged {
+      entry.tag = tag
       entry.bytesIn = bodyIn
       entry.bytesOut = bodyOut
       loop.keep(entry)

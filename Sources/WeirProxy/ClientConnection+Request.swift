@@ -365,7 +365,7 @@ extension ClientConnection {
       return String(decoding: out, as: UTF8.self)
     }
     logged = AccessEntry(
-      tag: loop.nextTag(), method: text(head.methodRun.range, 32),
+      method: text(head.methodRun.range, 32),
       path: text(head.path.range, AccessEntry.pathBytesMax), host: text(head.host.range, 260),
       client: String(decoding: peer.text, as: UTF8.self), traceHigh: 0, traceLow: 0, bytesIn: 0, bytesOut: 0)
   }
@@ -376,7 +376,7 @@ extension ClientConnection {
   func noteUnread() {
     guard loop.configuration.accessLog > 0, logged == nil else { return }
     logged = AccessEntry(
-      tag: loop.nextTag(), method: "", path: "", host: "", client: String(decoding: peer.text, as: UTF8.self),
+      method: "", path: "", host: "", client: String(decoding: peer.text, as: UTF8.self),
       traceHigh: 0, traceLow: 0, bytesIn: 0, bytesOut: 0)
   }
 }

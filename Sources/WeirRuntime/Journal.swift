@@ -63,13 +63,8 @@ final class Journal: Sendable {
   /// The requests that a loop has finished since the last time.
   func access(_ report: ProxyServer.LoopReport, now: Instant, wall: WallTime) {
     guard settings.accessLog != .off else { return }
-    // Both lists are in the order in which requests ended; entries whose record was lost are passed over.
-    var next = report.access.startIndex
     var lines: [UInt8] = []
-    for record in report.records {
-      while next < report.access.endIndex, report.access[next].tag < record.tag { next += 1 }
-      guard next < report.access.endIndex, report.access[next].tag == record.tag else { continue }
-      let entry = report.access[next]
+    for (record, entry) in report.finished {
       let at = WallTime(milliseconds: wall.milliseconds - now.since(record.startedAt) / 1_000_000)
       lines += log.line(
         record,

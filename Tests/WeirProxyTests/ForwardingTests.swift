@@ -44,6 +44,31 @@ import WeirProxy
     }
   }
 
+  /// The log had no line for a request that a later one had overtaken: its tag was given when it began.
+  @Test("every request has its line of the access log, also one that others overtake")
+  func overtaken() async throws {
+    let gate = Gate()
+    let backend = try Backend(answering: { head, _, _ in
+      if head.contains("/slow") { gate.wait() }
+      return Backend.ok()
+    })
+    try await withProxy(to: [backend.port]) { server, port in
+      let slow = try Wire(port: port)
+      try slow.send("GET /slow HTTP/1.1\r\nHost: test.example\r\n\r\n")
+      try await eventually("the slow one is under way") { backend.count == 1 }
+      let quick = try Wire(port: port)
+      #expect(try quick.get("/quick").status == 200)
+      // Nothing can be said of this one but who sent it.
+      #expect(try Wire(port: port).ask("nonsense\r\n\r\n").status == 400)
+      gate.open()
+      #expect(try slow.answer().status == 200)
+      let report = await server.reports()[0]
+      #expect(report.finished.map(\.entry.path) == ["/quick", "", "/slow"])
+      #expect(report.finished.map(\.record.status) == [200, 400, 200])
+      #expect(report.finished.map(\.record) == report.records)
+    }
+  }
+
   @Test("a request that comes byte by byte is the same request", arguments: [1, 4])
   func splitHeads(_ loops: Int) async throws {
     let backend = try Backend(answering: { _, body, _ in Backend.ok("<" + String(decoding: body, as: UTF8.self) + ">") }
