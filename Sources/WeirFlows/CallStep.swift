@@ -35,6 +35,8 @@ public enum CallAction: Sendable, Equatable, BitwiseCopyable {
     case probeService
     /// A place among the calls of this edge, which are limited.
     case place
+    /// A retry on the node's budget, and what this loop has not told of it yet (``NodeFlows/retry(edge:_:now:)``).
+    case retry(BudgetTally)
   }
 }
 

@@ -13,11 +13,10 @@ public struct LoopState: Sendable, Equatable {
   var slot = Slot.none
   var now = Instant.zero
 
-  init(plan: FlowPlan, views: [EdgeView], loop: Int, loops: Int, seed: UInt64, recordsLimit: Int) {
+  init(plan: FlowPlan, views: [EdgeView], loop: Int, seed: UInt64, recordsLimit: Int) {
     upstreams = Shelf(
       plan.edges.indices.map { i in
-        Upstream(
-          edge: plan.edges[i], service: plan.services[plan.edges[i].service], view: views[i], loop: loop, loops: loops)
+        Upstream(edge: plan.edges[i], service: plan.services[plan.edges[i].service], view: views[i])
       })
     ledger = Ledger(plan: plan, recordsLimit: recordsLimit)
     random = SeededRandom(seed: seed, stream: "loop \(loop)")
@@ -85,7 +84,7 @@ public struct LoopFlows: Sendable {
     records inputs: Int = 0
   ) {
     self.loop = loop
-    state = LoopState(plan: plan, views: views, loop: loop, loops: loops, seed: seed, recordsLimit: recordsLimit)
+    state = LoopState(plan: plan, views: views, loop: loop, seed: seed, recordsLimit: recordsLimit)
     calls = Slab()
     requests = Slab()
     timeouts = plan.edges.map { $0.call.timeout.inNanoseconds }
@@ -176,7 +175,7 @@ public struct LoopFlows: Sendable {
 
   /// The node's answer to `ask`; nil when it is no.
   ///
-  /// For `ask(.place)` any ticket means yes.
+  /// For `ask(.place)` and `ask(.retry)` any ticket means yes.
   public mutating func permit(_ slot: Slot, _ granted: CircuitBreaker.Ticket?, now: Instant) -> CallStep {
     enter(slot, now)
     let step = calls[slot].permit(granted, &state)

@@ -2,7 +2,7 @@
 public import WeirBase
 public import WeirPatterns
 
-/// What all loops of a node decide together: breakers, ejection, health, permits to probe.
+/// What all loops of a node decide together: breakers, ejection, health, permits to probe, retries.
 ///
 /// Each loop posts what it has learned every 100 ms, and at once when that may trip a breaker or gives back a permit;
 /// the results are merged here, in the order they come, and every loop gets the new ``EdgeView``. In the runtime a lock
@@ -14,6 +14,8 @@ public import WeirPatterns
 /// 1. Ejection and the guard of the last instance are decided here only.
 /// 2. A view's version grows with every change; equal versions are equal views.
 /// 3. At most `probes` permits of a breaker are out, whatever the number of loops.
+/// 4. Retries are granted at most as the budget allows on what it has been told, and it is told of every first try at most
+///    100 ms late: never too many, whatever the number of loops.
 public struct NodeFlows: Sendable {
   /// The rhythm in which loops post what they have learned: a tenth of a second.
   public static let mergeEvery: Int64 = 100_000_000
@@ -23,6 +25,9 @@ public struct NodeFlows: Sendable {
     var instances: [CircuitBreaker]
     var callee: CircuitBreaker
     var ejection: OutlierEjection
+    var budget: RetryBudget
+    /// A retry was refused, and none has been granted since.
+    var budgetIsSpent = false
     var view: EdgeView
     var version: UInt32 = 0
     var out: [Bool]
@@ -52,6 +57,7 @@ public struct NodeFlows: Sendable {
       return Edge(
         service: edge.service, instances: Array(repeating: breaker, count: service.instances), callee: callee,
         ejection: OutlierEjection(instances: service.instances, service.ejection, now: now),
+        budget: RetryBudget(edge.call.budget),
         view: EdgeView(
           serving: [], breakers: Array(repeating: breaker.view, count: service.instances), service: callee.view),
         out: Array(repeating: false, count: service.instances),
@@ -85,6 +91,7 @@ public struct NodeFlows: Sendable {
   /// What one loop has learned of an edge.
   public mutating func absorb(_ delta: EdgeDelta, now: Instant) {
     let e = delta.edge
+    count(delta.budget, e, now: now)
     for i in delta.outcomes.indices where !delta.outcomes[i].isEmpty {
       let outcomes = delta.outcomes[i]
       // Results of an earlier epoch tell of the past, perhaps of another process: they count nowhere.
@@ -127,6 +134,23 @@ public struct NodeFlows: Sendable {
     if before == .open, ticket != nil { tell(.probing, edge: e, instance: instance ?? CallStep.nobody, now: now) }
     renew(e, now: now)
     return ticket
+  }
+
+  /// May a retry be made on the edge's budget? It is counted with a yes.
+  ///
+  /// `told` is what the asking loop has not posted yet.
+  public mutating func retry(edge e: Int, _ told: BudgetTally, now: Instant) -> Bool {
+    count(told, e, now: now)
+    let isGranted = edges[e].budget.withdraw(now: now)
+    if !isGranted && !edges[e].budgetIsSpent { events.append(Event(.retryBudgetSpent, at: now, edge: UInt32(e))) }
+    edges[e].budgetIsSpent = !isGranted
+    return isGranted
+  }
+
+  private mutating func count(_ tally: BudgetTally, _ e: Int, now: Instant) {
+    if tally.firsts > 0 { edges[e].budget.deposit(Int(tally.firsts), now: now) }
+    if tally.firstsEnded > 0 { edges[e].budget.ended(.first, Int(tally.firstsEnded)) }
+    if tally.retriesEnded > 0 { edges[e].budget.ended(.retry, Int(tally.retriesEnded)) }
   }
 
   /// An instance became ready or unready, was started anew or is gone.

@@ -46,6 +46,7 @@ public struct EdgeDelta: Sendable, Equatable {
   public var service: CircuitBreaker.Outcomes
   public var serviceEpoch: UInt32
   public var probes: [Probe]
+  public var budget: BudgetTally
 }
 
 /// Settings of an edge in Int64 nanoseconds, resolved once.
@@ -60,6 +61,8 @@ struct CallConstants: Sendable, Equatable {
   var hasFallback: Bool
   var breaks: Bool
   var isLimited: Bool
+  /// The budget counts what is in flight: it hears of ends.
+  var budgetHearsEnds: Bool
 
   init(_ call: CallSettings, service: FlowPlan.Service) {
     timeout = call.timeout.inNanoseconds
@@ -71,6 +74,7 @@ struct CallConstants: Sendable, Equatable {
     hasFallback = call.optional || call.hasFallback
     breaks = call.breaks
     isLimited = call.atOnce != .max
+    budgetHearsEnds = call.budget.over == .concurrency
   }
 }
 
@@ -102,7 +106,7 @@ public struct Upstream: Sendable, Equatable {
   public private(set) var view: EdgeView
   var balancer: Balancer
   public internal(set) var waiting: WaitingLine
-  var budget: RetryBudget
+  private var budget = BudgetTally()
   private var outcomes: [CircuitBreaker.Outcomes]
   private var serviceOutcomes = CircuitBreaker.Outcomes()
   private var probes: [EdgeDelta.Probe] = []
@@ -115,12 +119,11 @@ public struct Upstream: Sendable, Equatable {
   private(set) var askServiceProbeAt = Instant.zero
   /// What a good answer's head has taken lately, in nanoseconds; 0 before the first.
   private(set) var usual: Int64 = 0
-  var budgetIsSpent = false
   /// Instances whose last attempt failed, and when each may be tried again to find out whether it is well.
   private var doubtful: [Doubt] = []
   var fallbackIsOn = false
 
-  init(edge: FlowPlan.Edge, service: FlowPlan.Service, view: EdgeView, loop: Int, loops: Int) {
+  init(edge: FlowPlan.Edge, service: FlowPlan.Service, view: EdgeView) {
     constants = CallConstants(edge.call, service: service)
     thresholds = CircuitBreaker.Thresholds(edge.call.instanceBreakerResolved)
     serviceThresholds = CircuitBreaker.Thresholds(edge.call.serviceBreaker)
@@ -132,7 +135,6 @@ public struct Upstream: Sendable, Equatable {
     self.view = view
     balancer = Balancer(edge.call.balance, instances: service.instances, weights: nil)
     waiting = WaitingLine(edge.call.queue)
-    budget = RetryBudget(edge.call.budget.share(of: loop, outOf: loops))
     outcomes = Array(repeating: CircuitBreaker.Outcomes(), count: service.instances)
     askProbeAt = Array(repeating: .zero, count: service.instances)
   }
@@ -181,6 +183,28 @@ public struct Upstream: Sendable, Equatable {
     serviceOutcomes.add(outcome)
     isDirty = true
     if outcome != .success, view.service.trips(adding: serviceOutcomes, by: serviceThresholds) { isUrgent = true }
+  }
+
+  /// A call is let through: a first try, on which retries are earned.
+  @inline(__always)
+  mutating func deposit() {
+    budget.firsts &+= 1
+    isDirty = true
+  }
+
+  /// A call that had made a deposit is over, and so many retries with it.
+  @inline(__always)
+  mutating func withdrawEnded(retries: UInt8) {
+    guard constants.budgetHearsEnds else { return }
+    budget.firstsEnded &+= 1
+    budget.retriesEnded &+= UInt32(retries)
+    isDirty = true
+  }
+
+  /// What the node does not know yet of the budget; it is told with a question.
+  mutating func takeBudget() -> BudgetTally {
+    defer { budget = BudgetTally() }
+    return budget
   }
 
   /// A probe is over: its permit goes back with what it showed, at once.
@@ -275,7 +299,7 @@ public struct Upstream: Sendable, Equatable {
     switch question {
     case .probeInstance(let i): askProbeAt[Int(i)] = again
     case .probeService: askServiceProbeAt = again
-    case .place: break
+    case .place, .retry: break
     }
   }
 
@@ -295,21 +319,12 @@ public struct Upstream: Sendable, Equatable {
     guard isDirty else { return nil }
     let delta = EdgeDelta(
       edge: edge, outcomes: outcomes, epochs: view.breakers.map(\.epoch), service: serviceOutcomes,
-      serviceEpoch: view.service.epoch, probes: probes)
+      serviceEpoch: view.service.epoch, probes: probes, budget: takeBudget())
     for i in outcomes.indices { outcomes[i] = CircuitBreaker.Outcomes() }
     serviceOutcomes = CircuitBreaker.Outcomes()
     probes.removeAll(keepingCapacity: true)
     isDirty = false
     isUrgent = false
     return delta
-  }
-}
-
-extension RetryBudget.Settings {
-  /// One loop's part of a node's budget: the share is the same, the floor is divided so that the parts add up to it.
-  func share(of loop: Int, outOf loops: Int) -> RetryBudget.Settings {
-    var part = self
-    part.floor = floor / loops + (loop < floor % loops ? 1 : 0)
-    return part
   }
 }

@@ -21,7 +21,7 @@ import WeirPatterns
 public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   enum Stage: UInt8, Sendable {
     case new, askingPlace, askingService, askingInstance, queued, connecting, sending,
-      waiting, resting, answering, over
+      waiting, askingRetry, resting, answering, over
   }
 
   /// When the driver must call `wake` at the latest; `distantFuture` when there is nothing to wait for.
@@ -32,6 +32,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   private var attemptStartedAt = Instant.zero
   /// When the attempt under way is given up.
   private var limit = Instant.distantFuture
+  /// The last rest before a retry, or the one that is asked for.
   private var previousWait: Int64 = 0
   /// The end of the first wait for a place; `zero` before any.
   private var waitEnds = Instant.zero
@@ -60,11 +61,24 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   private var isDeposited = false
   private var withdrawn: UInt8 = 0
   private var lastReason = Reason.none
+  private var failure = FailedAttempt()
   private var failedFinally = false
   /// The failing answer was another Weir's own: it says nothing of the callee.
   private var isBlameless = false
   /// Half of the call's own timeout, which a route may have set.
   private let half: Int64
+
+  /// The last attempt that failed, until it is decided what follows.
+  private struct FailedAttempt: Equatable, BitwiseCopyable {
+    /// Of the answer that is waiting to be passed on; 0: there is none.
+    var status: UInt16 = 0
+    /// It was a probe of its instance.
+    var wasProbe = false
+    /// Its connection must be closed.
+    var cancels = false
+    /// The node is asked for a try elsewhere at once, not for a retry by the rule.
+    var asksElsewhere = false
+  }
 
   init(edge: Int, facts: RequestFacts, timeout: Int64, now: Instant) {
     self.edge = UInt32(edge)
@@ -82,7 +96,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     case .new, .askingPlace, .askingService, .askingInstance, .queued, .resting: .queue
     case .connecting: .connect
     case .sending: .send
-    case .waiting: .wait
+    case .waiting, .askingRetry: .wait
     case .answering: .receive
     case .over: .done
     }
@@ -136,6 +150,11 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
       probesInstance = true
       ticket = granted
       return attempt(instance, &state)
+    case .askingRetry:
+      // A second question would be answered as the first.
+      guard granted != nil else { return failure.asksElsewhere ? giveUp(&state) : withoutRetry(&state, mayAsk: false) }
+      withdrawn += 1
+      return rest(failure.asksElsewhere ? 0 : previousWait, &state)
     default: return CallStep(.none)
     }
   }
@@ -191,31 +210,15 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     var outcome = state.here.upstream.thresholds.outcome(status: status, took: latency)
     let isFailure = outcome == .failure
     if isFailure && fromWeir { outcome = .ignored }
-    let wasProbe = probesInstance
+    failure = FailedAttempt(status: status, wasProbe: probesInstance)
     settleAttempt(outcome, latency: latency, failed: isFailure, &state)
-    if isFailure {
-      // A Weir that was told `Weir-Retries: taken` leaves retries to us, also those of what broke behind it (502, 504).
-      // Its 503 is a refusal for its callee's sake: to repeat it would work against it.
-      if !fromWeir || status != 503 {
-        let verdict = state.here.upstream.rule.judge(status: status, retryFacts)
-        if let wait = retryWait(verdict, retryAfter: retryAfter, probeFailed: wasProbe, &state) {
-          return rest(wait, &state, cancels: false)
-        }
-        if wasProbe, !fromWeir, status >= 500, let step = repeatProbe(cancels: false, &state) { return step }
-        if isTrial, !wasProbe, !fromWeir, status >= 500, let step = repeatTrial(&state) { return step }
-      }
-      failedFinally = true
-      isBlameless = fromWeir
-      if state.here.upstream.constants.hasFallback {
-        return last(.fallback(.failedAnswer), &state, freed: true, cancels: true)
-      }
-    }
-    self.status = status
-    stage = .answering
-    // The balancer has learned from the head; the place is held until the last byte.
-    state.here.upstream.balancer.started(Int(instance), now: state.now)
-    nextWake = .distantFuture
-    return CallStep(.answer)
+    guard isFailure else { return answer(&state) }
+    isBlameless = fromWeir
+    // A Weir that was told `Weir-Retries: taken` leaves retries to us, also those of what broke behind it (502, 504).
+    // Its 503 is a refusal for its callee's sake: to repeat it would work against it.
+    if fromWeir && status == 503 { return giveUp(&state) }
+    let verdict = state.here.upstream.rule.judge(status: status, retryFacts)
+    return again(verdict, retryAfter: retryAfter, &state)
   }
 
   /// The answer has been received whole.
@@ -250,7 +253,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
       return refuse(state.now >= deadline ? .deadlinePassed : .queueTimeout, &state)
     case .connecting: return fail(state.now >= limit ? .attemptTimeout : .connectTimeout, cancels: true, &state)
     case .sending, .waiting: return fail(.attemptTimeout, cancels: true, &state)
-    case .new, .askingPlace, .askingService, .askingInstance, .answering, .over: return CallStep(.none)
+    case .new, .askingPlace, .askingService, .askingInstance, .askingRetry, .answering, .over: return CallStep(.none)
     }
   }
 
@@ -258,7 +261,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   mutating func callerGone(_ state: inout LoopState) -> CallStep {
     guard stage != .over else { return CallStep(.none) }
     let under = isUnderWay
-    if under && stage != .answering { release(.ignored, &state) }
+    if under && stage != .answering && stage != .askingRetry { release(.ignored, &state) }
     return last(.refuse(.callerGone, until: .zero), &state, freed: under, cancels: under)
   }
 
@@ -266,7 +269,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
 
   private var isUnderWay: Bool {
     switch stage {
-    case .connecting, .sending, .waiting, .answering: true
+    case .connecting, .sending, .waiting, .askingRetry, .answering: true
     default: false
     }
   }
@@ -293,7 +296,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   /// The callee's breaker let it pass: from here on it is a first try, on which retries are earned.
   @inline(__always)
   private mutating func enter(_ state: inout LoopState) -> CallStep {
-    state.here.upstream.budget.deposit(now: state.now)
+    state.here.upstream.deposit()
     isDeposited = true
     if waitEnds == .zero && state.here.upstream.waiting.count > 0 { return queue(&state) }
     return pick(&state)
@@ -376,17 +379,65 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     let reason = UpstreamCall.reason(failure)
     let isLate = state.now >= deadline
     lastReason = isLate && failure == .attemptTimeout ? .deadlinePassed : reason
-    let wasProbe = probesInstance
+    self.failure = FailedAttempt(wasProbe: probesInstance, cancels: cancels)
     isBlameless = lastReason == .deadlinePassed && wasCutEarly(state)
     settleAttempt(
       isBlameless ? .ignored : .failure, latency: state.now.since(attemptStartedAt), failed: !isBlameless, &state)
-    let verdict = state.here.upstream.rule.judge(failure: failure, retryFacts)
-    if let wait = retryWait(verdict, retryAfter: nil, probeFailed: wasProbe, &state) {
-      return rest(wait, &state, cancels: cancels)
-    }
-    if wasProbe, let step = repeatProbe(cancels: cancels, &state) { return step }
+    return again(state.here.upstream.rule.judge(failure: failure, retryFacts), retryAfter: nil, &state)
+  }
+
+  /// An attempt failed: another one, if the rule, the deadline and the node's budget allow it.
+  private mutating func again(
+    _ verdict: RetryRule.Verdict, retryAfter: Int64?, _ state: inout LoopState
+  ) -> CallStep {
+    guard verdict == .retry else { return withoutRetry(&state) }
+    // A caller that was used as a probe does not pay for it: it is tried elsewhere at once, on nobody's budget. With
+    // nobody else to try this is a retry like any other: it rests, and the budget pays for it.
+    if failure.wasProbe && mayRepeatProbe(state.here.upstream, now: state.now) { return rest(0, &state) }
+    guard let wait = retryWait(retryAfter: retryAfter, &state) else { return withoutRetry(&state) }
+    previousWait = wait
+    return askRetry(elsewhere: false, &state)
+  }
+
+  /// The rule has no retry for it, or it cannot be made: a try elsewhere for who found out what others now know, or the end.
+  private mutating func withoutRetry(_ state: inout LoopState, mayAsk: Bool = true) -> CallStep {
+    // What another Weir answers, and a 429, does not say that the instance is ill.
+    let isIll = failure.status == 0 || failure.status >= 500 && !isBlameless
+    guard isIll, canRepeat, mayRepeatProbe(state.here.upstream, now: state.now) else { return giveUp(&state) }
+    if failure.wasProbe { return rest(0, &state) }
+    // An attempt on an instance that had failed last failed again. It was made to find out, as a probe is, so the caller
+    // gets one try elsewhere. Unlike probes, which come one at a time, trials are paid for by the retry budget: when
+    // everything fails, every attempt is one.
+    guard mayAsk, isTrial, failure.status != 0, attempts == 1, mayRepeatElsewhere(state) else { return giveUp(&state) }
+    return askRetry(elsewhere: true, &state)
+  }
+
+  private mutating func askRetry(elsewhere: Bool, _ state: inout LoopState) -> CallStep {
+    failure.asksElsewhere = elsewhere
+    stage = .askingRetry
+    nextWake = .distantFuture
+    return CallStep(.ask(.retry(state.here.upstream.takeBudget())))
+  }
+
+  /// Nothing follows the attempt that failed: its answer is passed on, or ours is given.
+  private mutating func giveUp(_ state: inout LoopState) -> CallStep {
     failedFinally = true
-    return end(lastReason, &state, freed: true, cancels: cancels)
+    if failure.status == 0 { return end(lastReason, &state, freed: true, cancels: failure.cancels) }
+    if state.here.upstream.constants.hasFallback {
+      return last(.fallback(.failedAnswer), &state, freed: true, cancels: true)
+    }
+    return answer(&state)
+  }
+
+  /// The attempt's answer goes to the caller.
+  @inline(__always)
+  private mutating func answer(_ state: inout LoopState) -> CallStep {
+    status = failure.status
+    stage = .answering
+    // The balancer has learned from the head; the place is held until the last byte.
+    state.here.upstream.balancer.started(Int(instance), now: state.now)
+    nextWake = .distantFuture
+    return CallStep(.answer)
   }
 
   /// The deadline ended an attempt that had not yet taken long enough to be called slow.
@@ -399,14 +450,8 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
       && state.now.since(attemptStartedAt) <= min(state.here.upstream.thresholds.slow, half)
   }
 
-  /// How long to rest before the next attempt, or nil when none is made.
-  private mutating func retryWait(
-    _ verdict: RetryRule.Verdict, retryAfter: Int64?, probeFailed: Bool, _ state: inout LoopState
-  ) -> Int64? {
-    guard verdict == .retry else { return nil }
-    // A caller that was used as a probe does not pay for it: it is tried elsewhere at once, on nobody's budget. With
-    // nobody else to try this is a retry like any other: it rests, and the budget pays for it.
-    if probeFailed && mayRepeatProbe(state.here.upstream, now: state.now) { return 0 }
+  /// How long to rest before the next attempt, or nil when it could not finish in time.
+  private func retryWait(retryAfter: Int64?, _ state: inout LoopState) -> Int64? {
     let backoff = state.here.upstream.backoff.wait(
       after: Int(attempts), previous: previousWait, using: &state.random)
     let wait = RetryRule.wait(backoff: backoff, retryAfter: retryAfter)
@@ -415,16 +460,6 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     guard !room.overflow, Deadline(ends: deadline, attemptMax: 0).leaves(room: room.partialValue, now: state.now) else {
       return nil
     }
-    guard state.here.upstream.budget.withdraw(now: state.now) else {
-      if !state.here.upstream.budgetIsSpent {
-        state.here.upstream.budgetIsSpent = true
-        state.ledger.events.append(Event(.retryBudgetSpent, at: state.now, edge: edge))
-      }
-      return nil
-    }
-    state.here.upstream.budgetIsSpent = false
-    withdrawn += 1
-    previousWait = wait
     return wait
   }
 
@@ -433,30 +468,13 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     now < deadline && upstream.hasAnotherInstance(than: tried)
   }
 
-  /// A probe failed in a way that is not retried otherwise: the caller gets one try elsewhere.
-  private mutating func repeatProbe(cancels: Bool, _ state: inout LoopState) -> CallStep? {
-    guard canRepeat, mayRepeatProbe(state.here.upstream, now: state.now) else { return nil }
-    return rest(0, &state, cancels: cancels)
-  }
-
-  /// An attempt on an instance that had failed last failed again, in a way that is not retried otherwise.
-  ///
-  /// It was made to find out, as a probe is, so the caller gets one try elsewhere. Unlike probes, which come one at a
-  /// time, trials are paid for by the retry budget: when everything fails, every attempt is one.
-  private mutating func repeatTrial(_ state: inout LoopState) -> CallStep? {
-    guard attempts == 1, mayRepeatElsewhere(state), mayRepeatProbe(state.here.upstream, now: state.now),
-      state.here.upstream.budget.withdraw(now: state.now)
-    else { return nil }
-    withdrawn += 1
-    return rest(0, &state, cancels: false)
-  }
-
   @inline(__always)
   private func mayRepeatElsewhere(_ state: borrowing LoopState) -> Bool {
     canRepeat && state.here.upstream.rule.attemptsMax > 1
   }
 
-  private mutating func rest(_ wait: Int64, _ state: inout LoopState, cancels: Bool) -> CallStep {
+  private mutating func rest(_ wait: Int64, _ state: inout LoopState) -> CallStep {
+    let cancels = failure.cancels
     let freed = instance
     if wait == 0 {
       var step = pick(&state, mayProbe: false)
@@ -530,8 +548,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     if stage == .queued { state.here.upstream.waiting.leave(state.slot) }
     if stage == .answering { state.here.upstream.balancer.released(Int(instance)) }
     settleCallee(action, &state)
-    if isDeposited { state.here.upstream.budget.ended(.first) }
-    for _ in 0..<withdrawn { state.here.upstream.budget.ended(.retry) }
+    if isDeposited { state.here.upstream.withdrawEnded(retries: withdrawn) }
     count(action, &state)
     stage = .over
     nextWake = .distantFuture

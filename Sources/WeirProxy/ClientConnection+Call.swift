@@ -127,9 +127,11 @@ extension ClientConnection {
     } else if !upstream.head.retryAfterDate.isEmpty {
       retryAfter = waitUntilDate(upstream)
     }
-    let step = loop.flows.head(
+    var step = loop.flows.head(
       call, status: upstream.head.status, retryAfter: retryAfter,
       fromWeir: upstream.head.flags.contains(.fromWeir), now: now)
+    // A retry that the node refuses makes this head the answer: it must be known before the head is passed over.
+    if case .ask(let question) = step.action { step = loop.answer(question, self, now: now) }
     if case .answer = step.action {
       phase = .receive
       status = upstream.head.status

@@ -277,6 +277,8 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
       ticket = node.flows.withLock { $0.permit(edge: edge, instance: instance, now: now) }
     case .probeService: ticket = node.flows.withLock { $0.permit(edge: edge, instance: nil, now: now) }
     case .place: ticket = node.places.acquire(edge: edge, loop: index) ? CircuitBreaker.Ticket(epoch: 0) : nil
+    case .retry(let told):
+      ticket = node.flows.withLock { $0.retry(edge: edge, told, now: now) } ? CircuitBreaker.Ticket(epoch: 0) : nil
     }
     return flows.permit(client.call, ticket, now: now)
   }

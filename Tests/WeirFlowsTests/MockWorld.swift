@@ -328,6 +328,8 @@ struct MockWorld {
       case .probeService:
         granted = node.permit(edge: book.edge, instance: nil, now: now)
         if granted?.isProbe == true { probesGranted += 1 }
+      case .retry(let told):
+        if node.retry(edge: book.edge, told, now: now) { granted = CircuitBreaker.Ticket(epoch: 0) }
       }
       books[loop][slot] = book
       look(loop)

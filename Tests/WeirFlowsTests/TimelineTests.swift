@@ -60,7 +60,7 @@ struct Timeline {
       switch questions[name] {
       case .probeInstance(let index): ticket = node.permit(edge: 0, instance: index, now: now)
       case .probeService: ticket = node.permit(edge: 0, instance: nil, now: now)
-      case .place, nil: return nil
+      case .place, .retry, nil: return nil
       }
       step = flows.permit(slot, ticket, now: now)
     case "head":
@@ -76,7 +76,13 @@ struct Timeline {
     return show(step, name, now: now)
   }
 
-  private mutating func show(_ step: CallStep, _ name: Character, now: Instant) -> String {
+  private mutating func show(_ first: CallStep, _ name: Character, now: Instant) -> String {
+    var step = first
+    // A retry is asked for in every line that rests, and granted at once: the lines show what comes of it.
+    if case .ask(.retry(let told)) = step.action, let slot = slots[name] {
+      let isGranted = node.retry(edge: 0, told, now: now)
+      step = flows.permit(slot, isGranted ? CircuitBreaker.Ticket(epoch: 0) : nil, now: now)
+    }
     var parts: [String] = []
     switch step.action {
     case .none: parts.append("nothing")
@@ -88,6 +94,7 @@ struct Timeline {
       questions[name] = .probeService
       parts.append("ask to probe the callee")
     case .ask(.place): parts.append("ask for a place")
+    case .ask(.retry): parts.append("ask for a retry")
     case .wait: parts.append("wait until \(slots[name].map { flows.nextWake(of: $0).nanoseconds / ms } ?? 0)")
     case .answer: parts.append("answer")
     case .finish: parts.append("finish")

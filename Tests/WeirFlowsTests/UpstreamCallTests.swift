@@ -289,7 +289,8 @@ import WeirPatterns
     let node = NodeFlows(plan: plan, seed: 1)
     var flows = LoopFlows(plan: plan, views: [node.view(0)], seed: 1)
     let (slot, _) = flows.begin(call: 0, facts: RequestFacts(), now: .zero)
-    #expect(flows.head(slot, status: 503, now: at(1)).action == .wait)
+    guard case .ask(.retry) = flows.head(slot, status: 503, now: at(1)).action else { return }
+    #expect(flows.permit(slot, CircuitBreaker.Ticket(epoch: 0), now: at(1)).action == .wait)
     #expect(flows.wake(slot, now: at(50)).action == .none)
     #expect(flows.wake(slot, now: at(500)).action == .refuse(.deadlinePassed, until: .zero))
     #expect(flows.wake(slot, now: at(501)) == CallStep(.none))

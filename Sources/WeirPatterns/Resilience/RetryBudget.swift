@@ -116,12 +116,12 @@ public struct RetryBudget: Sendable, Equatable {
     return true
   }
 
-  /// An attempt ended; only the budget over concurrency listens.
-  public mutating func ended(_ attempt: Attempt) {
+  /// An attempt ended (or `count` of them); only the budget over concurrency listens.
+  public mutating func ended(_ attempt: Attempt, _ count: Int = 1) {
     guard over == .concurrency else { return }
     switch attempt {
-    case .first: deposits = max(0, deposits - 1)
-    case .retry: taken = max(0, taken - 1)
+    case .first: deposits = max(0, deposits - Int64(count))
+    case .retry: taken = max(0, taken - Int64(count))
     }
   }
 

@@ -177,6 +177,9 @@ extension World {
       guard edgeHeld[edge] < edgeLimits[edge] else { return nil }
       edgeHeld[edge] &+= 1
       return CircuitBreaker.Ticket(epoch: 0)
+    case .retry(let told):
+      defer { collect() }
+      return node.retry(edge: edge, told, now: now) ? CircuitBreaker.Ticket(epoch: 0) : nil
     }
   }
 
