@@ -451,8 +451,11 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   // MARK: - The end
 
   /// Idle connections are closed, others after their answer; the promise is kept when none is left.
-  func drain(_ promise: EventLoopPromise<Void>) {
+  ///
+  /// What is still under way at `ends` is cut: the flows take no request that might last longer.
+  func drain(_ promise: EventLoopPromise<Void>, until ends: Instant) {
     isDraining = true
+    flows.drain(until: ends, now: now())
     prober?.stop()
     if clientCount == 0 {
       promise.succeed(())

@@ -229,6 +229,8 @@ package final class ProxyServer: Sendable {
     package var accessLost: UInt64
     package var clients: Int
     package var handshakes: HandshakeTally
+    /// It takes nothing new that might be cut.
+    package var isDraining: Bool
     /// By edge: who waits for a place.
     package var waiting: [Int]
   }
@@ -246,6 +248,7 @@ package final class ProxyServer: Sendable {
           ledger: loop.flows.state.ledger, events: events, eventsLost: eventsLost, records: records,
           recordsLost: recordsLost, access: access, accessLost: accessLost, clients: loop.clientCount,
           handshakes: loop.handshakes,
+          isDraining: loop.isDraining,
           waiting: loop.flows.state.upstreams.map(\.waiting.count))
       }.get()
       if let report { all.append(report) }
@@ -292,7 +295,7 @@ package final class ProxyServer: Sendable {
     for (bound, eventLoop) in zip(loops, eventLoops) {
       let promise = eventLoop.makePromise(of: Void.self)
       let isClean = eventLoop.makePromise(of: Void.self)
-      eventLoop.execute { bound.value.drain(promise) }
+      eventLoop.execute { bound.value.drain(promise, until: Instant(nanoseconds: Int64(ends.uptimeNanoseconds))) }
       let timer = eventLoop.scheduleTask(deadline: ends) { isClean.fail(DrainTimeout()) }
       promise.futureResult.whenComplete { _ in
         timer.cancel()

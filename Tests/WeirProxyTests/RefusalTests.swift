@@ -166,6 +166,64 @@ import WeirProxy
     }
   }
 
+  /// RP-5, `draining`: who is connected already may still ask, and is told when its answer might be cut.
+  @Test(
+    "draining: a request that might be cut is refused, one that is sure to be over in time is not",
+    arguments: [(1, true), (4, true), (1, false), (4, false)])
+  func draining(_ loops: Int, _ isLong: Bool) async throws {
+    let backend = try Backend(answering: { _, _, _ in Backend.ok() })
+    var setup = Setup()
+    setup.loops = loops
+    setup.call.timeout = isLong ? .seconds(60) : .seconds(1)
+    try await withProxy(to: [backend.port], setup) { server, port in
+      let client = try Wire(port: port)
+      // With half a head behind the first request the connection is not idle, and the drain leaves it.
+      try client.send("GET / HTTP/1.1\r\n\(Self.host)\r\nGET / HTTP/1.1\r\n")
+      #expect(try client.answer().status == 200)
+      async let drained = server.drain(within: .seconds(20))
+      try await eventually("every loop drains") { await server.reports().allSatisfy(\.isDraining) }
+      let answer = try client.ask("\(Self.host)\r\n")
+      #expect(answer.status == (isLong ? 503 : 200))
+      #expect(answer.reason == (isLong ? "draining" : nil))
+      #expect(answer["connection"] == "close")
+      #expect(try client.ends())
+      #expect(await drained)
+      #expect(backend.count == (isLong ? 1 : 2))
+      let ledgers = await server.reports().map(\.ledger)
+      #expect(ledgers.reduce(0) { $0 + $1.routeReason(0, .draining) } == (isLong ? 1 : 0))
+    }
+  }
+
+  /// RP-5, `overloaded`: each loop takes its part of what the node may have in work.
+  @Test("more in work than a node may have is refused at once, and told when to come again", arguments: [1, 4])
+  func overloaded(_ loops: Int) async throws {
+    let gate = Gate()
+    let backend = try Backend(answering: { _, _, _ in
+      gate.wait()
+      return Backend.ok()
+    })
+    var setup = Setup()
+    setup.loops = loops
+    setup.configure = { $0.plan.requestsAtOnce = loops }
+    try await withProxy(to: [backend.port], setup) { server, port in
+      let clients = try (0..<16).map { _ in try Wire(port: port) }
+      for client in clients { try client.send("GET / HTTP/1.1\r\n\(Self.host)\r\n") }
+      try await eventually("each is at work or refused") {
+        let refused = await server.reports().reduce(0) { $0 + Int($1.ledger.routeReason(0, .overloaded)) }
+        return refused + backend.count == clients.count
+      }
+      #expect((1...loops).contains(backend.count))
+      gate.open()
+      let answers = try clients.map { try $0.answer() }
+      #expect(answers.count { $0.status == 200 } == backend.count)
+      for answer in answers where answer.status != 200 {
+        #expect(answer.status == 503 && answer.reason == "overloaded" && answer["retry-after"] == "1")
+      }
+      // Nobody lost the connection by it.
+      for client in clients { #expect(try client.get().status == 200) }
+    }
+  }
+
   @Test("a drain that takes too long ends all the same")
   func drainTimesOut() async throws {
     let gate = Gate()
