@@ -154,6 +154,7 @@ extension Plan {
       routes.append(route.name.text)
       flow.routes.append(FlowPlan.Route(edge: edge, limit: limit, timeout: route.timeout?.value))
     }
+    flow.requestsAtOnce = gateway.atOnce.value
     self.gateway = Gateway(
       listeners: gateway.listeners.map { listener in
         let secured = gateway.listeners.first { $0.security.isSecured }

@@ -40,6 +40,17 @@ struct PlanTests {
     #expect(plan.gateway?.trie.match(host: "", path: "/", method: .get) == .route(1))
   }
 
+  @Test("the room of a gateway reaches the flows", arguments: [("", 16_384), ("at-once: 12, ", 12)])
+  func room(written: String, room: Int) throws {
+    let text = """
+      weir: 1
+      system: a
+      gateway: { \(written)listen: 0, routes: { all: { path: /**, to: x } } }
+      services: { x: { run: x } }
+      """
+    #expect(Plan(try #require(read(text: text).design)).flow.requestsAtOnce == room)
+  }
+
   @Test("traffic knows its route, service and operation")
   func loads() throws {
     let plan = try plan()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package import WeirBase
+internal import WeirFlows
 
 /// Where requests from outside come in.
 package struct Gateway: Sendable, Equatable {
@@ -10,6 +11,8 @@ package struct Gateway: Sendable, Equatable {
   package var flood = Flood()
   /// A request's body may have so many bytes.
   package var body = GatewayKeys.body.initial
+  /// Requests that may be in work at the same time.
+  package var atOnce = GatewayKeys.atOnce.initial
   package var identities = Identities()
   package var routes: [Route] = []
   /// How it calls each service that a route leads to: one for all routes to the same service.
@@ -30,6 +33,10 @@ enum GatewayKeys {
     "body", .bytes, default: .mebi(10), rule: "gateway.body",
     "How large the body of a request may be; larger ones get 413.",
     alias: ["max-body", "body-limit", "client-max-body-size"])
+  static let atOnce = ScalarKey(
+    "at-once", .count(1...1_000_000), default: FlowPlan().requestsAtOnce, rule: "gateway.at-once",
+    "Requests that may be in work at the same time, whatever they call; more get 503, `overloaded`.",
+    alias: ["max-requests", "max-in-flight", "max-concurrent-requests"])
   static let routes = Key(
     "routes", .named(.plain("a route"), .section(RouteKeys.section)), required: true,
     "Which requests go where. The most specific path wins; order means nothing.")
@@ -42,6 +49,7 @@ enum GatewayKeys {
       .list(trustForwardedFrom, .network, \.trustForwardedFrom),
       .part(flood, \.flood, FloodKeys.part),
       .value(body, \.body),
+      .value(atOnce, \.atOnce),
     ] + IdentityKeys.fields.at(\.identities) + [
       .custom(
         routes, read: { layers, resolver, gateway in resolver.routes(layers, of: &gateway) },
