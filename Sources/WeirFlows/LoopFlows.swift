@@ -13,10 +13,11 @@ public struct LoopState: Sendable, Equatable {
   var slot = Slot.none
   var now = Instant.zero
 
-  init(plan: FlowPlan, views: [EdgeView], loop: Int, seed: UInt64, recordsLimit: Int) {
+  init(plan: FlowPlan, views: [EdgeView], loop: Int, loops: Int, seed: UInt64, recordsLimit: Int) {
     upstreams = Shelf(
       plan.edges.indices.map { i in
-        Upstream(edge: plan.edges[i], service: plan.services[plan.edges[i].service], view: views[i])
+        Upstream(
+          edge: plan.edges[i], service: plan.services[plan.edges[i].service], view: views[i], loop: loop, loops: loops)
       })
     ledger = Ledger(plan: plan, recordsLimit: recordsLimit)
     random = SeededRandom(seed: seed, stream: "loop \(loop)")
@@ -84,7 +85,7 @@ public struct LoopFlows: Sendable {
     records inputs: Int = 0
   ) {
     self.loop = loop
-    state = LoopState(plan: plan, views: views, loop: loop, seed: seed, recordsLimit: recordsLimit)
+    state = LoopState(plan: plan, views: views, loop: loop, loops: loops, seed: seed, recordsLimit: recordsLimit)
     calls = Slab()
     requests = Slab()
     timeouts = plan.edges.map { $0.call.timeout.inNanoseconds }

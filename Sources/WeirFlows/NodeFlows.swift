@@ -33,6 +33,8 @@ public struct NodeFlows: Sendable {
     var out: [Bool]
     /// By instance: its ejection was told and its return was not.
     var told: [Bool]
+    /// By instance: what was heard last of it was failures only.
+    var doubted: [Bool]
     var panic = false
   }
 
@@ -61,7 +63,8 @@ public struct NodeFlows: Sendable {
         view: EdgeView(
           serving: [], breakers: Array(repeating: breaker.view, count: service.instances), service: callee.view),
         out: Array(repeating: false, count: service.instances),
-        told: Array(repeating: false, count: service.instances))
+        told: Array(repeating: false, count: service.instances),
+        doubted: Array(repeating: false, count: service.instances))
     }
     random = SeededRandom(seed: seed, stream: "node")
     for i in edges.indices { renew(i, now: now) }
@@ -96,6 +99,7 @@ public struct NodeFlows: Sendable {
       let outcomes = delta.outcomes[i]
       // Results of an earlier epoch tell of the past, perhaps of another process: they count nowhere.
       if delta.epochs[i] == edges[e].instances[i].epoch {
+        edges[e].doubted[i] = outcomes.successes == 0
         edges[e].ejection.report(
           i, successes: Int(outcomes.successes), failures: Int(outcomes.failures))
       }
@@ -170,6 +174,7 @@ public struct NodeFlows: Sendable {
       }
       edges[e].instances[instance].forget(now: now)
       edges[e].ejection.forget(instance)
+      edges[e].doubted[instance] = false
       renew(e, now: now)
     }
   }
@@ -207,6 +212,9 @@ public struct NodeFlows: Sendable {
       everyoneServes: decision.everyone && !service.down.allSatisfy { $0 })
     for i in decision.out.indices {
       if !decision.out[i] { view.serving.append(UInt16(i)) }
+      // Whoever is out comes back with its past forgotten.
+      if decision.out[i] { edges[e].doubted[i] = false }
+      if edges[e].doubted[i] { view.doubted.append(UInt16(i)) }
       if suspects[i] && !service.down[i] { view.probeable.append(UInt16(i)) }
       // Going down and coming up are told by health. Each ejection told is followed by its return, when the instance
       // serves again, however it went in between.

@@ -16,16 +16,19 @@ public struct EdgeView: Sendable, Equatable {
   public var probeable: [UInt16]
   /// More than half are bad, so all of them serve.
   public var everyoneServes: Bool
+  /// Instances that serve and failed last, with no success of any loop since: ascending.
+  public var doubted: [UInt16]
 
   public init(
     serving: [UInt16], breakers: [CircuitBreaker.View], service: CircuitBreaker.View, probeable: [UInt16] = [],
-    everyoneServes: Bool = false
+    everyoneServes: Bool = false, doubted: [UInt16] = []
   ) {
     self.serving = serving
     self.breakers = breakers
     self.service = service
     self.probeable = probeable
     self.everyoneServes = everyoneServes
+    self.doubted = doubted
   }
 }
 
@@ -79,6 +82,8 @@ struct CallConstants: Sendable, Equatable {
 }
 
 /// The pause between trials of an instance in doubt: the rhythm in which a health check in doubt is repeated.
+///
+/// It is the node's: each loop has its turn, and rests for as many pauses as there are loops.
 private let trialEvery = HealthMonitor.Settings().doubtEvery.inNanoseconds
 
 /// An instance whose last attempt failed.
@@ -121,9 +126,14 @@ public struct Upstream: Sendable, Equatable {
   private(set) var usual: Int64 = 0
   /// Instances whose last attempt failed, and when each may be tried again to find out whether it is well.
   private var doubtful: [Doubt] = []
+  /// From a doubt to this loop's first trial, and from one trial of its to the next.
+  private let firstTrial: Int64
+  private let nextTrial: Int64
   var fallbackIsOn = false
 
-  init(edge: FlowPlan.Edge, service: FlowPlan.Service, view: EdgeView) {
+  init(edge: FlowPlan.Edge, service: FlowPlan.Service, view: EdgeView, loop: Int, loops: Int) {
+    firstTrial = trialEvery * Int64(loop + 1)
+    nextTrial = trialEvery * Int64(loops)
     constants = CallConstants(edge.call, service: service)
     thresholds = CircuitBreaker.Thresholds(edge.call.instanceBreakerResolved)
     serviceThresholds = CircuitBreaker.Thresholds(edge.call.serviceBreaker)
@@ -154,7 +164,21 @@ public struct Upstream: Sendable, Equatable {
     if new.serving != view.serving {
       for i in new.serving where !view.serving.contains(i) { balancer.joined(Int(i), now: now) }
     }
+    if new.doubted != view.doubted {
+      for i in new.doubted where !view.doubted.contains(i) { hear(i, now: now) }
+      for i in view.doubted where !new.doubted.contains(i) {
+        balancer.trusted(Int(i))
+        doubtful.removeAll { $0.instance == i }
+      }
+    }
     view = new
+  }
+
+  /// Another loop has found out that an instance fails: this one need not pay for it as well.
+  private mutating func hear(_ instance: UInt16, now: Instant) {
+    if balancer.failedLast(Int(instance)) { return }
+    balancer.suspected(Int(instance), now: now)
+    doubt(instance, now: now)
   }
 
   /// A place on an instance became free that another edge or loop had held.
@@ -173,7 +197,10 @@ public struct Upstream: Sendable, Equatable {
     guard constants.breaks, outcome != .ignored, view.breakers[i].epoch == epoch else { return }
     outcomes[i].add(outcome)
     isDirty = true
-    if outcome != .success, view.breakers[i].trips(adding: outcomes[i], by: thresholds) { isUrgent = true }
+    guard outcome != .success else { return }
+    // An instance of which this loop has no good word to say: others should not have to find out for themselves.
+    if outcomes[i].successes == 0, outcomes[i].failures > 0, !view.doubted.contains(instance) { isUrgent = true }
+    if view.breakers[i].trips(adding: outcomes[i], by: thresholds) { isUrgent = true }
   }
 
   /// A call's final outcome, for the callee's own breaker.
@@ -244,7 +271,7 @@ public struct Upstream: Sendable, Equatable {
         balancer.hasPlace(Int(i), limit: constants.placesPerInstance),
         view.serving.count > 1
       else { continue }
-      doubtful[k].tryAt = now.advanced(by: trialEvery)
+      doubtful[k].tryAt = now.advanced(by: nextTrial)
       return i
     }
     return nil
@@ -259,7 +286,7 @@ public struct Upstream: Sendable, Equatable {
   mutating func doubt(_ instance: UInt16, now: Instant) {
     if balancer.failedLast(Int(instance)) {
       if !doubtful.contains(where: { $0.instance == instance }) {
-        doubtful.append(Doubt(instance: instance, tryAt: now.advanced(by: trialEvery)))
+        doubtful.append(Doubt(instance: instance, tryAt: now.advanced(by: firstTrial)))
       }
     } else if !doubtful.isEmpty {
       doubtful.removeAll { $0.instance == instance }

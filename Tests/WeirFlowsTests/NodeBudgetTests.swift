@@ -77,25 +77,6 @@ import WeirPatterns
     #expect(world.wrong() == nil && world.leftBehind() == nil)
   }
 
-  /// Each loop finds out by itself, at the price of a failure, and the first ones come before there is a budget to speak of.
-  @Test("an instance that is dead from the start costs at most a call in a thousand, with four loops as with one")
-  func deadFromTheStart() {
-    func lost(_ loops: Int, _ seed: UInt64) -> Int {
-      var world = MockWorld(onePlan(instances: 3), loops: loops, seed: seed)
-      world.moods[0][0] = .refuses
-      for i in 0..<1220 { world.arrive(at(Int64(i) * 5), loop: i % loops) }
-      world.run(until: at(12_000))
-      return world.ended.count { !$0.isGood }
-    }
-    var one = 0
-    var four = 0
-    for seed in 1...10 {
-      one += lost(1, UInt64(seed))
-      four += lost(4, UInt64(seed))
-    }
-    #expect(four <= 10 && one <= 10, "of 12 200 calls \(four) with four loops, \(one) with one")
-  }
-
   @Test("that the budget is spent is told once, until a retry is granted again")
   func toldOnce() {
     var node = NodeFlows(plan: onePlan { $0.budget.window = .seconds(1) }, seed: 1)

@@ -286,6 +286,21 @@ public struct Balancer: Sendable, Equatable {
     }
   }
 
+  /// Others have seen it fail: it is avoided as after a failure of ours.
+  public mutating func suspected(_ index: Int, now: Instant) {
+    guard instances[index].failuresInRow == 0 else { return }
+    instances[index].failuresInRow = 1
+    learn(index, penalty(1), now: now)
+  }
+
+  /// Others have seen it well again: what it was charged for failing is forgotten, and it is taken for a typical one.
+  public mutating func trusted(_ index: Int) {
+    guard instances[index].failuresInRow > 0 else { return }
+    instances[index].failuresInRow = 0
+    instances[index].latency = EWMA()
+    instances[index].known = false
+  }
+
   /// A request was given up after so many nanoseconds, by a limit that is not the instance's fault.
   ///
   /// It is no failure; but an answer takes at least that long, and whoever is faster is the better choice.
