@@ -113,7 +113,7 @@ enum ServiceKeys {
           return [.leaf(instances, service.instances)]
         }
       ).inDefaults,
-      .optionalPart(tls, \.tls, UpstreamTLSKeys.part),
+      UpstreamTLSKeys.field,
       .optionalPart(health, \.health, HealthKeys.part).inDefaults,
       .value(balance, \.balance).inDefaults,
     ] + BalanceKeys.fields.at(\.balancing) + [

@@ -37,4 +37,13 @@ enum UpstreamTLSKeys {
       .optionalPart(certificate, \.certificate, CertificateKeys.part),
     ])
   static let section = part.section
+
+  /// `tls: false` is no TLS, and not TLS without a look at who answers: that is written out.
+  static let field = Field<Service>.custom(
+    ServiceKeys.tls,
+    read: { layers, resolver, service in
+      guard let node = layers.node(ServiceKeys.tls), node.scalar?.text != "false" else { return }
+      service.tls = part.read(Layers([Fields(node, section)]), &resolver)
+    },
+    explain: { service, design in service.tls.map { [.map(ServiceKeys.tls, part.explain($0, design))] } ?? [] })
 }
