@@ -88,12 +88,19 @@ public struct FlowPlan: Sendable, Equatable {
     public var timeout: Duration?
     /// Index into `accesses`, or nil: everybody may.
     public var access: Int?
+    /// How WebSockets of this route are watched; nil when it has none.
+    ///
+    /// Its call is the handshake: with the 101 the call is over and its place free.
+    public var webSocket: TunnelWatch.Settings?
 
-    public init(edge: Int, limit: Int? = nil, timeout: Duration? = nil, access: Int? = nil) {
+    public init(
+      edge: Int, limit: Int? = nil, timeout: Duration? = nil, access: Int? = nil, webSocket: TunnelWatch.Settings? = nil
+    ) {
       self.access = access
       self.edge = edge
       self.limit = limit
       self.timeout = timeout
+      self.webSocket = webSocket
     }
   }
 

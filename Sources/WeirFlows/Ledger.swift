@@ -148,7 +148,8 @@ public struct Ledger: Sendable, Equatable {
     if record.reason != .none {
       routeReasons[route * Reason.count + Int(record.reason.rawValue)] &+= 1
     }
-    routeLatencies[route].record(record.duration)
+    // A tunnel lasts as long as its peers like: that is no latency.
+    if record.status != 101 { routeLatencies[route].record(record.duration) }
     keep(record)
   }
 

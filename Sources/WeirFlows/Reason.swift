@@ -85,9 +85,11 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case tooManyFailures
   /// The connection to the callee could not be secured.
   case tlsFailed
+  /// Nothing has moved in a tunnel (WebSocket, TCP) for as long as it may be silent.
+  case tunnelIdle
 
   /// How many cases there are: the length of a table by reason.
-  public static var count: Int { Int(Reason.tlsFailed.rawValue) + 1 }
+  public static var count: Int { Int(Reason.tunnelIdle.rawValue) + 1 }
 
   /// Who is to blame, for logs and metrics.
   public enum Side: UInt8, Sendable, BitwiseCopyable {
@@ -204,6 +206,8 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
       Entry("too-many-failures", 429, "http_request_denied", .client, "Too many wrong credentials; try again later.")
     case .tlsFailed:
       Entry("tls-failed", 502, "tls_protocol_error", .upstream, "The service could not be reached securely.")
+    case .tunnelIdle:
+      Entry("tunnel-idle", 408, "connection_read_timeout", .client, "Nothing was sent for too long.")
     }
   }
 }

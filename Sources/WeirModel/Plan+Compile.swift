@@ -152,7 +152,9 @@ extension Plan {
         flow.limits.append(written.settings)
       }
       routes.append(route.name.text)
-      flow.routes.append(FlowPlan.Route(edge: edge, limit: limit, timeout: route.timeout?.value))
+      flow.routes.append(
+        FlowPlan.Route(
+          edge: edge, limit: limit, timeout: route.timeout?.value, webSocket: route.care.webSocket?.settings))
     }
     flow.requestsAtOnce = gateway.atOnce.value
     self.gateway = Gateway(

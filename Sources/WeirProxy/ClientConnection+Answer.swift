@@ -134,6 +134,7 @@ extension ClientConnection {
   /// The flow has closed its books on a relayed answer.
   func finished(now: Instant) {
     call = .none
+    if stage == .tunnel { return }
     endRequest(.none, status: status, now: now)
     answerDone(now: now)
   }
@@ -180,7 +181,8 @@ extension ClientConnection {
 
   /// Answers in our own name.
   func refuse(
-    _ reason: Reason, until: Instant = .zero, limit: Int? = nil, allowed: MethodBits? = nil, now: Instant
+    _ reason: Reason, until: Instant = .zero, limit: Int? = nil, allowed: MethodBits? = nil,
+    with answer: ErrorAnswer? = nil, now: Instant
   ) {
     if reason == .callerGone {
       endRequest(override ?? reason, status: override?.status ?? Reason.callerGone.status, now: now)
@@ -189,9 +191,10 @@ extension ClientConnection {
     if call == .none && edge < 0 { input.moveReaderIndex(forwardBy: head.length) }
     decideWhetherToClose()
     write(
-      loop.answers[reason], retryAfter: until == .zero ? 0 : until.since(now), limit: limit, allowed: allowed, now: now)
-    answer = .done
-    endRequest(reason, status: reason.status, now: now)
+      answer ?? loop.answers[reason], retryAfter: until == .zero ? 0 : until.since(now), limit: limit, allowed: allowed,
+      now: now)
+    self.answer = .done
+    endRequest(reason, status: answer?.status ?? reason.status, now: now)
     answerDone(now: now)
     if !isAdvancing {
       flush()
@@ -292,6 +295,8 @@ extension ClientConnection {
   /// Whether the connection can stay after this answer, as far as what is still to come of the request goes.
   private func decideWhetherToClose() {
     if loop.isDraining || inputClosed { closeAfter = true }
+    // Bytes behind a handshake that was declined: the sender may have meant frames.
+    if tunnel != nil && input.readableBytes > 0 { closeAfter = true }
     guard stage == .body, !closeAfter else { return }
     switch head.framing {
     case .none, .untilClose: break
@@ -349,12 +354,13 @@ extension ClientConnection {
       loop.keep(entry)
       logged = nil
     }
+    if let tunnel { leaveTunnel(tunnel) }
   }
 
   // MARK: - Closing
 
   /// Closes when all that is written has gone out.
-  private func closeWhenWritten() {
+  func closeWhenWritten() {
     guard outlet.isAttached, stage != .closed else { return }
     stage = .lingering
     loop.silentAt[Int(place)] = loop.now().nanoseconds + loop.times.answerIdle
@@ -365,7 +371,7 @@ extension ClientConnection {
   /// Closes our side when all is written and reads on for a while.
   ///
   /// A close with unread bytes would make the kernel send a reset, which can overtake the answer (RFC 9112 §9.6).
-  private func linger(now: Instant) {
+  func linger(now: Instant) {
     guard outlet.isAttached, stage != .closed else { return }
     stage = .lingering
     input = loop.empty

@@ -43,7 +43,7 @@ extension ClientConnection {
     }
     if loop.keepsAccess && !isCalls { note() }
 
-    if head.flags.contains(.upgrade) { return refuse(.upgradeNotSupported, now: now) }
+    if head.flags.contains(.upgrade), isCalls { return refuse(.upgradeNotSupported, now: now) }
     // It would show the client what hops have added to its request, credentials included (RFC 9110 §9.3.8).
     if head.method == .trace { return refuse(.methodNotAllowed, allowed: MethodBits.all.subtracting(.trace), now: now) }
     if case .length(let length) = head.framing, length > loop.limits.bodyBytes {
@@ -66,6 +66,7 @@ extension ClientConnection {
     case .none: refuse(.noRoute, now: now)
     case .methodNotAllowed(let allowed): refuse(.methodNotAllowed, allowed: allowed, now: now)
     case .route(let index):
+      if head.flags.contains(.upgrade), !asksForTunnel(route: index, now: now) { return }
       let facts = RequestFacts(
         route: UInt32(index), client: clientKey(), deadline: .distantFuture, method: head.repeats, body: bodyKind)
       let (slot, step) = loop.flows.begin(request: facts, now: now)
@@ -141,6 +142,7 @@ extension ClientConnection {
   }
 
   private func beginCall(_ edge: Int, _ facts: RequestFacts, target: Run, now: Instant) {
+    if let tunnel, !takesTunnel(tunnel) { return refuse(.queueFull, now: now) }
     self.edge = edge
     phase = .queue
     writeHead(target)
@@ -184,6 +186,7 @@ extension ClientConnection {
         flags: loop.random.chance(loop.configuration.traceSample) ? 1 : 0)
       loop.scratch.appendTraceparent(trace)
     }
+    if tunnel != nil { loop.scratch.appendUpgrade() }
     request.clear()
     loop.scratch.write(to: &request)
     tailStart = request.writerIndex
@@ -349,7 +352,7 @@ extension ClientConnection {
   }
 
   func upstreamIsWritable(_ upstream: UpstreamConnection) {
-    guard upstream === self.upstream, stage == .body else { return }
+    guard upstream === self.upstream, stage == .body || stage == .tunnel else { return }
     setReading(true)
     if input.readableBytes > 0 { advance() }
   }

@@ -13,6 +13,7 @@ import WeirWire
 ///     head ─▶ body ─▶ waiting ─▶ head …            (waiting: the request is in, its answer is not done)
 ///       │       └── answered early ─▶ draining ─▶ head …, or lingering ─▶ closed
 ///       └ refused ─▶ lingering ─▶ closed
+///     waiting ─101─▶ tunnel ─▶ lingering ─▶ closed      (see `ClientConnection+WebSocket.swift`)
 ///
 /// ## Invariants
 /// 1. `call` is live exactly from `begin(call:)` to the step that is its last.
@@ -21,7 +22,7 @@ import WeirWire
 final class ClientConnection: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
 
-  enum Stage: UInt8 { case head, body, waiting, draining, lingering, closed }
+  enum Stage: UInt8 { case head, body, waiting, draining, lingering, closed, tunnel }
   enum Answer: UInt8 { case none, relaying, done }
   /// How an answer's body is relayed: as it comes; framed as chunks; or freed of its chunks.
   enum Relay: UInt8 { case asIs, chunk, unchunk }
@@ -85,6 +86,8 @@ final class ClientConnection: ChannelInboundHandler {
   /// What the caller's going away is called, when it is we who end it.
   var override: Reason?
   var isFallback = false
+  /// Of a request that asks for a WebSocket.
+  var tunnel: Tunnel?
   /// Bytes that are still read and dropped before the connection is cut.
   var lingerLeft = 0
 
@@ -126,6 +129,7 @@ final class ClientConnection: ChannelInboundHandler {
     switch stage {
     case .closed: return
     case .lingering: return discard(unwrapInboundIn(data))
+    case .tunnel: return tunnelRead(unwrapInboundIn(data))
     case .head, .body, .waiting, .draining: break
     }
     if input.readableBytes == 0 { input = unwrapInboundIn(data) } else { keep(unwrapInboundIn(data)) }
@@ -162,6 +166,7 @@ final class ClientConnection: ChannelInboundHandler {
       leaveCall(now: loop.now())
       cut()
     case .draining: cut()
+    case .tunnel: tunnelClientEnded()
     case .waiting, .closed: break
     }
   }
@@ -170,6 +175,7 @@ final class ClientConnection: ChannelInboundHandler {
 
   func channelInactive(context: ChannelHandlerContext) {
     let wasOpen = stage != .closed
+    if stage == .tunnel { tunnelLost(now: loop.now()) }
     stage = .closed
     if wasOpen || call != .none { leaveCall(now: loop.now()) }
     loop.remove(self)
@@ -193,7 +199,7 @@ final class ClientConnection: ChannelInboundHandler {
         if !canForwardBody { break reading }
         if !forwardBody(isFirst: false) { break reading }
       case .draining: if !drainBody() { break reading }
-      case .waiting, .lingering, .closed: break reading
+      case .waiting, .lingering, .closed, .tunnel: break reading
       }
     }
     isAdvancing = false
@@ -246,7 +252,7 @@ final class ClientConnection: ChannelInboundHandler {
 
   /// The call's moment has come, or an entry that was armed for an earlier one.
   func wake(now: Instant) {
-    guard call != .none else { return }
+    guard call != .none else { return stage == .tunnel ? wakeTunnel(now: now) : () }
     if loop.flows.nextWake(of: call) <= now {
       let step = loop.flows.wake(call, now: now)
       carry(step, now: now)
@@ -279,6 +285,7 @@ final class ClientConnection: ChannelInboundHandler {
         cut()
       }
     case .lingering: cut()
+    case .tunnel: tunnelWasSilent(now: now)
     case .closed: break
     }
   }
@@ -287,6 +294,7 @@ final class ClientConnection: ChannelInboundHandler {
 
   func drain() {
     closeAfter = true
+    if stage == .tunnel { return drainTunnel(until: loop.drainEnds) }
     if stage == .head && input.readableBytes == 0 { cut() }
   }
 

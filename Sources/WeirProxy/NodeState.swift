@@ -13,6 +13,7 @@ final class NodeState: Sendable {
   let rates: Mutex<[RateTable]>
   let addresses: Mutex<AddressLimit>
   let places: Places
+  let tunnels: OpenTunnels
   /// By loop: has it look at the node's views, and at who waits, on its own thread.
   ///
   /// Set once, before any traffic.
@@ -33,6 +34,7 @@ final class NodeState: Sendable {
       })
     addresses = Mutex(AddressLimit(configuration.addressLimit))
     places = Places(configuration.plan)
+    tunnels = OpenTunnels(routes: configuration.plan.routes.count)
   }
 
   func setPokes(_ all: [@Sendable () -> Void]) { pokes.withLock { $0 = all } }

@@ -69,6 +69,10 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   private var dateSecond: Int64 = -1
 
   var isDraining = false
+  /// When this node cuts what is still under way; set with `isDraining`.
+  private(set) var drainEnds = Int64.max
+  /// By route.
+  var tunnels: [TunnelCount]
   private var drained: EventLoopPromise<Void>?
   private var isStopped = false
   private(set) var access: [AccessEntry] = []
@@ -125,6 +129,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     addresses = Array(repeating: nil, count: count)
     addressVersions = Array(repeating: 0, count: count)
     pools = Array(repeating: [], count: count)
+    tunnels = Array(repeating: TunnelCount(), count: plan.routes.count)
     random = SeededRandom(seed: configuration.seed, stream: "proxy loop \(index)")
     out = ByteBufferAllocator().buffer(capacity: 16 << 10)
     empty = ByteBufferAllocator().buffer(capacity: 16)
@@ -456,6 +461,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   func drain(_ promise: EventLoopPromise<Void>, until ends: Instant) {
     isDraining = true
     flows.drain(until: ends, now: now())
+    drainEnds = ends.nanoseconds
     prober?.stop()
     if clientCount == 0 {
       promise.succeed(())

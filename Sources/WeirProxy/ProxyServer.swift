@@ -233,6 +233,8 @@ package final class ProxyServer: Sendable {
     package var isDraining: Bool
     /// By edge: who waits for a place.
     package var waiting: [Int]
+    /// By route.
+    package var tunnels: [TunnelCount]
   }
 
   /// Takes events, records and access entries out of every loop, and copies its counters.
@@ -247,9 +249,8 @@ package final class ProxyServer: Sendable {
         return LoopReport(
           ledger: loop.flows.state.ledger, events: events, eventsLost: eventsLost, records: records,
           recordsLost: recordsLost, access: access, accessLost: accessLost, clients: loop.clientCount,
-          handshakes: loop.handshakes,
-          isDraining: loop.isDraining,
-          waiting: loop.flows.state.upstreams.map(\.waiting.count))
+          handshakes: loop.handshakes, isDraining: loop.isDraining,
+          waiting: loop.flows.state.upstreams.map(\.waiting.count), tunnels: loop.tunnels)
       }.get()
       if let report { all.append(report) }
     }

@@ -17,7 +17,7 @@ import WeirWire
 final class UpstreamConnection: ChannelInboundHandler {
   typealias InboundIn = ByteBuffer
 
-  enum State: UInt8 { case connecting, idle, head, body, discard, closed }
+  enum State: UInt8 { case connecting, idle, head, body, discard, closed, tunnel, parting }
 
   let loop: ProxyLoop
   /// The instance, see ``ProxyLoop/firstPlace``.
@@ -151,10 +151,13 @@ final class UpstreamConnection: ChannelInboundHandler {
     case .discard:
       input = unwrapInboundIn(data)
       discardInput()
+    case .tunnel:
+      if input.readableBytes == 0 { input = unwrapInboundIn(data) } else { keep(unwrapInboundIn(data)) }
+      client?.tunnelAnswered(self)
     case .idle:
       // Nothing was asked: a server's parting word (408) or a defect. Either way not to be used again.
       close()
-    case .connecting, .closed: break
+    case .connecting, .closed, .parting: break
     }
     if input.readableBytes == 0 { input = loop.empty }
   }
@@ -174,6 +177,7 @@ final class UpstreamConnection: ChannelInboundHandler {
       case .complete: break
       }
       if head.isInformational {
+        if head.status == 101, client.tunnel != nil { return client.upgraded(self) }
         interims += 1
         // 101 was not asked for; and no server has so much to say beforehand.
         if head.status == 101 || interims > 16 { return client.attemptFailed(self, .protocolError) }
@@ -278,6 +282,19 @@ final class UpstreamConnection: ChannelInboundHandler {
     }
   }
 
+  /// Nothing more is sent, and what still comes is read past for a while: a close at once would answer it with a reset, which
+  /// can overtake what we have sent.
+  func part() {
+    guard state != .closed else { return }
+    state = .parting
+    client = nil
+    input = loop.empty
+    setReading(true)
+    outlet.whenWritten(self) { $0.outlet.closeOutput() }
+    let bound = NIOLoopBound(self, eventLoop: loop.eventLoop)
+    loop.eventLoop.scheduleTask(in: .nanoseconds(loop.times.linger)) { bound.value.close() }
+  }
+
   func close() {
     isClosing = true
     let wasConnecting = state == .connecting
@@ -305,7 +322,8 @@ final class UpstreamConnection: ChannelInboundHandler {
         connectFailed(.tlsFailed)
         return
       }
-    case .discard, .closed: break
+    case .tunnel: client?.tunnelUpstreamEnded(self)
+    case .discard, .closed, .parting: break
     }
     client = nil
     outlet.detach()

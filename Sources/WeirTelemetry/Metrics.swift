@@ -31,7 +31,8 @@ package struct Metrics {
   /// How many series ``text(_:names:version:)`` has at most: the product of declared ids.
   package static func seriesCount(routes: Int, edges: Int, instancesByEdge: [Int], instances: Int) -> Int {
     let histogram = bounds.count + 3
-    let perRoute = 5 + Reason.count - 1 + histogram
+    // Four more for a route with WebSockets: open, opened, messages of both sides.
+    let perRoute = 5 + Reason.count - 1 + histogram + 4
     let perEdge = 5 + Reason.count - 1 + histogram + 2
     let breakers = instancesByEdge.reduce(0) { $0 + 2 * $1 }
     return 8 + (routes + 1) * perRoute + edges * perEdge + breakers + instances * 4 + Event.Kind.allCases.count

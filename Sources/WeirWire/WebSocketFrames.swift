@@ -63,6 +63,8 @@ public struct WebSocketFrames: Sendable, Equatable, BitwiseCopyable {
   private var hasEnded = false
   /// Data messages that have begun.
   public private(set) var messages: UInt64 = 0
+  /// Bytes of the header that was taken last: what has come of a message that is not wanted after all.
+  public private(set) var headerBytes = 0
 
   /// - Parameters:
   ///   - isClient: these are the client's frames, which are masked.
@@ -72,6 +74,12 @@ public struct WebSocketFrames: Sendable, Equatable, BitwiseCopyable {
     self.reserved = reserved
     self.messageBytesMax = UInt64(max(0, messageBytesMax))
   }
+
+  /// Bytes that are still to come of the frame under way.
+  public var left: UInt64 { remaining }
+
+  /// Nothing more is taken: a close frame has passed, or something was refused.
+  public var isOver: Bool { hasEnded }
 
   /// Whether what was taken ends with a frame: only here may a frame of ours be put.
   public var isBetweenFrames: Bool { remaining == 0 }
@@ -99,6 +107,7 @@ public struct WebSocketFrames: Sendable, Equatable, BitwiseCopyable {
         return .close(code: code)
       }
       at += header.bytes
+      headerBytes = header.bytes
       remaining = header.length
       switch header.opcode {
       case 9: return .ping

@@ -14,7 +14,8 @@ import WeirPatterns
     switch reason {
     case .none: .nobody
     case .badRequest, .targetTooLong, .headTooLarge, .bodyTooLarge, .senderTooSlow, .noRoute, .methodNotAllowed,
-      .upgradeNotSupported, .expectationFailed, .tooManyConnections, .internalError, .tooManyFailures:
+      .upgradeNotSupported, .expectationFailed, .tooManyConnections, .internalError, .tooManyFailures,
+      .tunnelIdle:
       .driver
     case .limitReached, .draining, .overloaded, .identityMissing, .identityInvalid, .identityUnavailable, .replayed,
       .notAllowed:

@@ -34,6 +34,7 @@ import WeirProxy
       .sockets("BarsTests", "reasons")
     case .identityMissing, .identityInvalid, .identityUnavailable, .replayed, .notAllowed, .tooManyFailures:
       .flow("no route of the proxy has identities yet; their own tests will see them on sockets")
+    case .tunnelIdle: .sockets("WebSocketProxyTests", "idle")
     case .tlsFailed: .sockets("Security/SecurityTests", "upstreams")
     case .connectTimeout: .flow("the loopback either accepts or refuses; a host that swallows packets takes a network")
     case .internalError: .flow("a defect of ours: no input is known that leads to it")

@@ -14,7 +14,10 @@ extension Language {
     for section in sections {
       page += "## \(section.name)\n\n\(section.doc)\n\n"
       if let short = section.short { page += "Short form: a value alone is `\(short.name)`.\n\n" }
-      for word in section.alone { page += "The word `\(word.example)` alone switches it off.\n\n" }
+      for word in section.alone {
+        page +=
+          "The word `\(word.example)` alone switches it \(word.example == "true" ? "on, with the defaults" : "off").\n\n"
+      }
       page += "| key | is | default | |\n|---|---|---|---|\n"
       for key in section.keys where !key.isLater { page += row(key) }
       let later = section.keys.filter(\.isLater).map { "`\($0.name)`" }

@@ -34,6 +34,7 @@ import WeirPatterns
       ("waiting-room", WaitingRoom.Settings()), ("at-once", AtOnce.Settings()), ("rate-table", RateTable.Settings()),
       ("address-limit", AddressLimit.Settings()), ("balancer", Balancer.Settings()),
       ("priority-admission", PriorityAdmission.Settings()), ("adaptive-limit", AdaptiveLimit.Settings()),
+      ("tunnel-watch", TunnelWatch.Settings()),
     ]
     for (page, settings) in pages {
       let rows = try rows(page)
