@@ -70,6 +70,10 @@ public enum Files {
 
   public static func isWritable(_ path: String) -> Bool { access(path, W_OK) == 0 }
 
+  public static func setPermissions(_ path: String, _ permissions: Int32) throws(SystemError) {
+    if chmod(path, mode_t(permissions)) < 0 { throw .last("set permissions of \(path)") }
+  }
+
   /// The names in a folder, unsorted, without `.` and `..`.
   public static func names(in path: String) throws(SystemError) -> [String] {
     guard let folder = opendir(path) else { throw .last("read folder \(path)") }

@@ -94,6 +94,9 @@ public enum Listening {
     static var streamType: Int32 { SOCK_STREAM }
   #endif
 
+  /// Bytes that the path of a UNIX socket may have.
+  public static var unixPathMax: Int { SocketAddress.unixPathMax }
+
   /// A UNIX socket, readable and writable by this user only (0600).
   ///
   /// A socket file that nobody listens on any more (its process was killed) is replaced; a live one is `taken`, and a

@@ -30,11 +30,13 @@ extension Plane {
   }
 
   private func lookForPorts() async {
+    await lookForSockets()
     for service in states.indices {
       for instance in states[service].indices where states[service][instance].awaitsPort {
         let reference = Supervisor.Reference(service: service, instance: instance + 1)
+        // A program that listens on its socket need not listen on its port. Refused: not yet.
         guard let port = programs?.port(of: name(of: reference)),
-          (try? Connecting.tcp(address: "127.0.0.1", port: port)) != nil  // Refused: not yet.
+          !states[reference].socket.isEmpty || (try? Connecting.tcp(address: "127.0.0.1", port: port)) != nil
         else { continue }
         states[reference].awaitsPort = false
         await server?.setUp(true, service: service, instance: instance)

@@ -55,6 +55,8 @@ package actor Plane {
     var starts = 0
     /// Runs without a health check: it is ready as soon as its port takes a connection.
     var awaitsPort = false
+    /// The UNIX socket that it listens on, once it has been seen to; empty before.
+    var socket = ""
     var isReady = false
     var wasReady = false
     var cpu: Double?
@@ -173,6 +175,7 @@ package actor Plane {
     self.server = server
     let programs = Programs(plan: plan, state: settings.state, callsPort: Int(calls.port))
     try programs.makeStoreFolders()
+    try programs.makeSocketFolder()
     self.programs = programs
     for (service, addresses) in configuration.addresses.enumerated() {
       for (instance, address) in addresses.enumerated() {
@@ -292,6 +295,7 @@ package actor Plane {
     let id = name(of: reference)
     guard let port = programs?.port(of: id) else { return }
     states[reference].pid = pid
+    states[reference].socket = ""
     states[reference].address = "127.0.0.1:\(port)"
     states[reference].awaitsPort = plan.services[reference.service].health?.ready == nil
     await server?.started(
@@ -319,6 +323,7 @@ package actor Plane {
   }
 
   func becameReady(_ reference: Supervisor.Reference) async {
+    await lookForSocket(reference)
     states[reference].isReady = true
     states[reference].wasReady = true
     guard plan.isStarted(reference.service) else { return await sayWhenReady() }

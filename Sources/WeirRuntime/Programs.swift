@@ -8,6 +8,7 @@ struct Programs {
   private let plan: Plan
   private let folder: String
   private let callsPort: Int
+  let sockets: ProgramSockets
   private var ports: ProgramPorts
   private var given: [String: UInt16] = [:]
 
@@ -16,6 +17,12 @@ struct Programs {
     folder = Files.parent(of: plan.design.file)
     self.callsPort = callsPort
     ports = ProgramPorts(salt: state)
+    sockets = ProgramSockets(state: state)
+  }
+
+  /// Where an instance may listen beside its port; nil where the path would be too long.
+  func socket(of reference: Supervisor.Reference) -> String? {
+    sockets.path(service: reference.service, instance: reference.instance)
   }
 
   /// The port that an instance has been told to listen on.
@@ -42,7 +49,11 @@ struct Programs {
       do { port = try ports.take() } catch { throw PlaneError("\(error)") }
       given[id] = port
     }
-    let environment = try environment(reference.service, program, instance: reference.instance, port: port)
+    let socket = socket(of: reference) ?? ""
+    // What the program before it left there; the next one could not bind.
+    if !socket.isEmpty { sockets.clean(socket) }
+    let environment = try environment(
+      reference.service, program, instance: reference.instance, port: port, socket: socket)
     let command = try References.resolve(program.command.value, folder: folder)
     let argv: [String]
     do {
@@ -57,13 +68,14 @@ struct Programs {
 
   /// Only what a program needs to run at all from our own environment, and what the file gives it.
   private func environment(
-    _ index: Int, _ program: Program, instance: Int, port: UInt16
+    _ index: Int, _ program: Program, instance: Int, port: UInt16, socket: String
   ) throws(PlaneError) -> [ProgramSpec.Variable] {
     var variables: [ProgramSpec.Variable] = []
     for name in ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR"] {
       if let value = OwnEnvironment.value(name) { variables.append(.init(name, value)) }
     }
     variables.append(.init("PORT", "\(port)"))
+    variables.append(.init("WEIR_SOCKET", socket))
     variables.append(.init("INSTANCE", "\(instance)"))
     var failure: PlaneError?
     let given = plan.environment(
@@ -84,6 +96,13 @@ struct Programs {
     func set(_ name: String, _ value: String) {
       variables.removeAll { $0.name == name }
       variables.append(.init(name, value))
+    }
+  }
+
+  /// The folder of the programs' sockets; files that an earlier run left are no harm.
+  func makeSocketFolder() throws(PlaneError) {
+    do { try Files.makeFolder(sockets.folder) } catch {
+      throw PlaneError("the folder of sockets cannot be made: \(error.reason) (\(sockets.folder))")
     }
   }
 

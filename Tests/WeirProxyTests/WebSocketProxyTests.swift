@@ -363,7 +363,9 @@ import WeirProxy
       #expect(await drained)
       let sorted = times.withLock { $0.sorted() }
       #expect(sorted[19] - sorted[0] > .milliseconds(300))
-      try await eventually("the service hears of it") { seen.codes.withLock { $0 } == Array(repeating: 1001, count: 20) }
+      try await eventually("the service hears of it") {
+        seen.codes.withLock { $0 } == Array(repeating: 1001, count: 20)
+      }
       #expect(await server.reports()[0].records.allSatisfy { $0.reason == .draining })
     }
   }

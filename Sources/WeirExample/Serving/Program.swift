@@ -106,9 +106,12 @@ final class Program: Sendable {
     var logger = Logger(label: name)
     logger.logLevel = .critical
     let port = try options.listeningPort()
+    let socket = options.socket.flatMap { $0.isEmpty ? nil : $0 }
     let application = Application(
       router: router,
-      configuration: .init(address: .hostname(options.host, port: port), serverName: nil, reuseAddress: true),
+      configuration: .init(
+        address: socket.map { .unixDomainSocket(path: $0) } ?? .hostname(options.host, port: port), serverName: nil,
+        reuseAddress: true),
       onServerRunning: { [self] channel in
         LogLine.write([
           ("program", .text(name)), ("event", .text("started")), ("host", .text(options.host)),
@@ -123,7 +126,7 @@ final class Program: Sendable {
     } catch let error as IOError {
       let reason =
         error.errnoCode == EADDRINUSE ? "another program listens there" : String(cString: strerror(error.errnoCode))
-      throw Refusal("cannot listen on \(options.host):\(port): \(reason)")
+      throw Refusal("cannot listen on \(socket ?? "\(options.host):\(port)"): \(reason)")
     }
     withExtendedLifetime(signals) { logStopped() }
   }

@@ -7,6 +7,7 @@ import Foundation
 struct ProgramOptions: ParsableArguments {
   @Option(help: "Where to listen; 0 takes a free port. Default: the environment's PORT.") var port: Int?
   @Option(help: "The address to listen on.") var host = "127.0.0.1"
+  @Option(help: "Listen on this UNIX socket and not on a port; an empty word means none.") var socket: String?
   @Option(help: "How many requests are worked on at once; the rest waits inside.") var workers = 16
   @Option(help: "How many may wait for a worker; more are answered 503.") var waitingMax = 10_000
   @Option(help: "The median of a request's own work; 0 for none.") var workMedian = TimeLength.zero

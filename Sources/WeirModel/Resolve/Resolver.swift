@@ -302,7 +302,7 @@ struct Resolver {
       guard case .program(let program) = service.kind, let place = program.command.place else { continue }
       // What it calls that a later version reads would have a variable too.
       let written = services.first { $0.name == service.name }?.node.entry("calls")?.value.entries.count ?? 0
-      var known = ["PORT", "WEIR_URL"] + program.environment.map(\.name)
+      var known = ["PORT", "WEIR_SOCKET", "WEIR_URL"] + program.environment.map(\.name)
       known += (service.calls.map(\.to.value) + program.after.map(\.value)).map {
         Plan.variable(for: componentName($0))
       }

@@ -61,6 +61,6 @@ extension Shape.Names {
           (65...90).contains($0) || (97...122).contains($0) || (48...57).contains($0) || $0 == 95
         }
       if !fine { return "a variable has letters, digits and _, and does not begin with a digit" }
-      return text == "PORT" || text == "WEIR_URL" ? "\(text) is set by Weir" : nil
+      return ["PORT", "WEIR_SOCKET", "WEIR_URL"].contains(text) ? "\(text) is set by Weir" : nil
     }, pattern: "^[A-Za-z_][A-Za-z0-9_]*$")
 }
