@@ -12,6 +12,10 @@ public enum CallAction: Sendable, Equatable, BitwiseCopyable {
   /// If the place cannot be had, feed `full`. `number` counts from 1; the driver sends `Weir-Retries: taken` always,
   /// for whoever is called must not retry what is retried here.
   case attempt(instance: UInt16, number: UInt8)
+  /// The same beside the attempt under way, on another instance; inputs about it say which instance they are about.
+  ///
+  /// Whoever answers first is relayed.
+  case hedge(instance: UInt16, number: UInt8)
   /// Find out what only the node knows, then feed `permit`.
   case ask(Question)
   /// Nothing until `nextWake`, or until `turn` hands this call a place.
@@ -45,22 +49,28 @@ public struct CallStep: Sendable, Equatable, BitwiseCopyable {
   public var action: CallAction
   /// The attempt on this instance is over: give its place back.
   ///
-  /// ``nobody`` when none is.
+  /// ``nobody`` when none is. Of two attempts it may be either; the call goes on with the other one.
   public var freed: UInt16
   /// The attempt that is over is still under way at the callee: close its connection.
   public var cancels: Bool
   /// The call is over and held a place of its edge: give it back.
   public var freesEdge: Bool
+  /// The attempt beside it, on this instance, is over as well: give its place back and close its connection.
+  ///
+  /// ``nobody`` when there is none.
+  public var loser: UInt16
 
   public static var nobody: UInt16 { .max }
 
   public init(
-    _ action: CallAction, freed: UInt16 = CallStep.nobody, cancels: Bool = false, freesEdge: Bool = false
+    _ action: CallAction, freed: UInt16 = CallStep.nobody, cancels: Bool = false, freesEdge: Bool = false,
+    loser: UInt16 = CallStep.nobody
   ) {
     self.action = action
     self.freed = freed
     self.cancels = cancels
     self.freesEdge = freesEdge
+    self.loser = loser
   }
 
   /// The call is over with this step; its slot is stale from now on.
@@ -68,7 +78,7 @@ public struct CallStep: Sendable, Equatable, BitwiseCopyable {
   public var isLast: Bool {
     switch action {
     case .finish, .refuse, .fallback, .abort: true
-    case .none, .attempt, .ask, .wait, .answer: false
+    case .none, .attempt, .hedge, .ask, .wait, .answer: false
     }
   }
 }

@@ -158,6 +158,8 @@ public struct CallSettings: Sendable, Equatable {
   public var retry: RetryRule.Settings = .init()
   public var backoff: Backoff.Settings = .init()
   public var budget: RetryBudget.Settings = .init()
+  /// When a second attempt is sent beside a slow first one; nil for never.
+  public var hedge: HedgeTrigger.Settings?
   /// The breaker of each instance: settles on attempts.
   public var instanceBreaker: CircuitBreaker.Settings = .init()
   /// The breaker of the whole callee: settles on final outcomes, and only when no instance is left to try.

@@ -59,6 +59,9 @@ public struct Ledger: Sendable, Equatable {
     public var refused: UInt64 = 0
     /// Calls that ended with their fallback.
     public var fallbacks: UInt64 = 0
+    /// Attempts that were sent beside a slow one, and how many of them answered first.
+    public var hedges: UInt64 = 0
+    public var hedgesWon: UInt64 = 0
 
     /// Calls that are over.
     public var ended: UInt64 { answered + failed + refused + fallbacks }
@@ -113,6 +116,16 @@ public struct Ledger: Sendable, Equatable {
   mutating func attempted(edge: Int) { edges[edge].attempts &+= 1 }
   /// The attempt was not made after all: its instance's places were taken.
   mutating func unattempted(edge: Int) { edges[edge].attempts &-= 1 }
+
+  mutating func hedged(edge: Int) {
+    edges[edge].attempts &+= 1
+    edges[edge].hedges &+= 1
+  }
+  mutating func unhedged(edge: Int) {
+    edges[edge].attempts &-= 1
+    edges[edge].hedges &-= 1
+  }
+  mutating func hedgeWon(edge: Int) { edges[edge].hedgesWon &+= 1 }
 
   @inline(__always)
   mutating func answered(edge: Int, failed: Bool, reason: Reason, duration: Int64) {
@@ -177,6 +190,8 @@ public struct Ledger: Sendable, Equatable {
       edges[i].failed &+= other.edges[i].failed
       edges[i].refused &+= other.edges[i].refused
       edges[i].fallbacks &+= other.edges[i].fallbacks
+      edges[i].hedges &+= other.edges[i].hedges
+      edges[i].hedgesWon &+= other.edges[i].hedgesWon
       edgeLatencies[i].merge(other.edgeLatencies[i])
     }
     for i in routes.indices {

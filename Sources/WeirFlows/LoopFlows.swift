@@ -184,45 +184,53 @@ public struct LoopFlows: Sendable {
     return close(slot, step)
   }
 
-  /// The place that `attempt` asked for is taken.
-  public mutating func full(_ slot: Slot, now: Instant) -> CallStep {
+  /// The place that `attempt` or `hedge` asked for is taken.
+  ///
+  /// Here and in the inputs that follow `of` says which attempt is meant, by its instance; it may be left out while
+  /// there is one only.
+  public mutating func full(_ slot: Slot, of instance: UInt16 = CallStep.nobody, now: Instant) -> CallStep {
     enter(slot, now)
-    let step = calls[slot].full(&state)
-    recorder?.record(.full, slot, now, step)
+    let step = calls[slot].full(of: instance, &state)
+    recorder?.record(.full, of: instance, slot, now, step)
     return close(slot, step)
   }
 
-  public mutating func connected(_ slot: Slot, now: Instant) {
+  public mutating func connected(_ slot: Slot, of instance: UInt16 = CallStep.nobody, now: Instant) {
     state.slot = slot
     state.edge = Int(calls[slot].edge)
     state.now = now
-    calls[slot].connected()
-    recorder?.record(.connected, slot, now, CallStep(.none))
+    calls[slot].connected(of: instance)
+    recorder?.record(.connected, of: instance, slot, now, CallStep(.none))
   }
 
-  public mutating func sent(_ slot: Slot, _ amount: RetryRule.Sent, now: Instant) {
-    calls[slot].sent(amount)
-    recorder?.record(.sent(amount), slot, now, CallStep(.none))
+  public mutating func sent(
+    _ slot: Slot, _ amount: RetryRule.Sent, of instance: UInt16 = CallStep.nobody, now: Instant
+  ) {
+    calls[slot].sent(amount, of: instance)
+    recorder?.record(.sent(amount), of: instance, slot, now, CallStep(.none))
   }
 
   /// A pooled connection was at hand and the request left whole: `connected` and `sent(.all)` in one.
-  public mutating func sentAtOnce(_ slot: Slot, now: Instant) {
+  public mutating func sentAtOnce(_ slot: Slot, of instance: UInt16 = CallStep.nobody, now: Instant) {
     state.slot = slot
     state.edge = Int(calls[slot].edge)
     state.now = now
-    calls[slot].connected()
-    calls[slot].sent(.all)
-    recorder?.record(.connected, slot, now, CallStep(.none))
-    recorder?.record(.sent(.all), slot, now, CallStep(.none))
+    calls[slot].connected(of: instance)
+    calls[slot].sent(.all, of: instance)
+    recorder?.record(.connected, of: instance, slot, now, CallStep(.none))
+    recorder?.record(.sent(.all), of: instance, slot, now, CallStep(.none))
   }
 
   /// The head of the attempt's answer; 1xx heads are not fed.
   public mutating func head(
-    _ slot: Slot, status: UInt16, retryAfter: Int64? = nil, fromWeir: Bool = false, now: Instant
+    _ slot: Slot, status: UInt16, retryAfter: Int64? = nil, fromWeir: Bool = false,
+    of instance: UInt16 = CallStep.nobody, now: Instant
   ) -> CallStep {
     enter(slot, now)
-    let step = calls[slot].head(status: status, retryAfter: retryAfter, fromWeir: fromWeir, &state)
-    recorder?.record(.head(status: status, retryAfter: retryAfter, fromWeir: fromWeir), slot, now, step)
+    let step = calls[slot].head(
+      status: status, retryAfter: retryAfter, fromWeir: fromWeir, of: instance, &state)
+    recorder?.record(
+      .head(status: status, retryAfter: retryAfter, fromWeir: fromWeir), of: instance, slot, now, step)
     return close(slot, step)
   }
 
@@ -234,10 +242,12 @@ public struct LoopFlows: Sendable {
     return close(slot, step)
   }
 
-  public mutating func failed(_ slot: Slot, _ failure: RetryRule.Failure, now: Instant) -> CallStep {
+  public mutating func failed(
+    _ slot: Slot, _ failure: RetryRule.Failure, of instance: UInt16 = CallStep.nobody, now: Instant
+  ) -> CallStep {
     enter(slot, now)
-    let step = calls[slot].failed(failure, &state)
-    recorder?.record(.failed(failure), slot, now, step)
+    let step = calls[slot].failed(failure, of: instance, &state)
+    recorder?.record(.failed(failure), of: instance, slot, now, step)
     return close(slot, step)
   }
 
@@ -247,7 +257,7 @@ public struct LoopFlows: Sendable {
     guard calls.isLive(slot), now >= calls[slot].nextWake else { return CallStep(.none) }
     enter(slot, now)
     let step = calls[slot].wake(&state)
-    if step.action != .none { recorder?.record(.wake, slot, now, step) }
+    recorder?.record(.wake, slot, now, step)
     return close(slot, step)
   }
 

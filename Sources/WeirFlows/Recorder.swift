@@ -29,6 +29,8 @@ public struct RecordedInput: Sendable, Equatable {
   }
 
   public var input: Input
+  /// Which attempt it is about, by its instance; ``CallStep/nobody`` where there is no question.
+  public var instance = CallStep.nobody
   public var slot: Slot
   public var now: Instant
   public var answer: Answer
@@ -60,8 +62,10 @@ public struct Recorder: Sendable {
 
   init(limit: Int) { self.limit = limit }
 
-  mutating func record(_ input: RecordedInput.Input, _ slot: Slot, _ now: Instant, _ step: CallStep) {
-    append(RecordedInput(input: input, slot: slot, now: now, answer: .call(step)))
+  mutating func record(
+    _ input: RecordedInput.Input, of instance: UInt16 = CallStep.nobody, _ slot: Slot, _ now: Instant, _ step: CallStep
+  ) {
+    append(RecordedInput(input: input, instance: instance, slot: slot, now: now, answer: .call(step)))
   }
 
   mutating func record(_ input: RecordedInput.Input, _ slot: Slot, _ now: Instant, _ step: RequestStep) {
@@ -94,6 +98,7 @@ extension LoopFlows {
   mutating func replay(_ recorded: RecordedInput) -> RecordedInput.Answer {
     let slot = recorded.slot
     let now = recorded.now
+    let instance = recorded.instance
     switch recorded.input {
     case .request(let facts): return .request(begin(request: facts, now: now).step)
     case .identity(let answer): return .request(answered(slot, identity: answer, now: now))
@@ -107,17 +112,18 @@ extension LoopFlows {
       return .nothing
     case .call(let edge, let facts): return .call(begin(call: Int(edge), facts: facts, now: now).step)
     case .permit(let ticket): return .call(permit(slot, ticket, now: now))
-    case .full: return .call(full(slot, now: now))
+    case .full: return .call(full(slot, of: instance, now: now))
     case .connected:
-      connected(slot, now: now)
+      connected(slot, of: instance, now: now)
       return .call(CallStep(.none))
     case .sent(let amount):
-      sent(slot, amount, now: now)
+      sent(slot, amount, of: instance, now: now)
       return .call(CallStep(.none))
     case .head(let status, let retryAfter, let fromWeir):
-      return .call(head(slot, status: status, retryAfter: retryAfter, fromWeir: fromWeir, now: now))
+      return .call(
+        head(slot, status: status, retryAfter: retryAfter, fromWeir: fromWeir, of: instance, now: now))
     case .ended: return .call(ended(slot, now: now))
-    case .failed(let failure): return .call(failed(slot, failure, now: now))
+    case .failed(let failure): return .call(failed(slot, failure, of: instance, now: now))
     case .wake: return .call(wake(slot, now: now))
     case .callerGone: return .call(callerGone(slot, now: now))
     case .turn(let edge): return turn(edge: Int(edge), now: now).map { .call($0.step) } ?? .nothing

@@ -66,6 +66,7 @@ struct CallConstants: Sendable, Equatable {
   var isLimited: Bool
   /// The budget counts what is in flight: it hears of ends.
   var budgetHearsEnds: Bool
+  var isHedged: Bool
 
   init(_ call: CallSettings, service: FlowPlan.Service) {
     timeout = call.timeout.inNanoseconds
@@ -78,6 +79,7 @@ struct CallConstants: Sendable, Equatable {
     breaks = call.breaks
     isLimited = call.atOnce != .max
     budgetHearsEnds = call.budget.over == .concurrency
+    isHedged = call.hedge != nil
   }
 }
 
@@ -112,6 +114,8 @@ public struct Upstream: Sendable, Equatable {
   var balancer: Balancer
   public internal(set) var waiting: WaitingLine
   private var budget = BudgetTally()
+  /// One, or none; a list, so that who does not hedge has no room for it.
+  var hedges: [HedgeTrigger]
   private var outcomes: [CircuitBreaker.Outcomes]
   private var serviceOutcomes = CircuitBreaker.Outcomes()
   private var probes: [EdgeDelta.Probe] = []
@@ -145,6 +149,7 @@ public struct Upstream: Sendable, Equatable {
     self.view = view
     balancer = Balancer(edge.call.balance, instances: service.instances, weights: nil)
     waiting = WaitingLine(edge.call.queue)
+    hedges = edge.call.hedge.map { [HedgeTrigger($0)] } ?? []
     outcomes = Array(repeating: CircuitBreaker.Outcomes(), count: service.instances)
     askProbeAt = Array(repeating: .zero, count: service.instances)
   }

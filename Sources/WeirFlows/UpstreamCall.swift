@@ -12,10 +12,13 @@ import WeirPatterns
 ///                  ▼                  ▼                     ▼
 ///                refuse             wait for a place      settle ─▶ rest ─▶ pick …, else refuse / fallback
 ///
+/// An attempt that takes long may get a second one beside it (`UpstreamCall+Hedge.swift`).
+///
 /// Time contract: `now` never goes back. Wake-ups may come late, early or twice; only ``nextWake`` decides.
 ///
 /// ## Invariants
-/// 1. At most one attempt is under way; its place is given back exactly once (`freed` of one step).
+/// 1. At most one attempt is under way, and one more beside it on another instance; the place of each is given back
+///    exactly once (`freed` or `loser` of one step).
 /// 2. After `answer` nothing is retried; after the last step the slot is stale.
 /// 3. A permit to probe is settled exactly once, however the call ends: a probe is never lost here.
 public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
@@ -25,66 +28,134 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   }
 
   /// When the driver must call `wake` at the latest; `distantFuture` when there is nothing to wait for.
-  public private(set) var nextWake = Instant.distantFuture
+  public internal(set) var nextWake = Instant.distantFuture
   /// When the whole call ends at the latest (until its answer begins).
   public private(set) var deadline: Instant
   public let startedAt: Instant
-  private var attemptStartedAt = Instant.zero
+  var attemptStartedAt = Instant.zero
   /// When the attempt under way is given up.
-  private var limit = Instant.distantFuture
-  /// The last rest before a retry, or the one that is asked for.
-  private var previousWait: Int64 = 0
+  var limit = Instant.distantFuture
   /// The end of the first wait for a place; `zero` before any.
   private var waitEnds = Instant.zero
-  private var tried = Balancer.Tried()
+  var tried = Balancer.Tried()
   private var ticket = CircuitBreaker.Ticket(epoch: 0)
   private var serviceTicket = CircuitBreaker.Ticket(epoch: 0)
-  private var epoch: UInt32 = 0
+  /// Half of the call's own timeout, which a route may have set.
+  private let half: Int64
+  /// When the attempt beside it is due, or was sent; see ``hedgeStage``.
+  var hedgeAt = Instant.zero
+  /// The last rest before a retry, or the one that is asked for, in microseconds.
+  private var previousWait: UInt32 = 0
+  var epoch: UInt32 = 0
   private var serviceEpoch: UInt32 = 0
+  var hedgeEpoch: UInt32 = 0
   public let edge: UInt32
   /// The instance of the attempt under way, or of the last one.
-  public private(set) var instance = CallStep.nobody
+  public internal(set) var instance = CallStep.nobody
+  var hedgeInstance = CallStep.nobody
   /// The status of the answer that is relayed; 0 before.
   public private(set) var status: UInt16 = 0
   /// Attempts so far.
-  public private(set) var attempts: UInt8 = 0
-  private var stage = Stage.new
-  private let method: RetryRule.Method
-  private let body: RetryRule.Body
-  private let outerRetries: Bool
-  private var sent = RetryRule.Sent.nothing
-  private var probesInstance = false
-  /// The attempt is made on an instance whose last one failed.
-  private var isTrial = false
-  private var probesService = false
-  private var holdsPlaceOfEdge = false
-  private var isDeposited = false
-  private var withdrawn: UInt8 = 0
+  public internal(set) var attempts: UInt8 = 0
+  var stage = Stage.new
+  /// Of the attempt beside it: `new` before anything is known of it, `queued` planned for an attempt that found no place,
+  /// `resting` planned, then as of an attempt, `over` when there is none any more, or none was planned.
+  var hedgeStage = Stage.new
+  let method: RetryRule.Method
+  let body: RetryRule.Body
+  var sent = RetryRule.Sent.nothing
+  var hedgeSent = RetryRule.Sent.nothing
+  var withdrawn: UInt8 = 0
   private var lastReason = Reason.none
   private var failure = FailedAttempt()
-  private var failedFinally = false
+  private var flags: Flags
+
+  /// What is true of a call, a bit each: as bytes they would not fit beside a second attempt's record.
+  private struct Flags: OptionSet, Sendable, Equatable, BitwiseCopyable {
+    var rawValue: UInt8
+    static let outerRetries = Flags(rawValue: 1)
+    static let probesInstance = Flags(rawValue: 2)
+    static let isTrial = Flags(rawValue: 4)
+    static let probesService = Flags(rawValue: 8)
+    static let holdsPlaceOfEdge = Flags(rawValue: 16)
+    static let isDeposited = Flags(rawValue: 32)
+    static let failedFinally = Flags(rawValue: 64)
+    static let isBlameless = Flags(rawValue: 128)
+
+    @inline(__always)
+    subscript(_ flag: Flags) -> Bool {
+      get { rawValue & flag.rawValue != 0 }
+      set { rawValue = newValue ? rawValue | flag.rawValue : rawValue & ~flag.rawValue }
+    }
+  }
+
+  @inline(__always)
+  private var outerRetries: Bool { flags[.outerRetries] }
+  @inline(__always)
+  private(set) var probesInstance: Bool {
+    get { flags[.probesInstance] }
+    set { flags[.probesInstance] = newValue }
+  }
+  /// The attempt is made on an instance whose last one failed.
+  @inline(__always)
+  var isTrial: Bool {
+    get { flags[.isTrial] }
+    set { flags[.isTrial] = newValue }
+  }
+  @inline(__always)
+  private(set) var probesService: Bool {
+    get { flags[.probesService] }
+    set { flags[.probesService] = newValue }
+  }
+  @inline(__always)
+  private var holdsPlaceOfEdge: Bool {
+    get { flags[.holdsPlaceOfEdge] }
+    set { flags[.holdsPlaceOfEdge] = newValue }
+  }
+  @inline(__always)
+  private var isDeposited: Bool {
+    get { flags[.isDeposited] }
+    set { flags[.isDeposited] = newValue }
+  }
+  @inline(__always)
+  private var failedFinally: Bool {
+    get { flags[.failedFinally] }
+    set { flags[.failedFinally] = newValue }
+  }
   /// The failing answer was another Weir's own: it says nothing of the callee.
-  private var isBlameless = false
-  /// Half of the call's own timeout, which a route may have set.
-  private let half: Int64
+  @inline(__always)
+  private var isBlameless: Bool {
+    get { flags[.isBlameless] }
+    set { flags[.isBlameless] = newValue }
+  }
 
   /// The last attempt that failed, until it is decided what follows.
   private struct FailedAttempt: Equatable, BitwiseCopyable {
     /// Of the answer that is waiting to be passed on; 0: there is none.
     var status: UInt16 = 0
+    private var bits: UInt8 = 0
+
+    init(status: UInt16 = 0, wasProbe: Bool = false, cancels: Bool = false) {
+      self.status = status
+      bits = (wasProbe ? 1 : 0) | (cancels ? 2 : 0)
+    }
+
     /// It was a probe of its instance.
-    var wasProbe = false
+    var wasProbe: Bool { bits & 1 != 0 }
     /// Its connection must be closed.
-    var cancels = false
+    var cancels: Bool { bits & 2 != 0 }
     /// The node is asked for a try elsewhere at once, not for a retry by the rule.
-    var asksElsewhere = false
+    var asksElsewhere: Bool {
+      get { bits & 4 != 0 }
+      set { bits = newValue ? bits | 4 : bits & ~4 }
+    }
   }
 
   init(edge: Int, facts: RequestFacts, timeout: Int64, now: Instant) {
     self.edge = UInt32(edge)
     method = facts.method
     body = facts.body
-    outerRetries = facts.outerRetries
+    flags = facts.outerRetries ? .outerRetries : []
     startedAt = now
     half = timeout / 2
     deadline = min(facts.deadline, now.advanced(by: timeout))
@@ -127,6 +198,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
 
   /// The node's answer to a question.
   mutating func permit(_ granted: CircuitBreaker.Ticket?, _ state: inout LoopState) -> CallStep {
+    if hedgeStage == .askingRetry { return sendHedge(granted != nil, &state) }
     switch stage {
     case .askingPlace:
       guard granted != nil else { return queue(&state) }
@@ -154,14 +226,16 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
       // A second question would be answered as the first.
       guard granted != nil else { return failure.asksElsewhere ? giveUp(&state) : withoutRetry(&state, mayAsk: false) }
       withdrawn += 1
-      return rest(failure.asksElsewhere ? 0 : previousWait, &state)
+      return rest(failure.asksElsewhere ? 0 : Int64(previousWait) * 1000, &state)
     default: return CallStep(.none)
     }
   }
 
   /// The instance's places are all taken, by callers that this loop does not see.
-  mutating func full(_ state: inout LoopState) -> CallStep {
+  mutating func full(of given: UInt16, _ state: inout LoopState) -> CallStep {
+    if isHedge(given) { return hedgeFull(&state) }
     guard stage == .connecting else { return CallStep(.none) }
+    putOffHedge()
     state.here.upstream.balancer.released(Int(instance))
     state.here.upstream.balancer.markFull(Int(instance))
     attempts -= 1
@@ -186,15 +260,24 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   }
 
   @inline(__always)
-  mutating func connected() {
+  mutating func connected(of given: UInt16) {
+    if isHedge(given) {
+      if hedgeStage == .connecting { hedgeStage = .sending }
+      return
+    }
     guard stage == .connecting else { return }
     stage = .sending
-    nextWake = limit
+    nextWake = hedgeStage == .resting ? min(limit, hedgeAt) : limit
   }
 
   /// How much of the request has been handed to the connection; `all` once its last byte has.
   @inline(__always)
-  mutating func sent(_ amount: RetryRule.Sent) {
+  mutating func sent(_ amount: RetryRule.Sent, of given: UInt16) {
+    if isHedge(given) {
+      hedgeSent = amount
+      if amount == .all, hedgeStage == .sending { hedgeStage = .waiting }
+      return
+    }
     sent = amount
     if amount == .all, stage == .sending { stage = .waiting }
   }
@@ -204,7 +287,10 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   /// `fromWeir`: the answer was made by another Weir for its callee's sake (its `Proxy-Status` says so); that instance
   /// is well. `retryAfter`: nanoseconds it asks to wait, or nil.
   @inline(__always)
-  mutating func head(status: UInt16, retryAfter: Int64?, fromWeir: Bool, _ state: inout LoopState) -> CallStep {
+  mutating func head(
+    status: UInt16, retryAfter: Int64?, fromWeir: Bool, of given: UInt16, _ state: inout LoopState
+  ) -> CallStep {
+    if isHedge(given) { changeOver() }
     guard stage == .connecting || stage == .sending || stage == .waiting else { return CallStep(.none) }
     let latency = state.now.since(attemptStartedAt)
     var outcome = state.here.upstream.thresholds.outcome(status: status, took: latency)
@@ -213,6 +299,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     failure = FailedAttempt(status: status, wasProbe: probesInstance)
     settleAttempt(outcome, latency: latency, failed: isFailure, &state)
     guard isFailure else { return answer(&state) }
+    if isHedgeOut { return carryOn(&state, cancels: false) }
     isBlameless = fromWeir
     // A Weir that was told `Weir-Retries: taken` leaves retries to us, also those of what broke behind it (502, 504).
     // Its 503 is a refusal for its callee's sake: to repeat it would work against it.
@@ -229,7 +316,8 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   }
 
   /// The attempt failed: connecting, or the connection was lost, or what came is no HTTP.
-  mutating func failed(_ failure: RetryRule.Failure, _ state: inout LoopState) -> CallStep {
+  mutating func failed(_ failure: RetryRule.Failure, of given: UInt16, _ state: inout LoopState) -> CallStep {
+    if isHedge(given) { changeOver() }
     switch stage {
     case .connecting, .sending, .waiting:
       return fail(failure, cancels: UpstreamCall.leavesOpen(failure), &state)
@@ -251,8 +339,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
       return refuse(.deadlinePassed, &state)
     case .queued:
       return refuse(state.now >= deadline ? .deadlinePassed : .queueTimeout, &state)
-    case .connecting: return fail(state.now >= limit ? .attemptTimeout : .connectTimeout, cancels: true, &state)
-    case .sending, .waiting: return fail(.attemptTimeout, cancels: true, &state)
+    case .connecting, .sending, .waiting: return late(&state)
     case .new, .askingPlace, .askingService, .askingInstance, .askingRetry, .answering, .over: return CallStep(.none)
     }
   }
@@ -329,7 +416,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   }
 
   /// A failed attempt can be made up for on another instance, whatever was sent.
-  private var canRepeat: Bool { method != .unsafe && body != .streaming && !outerRetries }
+  var canRepeat: Bool { method != .unsafe && body != .streaming && !outerRetries }
 
   @inline(__always)
   private mutating func attempt(_ index: UInt16, _ state: inout LoopState) -> CallStep {
@@ -342,6 +429,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     limit = min(deadline, state.now.advanced(by: attemptLength(state)))
     nextWake = min(limit, state.now.advanced(by: state.here.upstream.constants.connect))
     isTrial = state.here.upstream.isTrial(index)
+    if state.here.upstream.constants.isHedged { planHedge(&state) }
     state.here.upstream.balancer.started(Int(index), now: state.now)
     isBlameless = false
     state.ledger.attempted(edge: Int(edge))
@@ -350,13 +438,14 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
 
   /// Half the timeout leaves room for a second attempt; where none can follow, it would only cut good answers short.
   @inline(__always)
-  private func attemptLength(_ state: borrowing LoopState) -> Int64 {
+  func attemptLength(_ state: borrowing LoopState) -> Int64 {
     if state.here.upstream.constants.attemptIsWritten { return state.here.upstream.constants.attempt }
     let canFollow =
       Int(attempts) < state.here.upstream.rule.attemptsMax && method != .unsafe && body != .streaming
       && !outerRetries && state.here.upstream.rule.isRetryable(failure: .attemptTimeout)
     return canFollow ? half : .max
   }
+
   private mutating func queue(_ state: inout LoopState) -> CallStep {
     let isLimited = state.here.upstream.constants.isLimited
     let rank = isLimited && !holdsPlaceOfEdge ? WaitingLine.Rank.edge : .instance
@@ -373,9 +462,10 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     }
   }
 
-  private mutating func fail(
+  mutating func fail(
     _ failure: RetryRule.Failure, cancels: Bool, _ state: inout LoopState
   ) -> CallStep {
+    if failure == .attemptTimeout { hedgeLearns(state) }
     let reason = UpstreamCall.reason(failure)
     let isLate = state.now >= deadline
     lastReason = isLate && failure == .attemptTimeout ? .deadlinePassed : reason
@@ -383,6 +473,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     isBlameless = lastReason == .deadlinePassed && wasCutEarly(state)
     settleAttempt(
       isBlameless ? .ignored : .failure, latency: state.now.since(attemptStartedAt), failed: !isBlameless, &state)
+    if isHedgeOut { return carryOn(&state, cancels: cancels) }
     return again(state.here.upstream.rule.judge(failure: failure, retryFacts), retryAfter: nil, &state)
   }
 
@@ -395,7 +486,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     // nobody else to try this is a retry like any other: it rests, and the budget pays for it.
     if failure.wasProbe && mayRepeatProbe(state.here.upstream, now: state.now) { return rest(0, &state) }
     guard let wait = retryWait(retryAfter: retryAfter, &state) else { return withoutRetry(&state) }
-    previousWait = wait
+    previousWait = UInt32(clamping: (wait + 999) / 1000)
     return askRetry(elsewhere: false, &state)
   }
 
@@ -437,7 +528,9 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     // The balancer has learned from the head; the place is held until the last byte.
     state.here.upstream.balancer.started(Int(instance), now: state.now)
     nextWake = .distantFuture
-    return CallStep(.answer)
+    var step = CallStep(.answer)
+    if hedgeStage != .new { step.loser = hedgeEnded(&state) }
+    return step
   }
 
   /// The deadline ended an attempt that had not yet taken long enough to be called slow.
@@ -453,7 +546,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   /// How long to rest before the next attempt, or nil when it could not finish in time.
   private func retryWait(retryAfter: Int64?, _ state: inout LoopState) -> Int64? {
     let backoff = state.here.upstream.backoff.wait(
-      after: Int(attempts), previous: previousWait, using: &state.random)
+      after: Int(attempts), previous: Int64(previousWait) * 1000, using: &state.random)
     let wait = RetryRule.wait(backoff: backoff, retryAfter: retryAfter)
     // One that cannot finish is not made (RL-4): its wait, and what an answer usually takes.
     let room = wait.addingReportingOverflow(state.here.upstream.usual)
@@ -508,6 +601,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     }
     // Only now: an instance whose places were taken was not tried.
     tried.insert(Int(instance))
+    if hedgeStage == .resting { hedgeStage = .over }
     // If a retry has to wait, that is a wait of its own.
     waitEnds = .zero
     if probesInstance {
@@ -550,10 +644,12 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     settleCallee(action, &state)
     if isDeposited { state.here.upstream.withdrawEnded(retries: withdrawn) }
     count(action, &state)
+    let loser = isHedgeOut ? dropHedge(&state) : CallStep.nobody
     stage = .over
     nextWake = .distantFuture
     return CallStep(
-      action, freed: freed ? instance : CallStep.nobody, cancels: freed && cancels, freesEdge: holdsPlaceOfEdge)
+      action, freed: freed ? instance : CallStep.nobody, cancels: freed && cancels, freesEdge: holdsPlaceOfEdge,
+      loser: loser)
   }
 
   /// The callee's breaker hears of final outcomes: of every success, and of failures when no instance was left to try.
@@ -594,7 +690,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
         state.here.upstream.fallbackIsOn = true
         state.ledger.events.append(Event(.fallbackBegan, at: state.now, edge: self.edge, reason: reason))
       }
-    case .none, .attempt, .ask, .wait, .answer: break
+    case .none, .attempt, .hedge, .ask, .wait, .answer: break
     }
   }
 

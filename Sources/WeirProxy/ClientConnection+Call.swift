@@ -12,12 +12,15 @@ extension ClientConnection {
     var step = first
     while true {
       var freed = CallStep.nobody
+      let loser = step.loser
+      if hedge != nil { detachHedged(step, now: now) }
       if step.freed != CallStep.nobody {
         detach(cancels: step.cancels, now: now)
         if holdsPlace {
           holdsPlace = false
           freed = step.freed
         }
+        if hedge != nil { takeOverHedge() }
       }
       let edge = self.edge
       let freesEdge = step.freesEdge
@@ -25,6 +28,7 @@ extension ClientConnection {
       switch step.action {
       case .none, .answer: break
       case .attempt(let instance, let number): next = attempt(instance, number, now: now)
+      case .hedge(let instance, let number): next = hedge(instance, number, now: now)
       case .ask(let question): next = loop.answer(question, self, now: now)
       case .wait:
         phase = .queue
@@ -44,6 +48,7 @@ extension ClientConnection {
       }
       // Places go on to who waits for them when this call's own step is done.
       if freed != CallStep.nobody { loop.placeFreed(edge: edge, instance: freed, now: now) }
+      if loser != CallStep.nobody { loop.placeFreed(edge: edge, instance: loser, now: now) }
       if freesEdge { loop.edgePlaceFreed(edge, now: now) }
       guard let following = next else { return }
       step = following
@@ -69,7 +74,7 @@ extension ClientConnection {
     if let idle = loop.takeIdle(place) {
       upstream = idle
       idle.client = self
-      loop.flows.connected(call, now: now)
+      loop.flows.connected(call, of: instance, now: now)
       send(now: now)
       return nil
     }
@@ -97,18 +102,19 @@ extension ClientConnection {
   // MARK: - What the connection tells
 
   func connected(_ upstream: UpstreamConnection) {
-    guard upstream === self.upstream, call != .none else { return upstream.close() }
+    guard upstream === self.upstream, call != .none else { return connectedHedge(upstream) }
     let now = loop.now()
-    loop.flows.connected(call, now: now)
+    loop.flows.connected(call, of: instance, now: now)
     send(now: now)
     armCall()
   }
 
   func attemptFailed(_ upstream: UpstreamConnection, _ failure: RetryRule.Failure) {
-    guard upstream === self.upstream, call != .none else { return upstream.close() }
+    guard isMine(upstream), call != .none else { return upstream.close() }
     let now = loop.now()
+    let instance = instance(of: upstream)
     if failure == .connectRefused { loop.suspect(service: loop.edgeServices[edge], instance: instance) }
-    let step = loop.flows.failed(call, failure, now: now)
+    let step = loop.flows.failed(call, failure, of: instance, now: now)
     carry(step, now: now)
     loop.syncIfUrgent(edge, now: now)
     armCall()
@@ -117,7 +123,7 @@ extension ClientConnection {
 
   /// The head of an answer has come; it stands at the start of the connection's input.
   func answered(_ upstream: UpstreamConnection) {
-    guard upstream === self.upstream, call != .none else { return upstream.close() }
+    guard isMine(upstream), call != .none else { return upstream.close() }
     let now = loop.now()
     upstream.state = .body
     var retryAfter: Int64?
@@ -129,12 +135,13 @@ extension ClientConnection {
     }
     var step = loop.flows.head(
       call, status: upstream.head.status, retryAfter: retryAfter,
-      fromWeir: upstream.head.flags.contains(.fromWeir), now: now)
+      fromWeir: upstream.head.flags.contains(.fromWeir), of: instance(of: upstream), now: now)
     // A retry that the node refuses makes this head the answer: it must be known before the head is passed over.
     if case .ask(let question) = step.action { step = loop.answer(question, self, now: now) }
     if case .answer = step.action {
       phase = .receive
       status = upstream.head.status
+      if hedge != nil { wins(upstream, step, now: now) }
       relayHead(upstream, now: now)
     } else {
       // Not wanted: what has come of it, and what is still to come, is read past.

@@ -242,11 +242,11 @@ extension ClientConnection {
     // The flush may have found the connection dead, and the step after that may have ended the call.
     guard call != .none, upstream != nil else { return }
     if amount == .all { phase = .wait }
-    loop.flows.sent(call, amount, now: now)
+    loop.flows.sent(call, amount, of: instance, now: now)
   }
 
   /// The fields that differ from attempt to attempt, and the end of the head; the kept body goes behind it again.
-  private func writeTail(now: Instant) {
+  func writeTail(now: Instant) {
     var body: ByteBuffer?
     if hasTail {
       body = request.getSlice(at: bodyStart, length: request.writerIndex - bodyStart)

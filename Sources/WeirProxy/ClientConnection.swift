@@ -76,6 +76,8 @@ final class ClientConnection: ChannelInboundHandler {
   var bodyOut: Int64 = 0
   var chunks = ChunkedScanner()
   var upstream: UpstreamConnection?
+  /// The second attempt beside it, while there is one.
+  var hedge: HedgedAttempt?
   var holdsPlace = false
   var attempts: UInt8 = 0
   var instance = CallStep.nobody

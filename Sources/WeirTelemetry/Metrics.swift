@@ -89,6 +89,12 @@ package struct Metrics {
     each(ledger) { metrics, edge, labels in
       metrics.sample("weir_attempts_total", labels, Double(edge.attempts))
     }
+    family("weir_hedges_total", "counter", "Second attempts beside a slow one, by whether they answered first.")
+    each(ledger) { metrics, edge, labels in
+      guard edge.hedges > 0 else { return }
+      metrics.sample("weir_hedges_total", labels + [("outcome", "won")], Double(edge.hedgesWon))
+      metrics.sample("weir_hedges_total", labels + [("outcome", "lost")], Double(edge.hedges &- edge.hedgesWon))
+    }
     family("weir_call_reasons_total", "counter", "Calls that ended for a reason of Weir's closed list.")
     for i in ledger.edges.indices where names.edges[i].isCarried {
       for reason in Reason.allCases where reason != .none && ledger.edgeReason(i, reason) > 0 {

@@ -47,6 +47,8 @@ struct MockWorld {
     var edge: Int
     var startedAt: Instant
     var underWay: Int?
+    /// The attempt beside it.
+    var hedge: (instance: Int, serial: Int, mood: Mood)?
     /// Grows with every attempt, so that what an earlier one still sends is dropped.
     var serial = 0
     var granted: Int?
@@ -118,6 +120,7 @@ struct MockWorld {
   /// Places held by somebody the world does not show: attempts find them taken.
   var strangers: [[Int]]
   var probesGranted = 0
+  var hedges = 0
   var waitingMost = 0
   /// Views reach other loops at once rather than at their next merge.
   var toldAtOnce = false
@@ -125,6 +128,7 @@ struct MockWorld {
   private var agendaHead = 0
   private var order = 0
   private var nextId = 0
+  private var nextSerial = 0
   private var turns: [(loop: Int, edge: Int)] = []
 
   init(_ plan: FlowPlan, loops: Int = 1, seed: UInt64 = 1, records: Int = 0, start: Instant = .zero) {
@@ -229,20 +233,23 @@ struct MockWorld {
       guard books[loop][slot] != nil else { return }
       act(loop, slot, flows[loop].callerGone(slot, now: now))
     case .connected, .sentAll, .head, .ended, .failed:
-      guard let book = books[loop][slot], book.serial == entry.serial, book.underWay != nil else { return }
+      guard let book = books[loop][slot], let underWay = book.underWay,
+        book.serial == entry.serial || book.hedge?.serial == entry.serial
+      else { return }
+      let of = UInt16(book.serial == entry.serial ? underWay : book.hedge?.instance ?? underWay)
       switch entry.what {
       case .connected:
-        flows[loop].connected(slot, now: now)
-        flows[loop].sent(slot, .something, now: now)
+        flows[loop].connected(slot, of: of, now: now)
+        flows[loop].sent(slot, .something, of: of, now: now)
         arm(loop, slot)
-      case .sentAll: flows[loop].sent(slot, .all, now: now)
+      case .sentAll: flows[loop].sent(slot, .all, of: of, now: now)
       case .head(let status, let retryAfter, let fromWeir):
-        let step = flows[loop].head(slot, status: status, retryAfter: retryAfter, fromWeir: fromWeir, now: now)
+        let step = flows[loop].head(slot, status: status, retryAfter: retryAfter, fromWeir: fromWeir, of: of, now: now)
         act(loop, slot, step)
       case .ended:
         guard book.isAnswering else { return }
         act(loop, slot, flows[loop].ended(slot, now: now))
-      case .failed(let failure): act(loop, slot, flows[loop].failed(slot, failure, now: now))
+      case .failed(let failure): act(loop, slot, flows[loop].failed(slot, failure, of: of, now: now))
       default: break
       }
     }
@@ -257,13 +264,34 @@ struct MockWorld {
     }
     let service = plan.edges[book.edge].service
     if step.cancels && step.freed == CallStep.nobody { broken.append("\(now): cancels and frees nothing") }
-    if step.freed != CallStep.nobody {
-      if book.underWay != Int(step.freed) {
-        broken.append("\(now): frees \(step.freed), under way is \(String(describing: book.underWay))")
+    if step.loser != CallStep.nobody {
+      if let hedge = book.hedge, hedge.instance != Int(step.loser) {
+        if book.underWay != Int(step.loser) { broken.append("\(now): \(step.loser) loses, and is not under way") }
+        book.underWay = hedge.instance
+        book.serial = hedge.serial
+        book.mood = hedge.mood
+      } else if book.hedge == nil {
+        broken.append("\(now): \(step.loser) loses, and there is no second attempt")
       }
-      book.underWay = nil
-      book.isAnswering = false
-      book.serial += 1
+      book.hedge = nil
+      cells[service][Int(step.loser)] -= 1
+    } else if book.hedge != nil, step.isLast || step.action == .answer {
+      broken.append("\(now): \(step.action) leaves an attempt behind")
+    }
+    if step.freed != CallStep.nobody {
+      if let hedge = book.hedge, hedge.instance == Int(step.freed) {
+        book.hedge = nil
+      } else {
+        if book.underWay != Int(step.freed) {
+          broken.append("\(now): frees \(step.freed), under way is \(String(describing: book.underWay))")
+        }
+        nextSerial += 1
+        book.underWay = book.hedge?.instance
+        book.serial = book.hedge?.serial ?? nextSerial
+        book.mood = book.hedge?.mood ?? book.mood
+        book.isAnswering = false
+        book.hedge = nil
+      }
       cells[service][Int(step.freed)] -= 1
       if cells[service][Int(step.freed)] < 0 { broken.append("\(now): a place is given back twice") }
     }
@@ -275,6 +303,7 @@ struct MockWorld {
     books[loop][slot] = book
     perform(loop, slot, step.action)
     if step.freed != CallStep.nobody { placeFreed(service: service, instance: step.freed, by: loop, edge: book.edge) }
+    if step.loser != CallStep.nobody { placeFreed(service: service, instance: step.loser, by: loop, edge: book.edge) }
     if step.freesEdge {
       for i in 1...flows.count { turns.append(((loop + i) % flows.count, book.edge)) }
     }
@@ -298,17 +327,42 @@ struct MockWorld {
       let places = Int(plan.services[service].atOnce) - strangers[service][instance]
       if cells[service][instance] >= places {
         books[loop][slot] = book
-        act(loop, slot, flows[loop].full(slot, now: now))
+        act(loop, slot, flows[loop].full(slot, of: index, now: now))
         return
       }
       cells[service][instance] += 1
       book.underWay = instance
-      book.serial += 1
+      nextSerial += 1
+      book.serial = nextSerial
       book.tries.append(Try(instance: instance, number: Int(number), at: now, isProbe: isProbe))
       book.mood = moods[service][instance]
       if book.mood == .chaos { book.mood = chaos() }
       books[loop][slot] = book
       reach(loop, slot, book)
+    case .hedge(let index, let number):
+      let instance = Int(index)
+      hedges += 1
+      if book.underWay == nil || book.hedge != nil { broken.append("\(now): a hedge beside nothing, or a second one") }
+      if book.underWay == instance { broken.append("\(now): a hedge on the same instance") }
+      if Int(number) != book.tries.count + 1 { broken.append("\(now): hedge \(number) after \(book.tries.count)") }
+      if now >= flows[loop].calls[slot].deadline { broken.append("\(now): a hedge past the deadline") }
+      if !serving(loop, edge: book.edge).contains(index) { broken.append("\(now): a hedge on \(instance)") }
+      let places = Int(plan.services[service].atOnce) - strangers[service][instance]
+      if cells[service][instance] >= places {
+        act(loop, slot, flows[loop].full(slot, of: index, now: now))
+        return
+      }
+      cells[service][instance] += 1
+      nextSerial += 1
+      var mood = moods[service][instance]
+      if mood == .chaos { mood = chaos() }
+      book.hedge = (instance, nextSerial, mood)
+      book.tries.append(Try(instance: instance, number: Int(number), at: now))
+      books[loop][slot] = book
+      var sent = book
+      sent.serial = nextSerial
+      sent.mood = mood
+      reach(loop, slot, sent)
     case .ask(let question):
       var granted: CircuitBreaker.Ticket?
       switch question {

@@ -87,6 +87,7 @@ struct Timeline {
     switch step.action {
     case .none: parts.append("nothing")
     case .attempt(let instance, let number): parts.append("attempt \(number) on \(instance)")
+    case .hedge(let instance, let number): parts.append("hedge \(number) on \(instance)")
     case .ask(.probeInstance(let instance)):
       questions[name] = .probeInstance(instance)
       parts.append("ask to probe \(instance)")

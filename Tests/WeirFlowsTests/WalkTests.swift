@@ -50,6 +50,13 @@ struct Walk {
       call.serviceBreaker.probeLease = .seconds(2)
       call.serviceBreaker.ramp = .seconds(2)
       if random.chance(0.3) { call.budget.over = .concurrency }
+      if random.chance(0.5) {
+        var hedge = HedgeTrigger.Settings()
+        hedge.samplesMin = 20
+        hedge.share = 0.3
+        if random.chance(0.5) { hedge.delay = .milliseconds(10) }
+        call.hedge = hedge
+      }
       edges.append(FlowPlan.Edge(service: random.index(below: services.count), call: call))
     }
     return FlowPlan(services: services, edges: edges)
@@ -164,11 +171,14 @@ struct Walk {
   @Test("no walk breaks a promise, and all is well again when the callees are")
   func walks() {
     var failures: [String] = []
+    var hedges = 0
     for seed in seeds(300) {
       var walk = Walk(seed: seed)
+      defer { hedges += walk.world.hedges }
       if let wrong = walk.trouble(until: at(20_000)) ?? walk.recovery() { failures.append(wrong) }
       if failures.count > 20 { break }
     }
     #expect(failures.isEmpty, "\(failures.joined(separator: "\n"))")
+    #expect(hedges > 300, "\(hedges) hedges in all walks")
   }
 }

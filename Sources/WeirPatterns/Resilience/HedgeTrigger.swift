@@ -25,6 +25,8 @@ public struct HedgeTrigger: Sendable, Equatable {
   public struct Settings: Sendable, Equatable {
     /// After which share of calls has ended a second attempt is sent: Dean and Barroso's 95th percentile.
     public var quantile = 0.95
+    /// A delay of the owner's choice instead of that quantile; nil: what is observed.
+    public var delay: Duration?
     /// Hedges as a share of calls: 5 %, what that percentile costs.
     public var share = 0.05
     /// Before so many calls the quantile is a guess: 100 have five beyond the 95th.
@@ -75,6 +77,7 @@ public struct HedgeTrigger: Sendable, Equatable {
   private let share: Double
   private let samplesMin: UInt64
   private let least: Int64
+  private let fixed: Int64
   private let halfLife: Int64
   private let spreadMax: Double
   private var tally = Tally()
@@ -94,6 +97,7 @@ public struct HedgeTrigger: Sendable, Equatable {
     share = max(0, min(settings.share, 1))
     samplesMin = UInt64(max(1, settings.samplesMin))
     least = max(0, settings.least.inNanoseconds)
+    fixed = max(0, settings.delay?.inNanoseconds ?? 0)
     halfLife = max(1, settings.halfLife.inNanoseconds)
     spreadMax = max(1, settings.spreadMax)
   }
@@ -111,15 +115,25 @@ public struct HedgeTrigger: Sendable, Equatable {
   ///
   /// After `send` the hedge counts, whatever becomes of it.
   public mutating func due(isCrowded: Bool, budget: inout RetryBudget, now: Instant) -> Verdict {
+    let verdict = due(isCrowded: isCrowded)
+    guard verdict == .send else { return verdict }
+    guard budget.withdraw(now: now) else { return .keep(.budgetSpent) }
+    sent()
+    return .send
+  }
+
+  /// The same where the budget is somebody else's: with `send` ask it, and say `sent` if it agrees.
+  public mutating func due(isCrowded: Bool) -> Verdict {
     outliving += HedgeTrigger.step
     if let why = objection { return .keep(why) }
     if isCrowded { return .keep(.crowded) }
     // The slack keeps twenty twentieths a whole token: their sum in binary is a little less.
     guard tokens >= 1 - 1e-9 else { return .keep(.shareUsedUp) }
-    guard budget.withdraw(now: now) else { return .keep(.budgetSpent) }
-    tokens = max(0, tokens - 1)
     return .send
   }
+
+  /// The hedge is sent: it counts against the share.
+  public mutating func sent() { tokens = max(0, tokens - 1) }
 
   /// A call was answered, or ran out of time, so many nanoseconds after its first attempt was sent.
   ///
@@ -137,7 +151,7 @@ public struct HedgeTrigger: Sendable, Equatable {
   private var objection: Why? {
     if tally.count < samplesMin || delay == 0 { return .learning }
     if outliving > 3 * (1 - quantile) || calm > 0 && median > 2 * calm { return .slowForAll }
-    if Double(delay) > spreadMax * Double(median) { return .bimodal }
+    if fixed == 0, Double(delay) > spreadMax * Double(median) { return .bimodal }
     return nil
   }
 
@@ -150,7 +164,7 @@ public struct HedgeTrigger: Sendable, Equatable {
   }
 
   private mutating func refresh() {
-    delay = tally.quantile(quantile) ?? 0
+    delay = fixed > 0 ? fixed : tally.quantile(quantile) ?? 0
     median = tally.quantile(0.5) ?? 0
   }
 
@@ -158,7 +172,7 @@ public struct HedgeTrigger: Sendable, Equatable {
   public func violation() -> String? {
     if tokens < 0 || tokens > HedgeTrigger.tokensMax { return "\(tokens) tokens" }
     if outliving < 0 || outliving > 1 + 128 * HedgeTrigger.step { return "\(outliving) outlive the delay" }
-    if delay < median { return "the quantile \(delay) is below the median \(median)" }
+    if fixed == 0, delay < median { return "the quantile \(delay) is below the median \(median)" }
     return nil
   }
 }

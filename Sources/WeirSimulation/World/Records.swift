@@ -79,6 +79,8 @@ struct CallContext: Sendable, BitwiseCopyable {
   var parent = Handle.none
   /// The job of its attempt under way.
   var job = Handle.none
+  /// The job of the attempt beside it.
+  var hedge = Handle.none
   var key: UInt64 = 0
   /// While it waits for a place: since when; −1 else.
   var queuedSince: Int64 = -1

@@ -105,22 +105,25 @@ extension World {
     let edge = Int(loops[l].calls[index].edge)
     while true {
       if loops[l].calls[index].queuedSince >= 0 { leaveQueue(l, slot, step) }
-      if step.freed != CallStep.nobody { release(l, index, step) }
+      if step.freed != CallStep.nobody { release(l, index, step.freed, cancels: step.cancels) }
+      if step.loser != CallStep.nobody { release(l, index, step.loser, cancels: true) }
       switch step.action {
       case .none: break
-      case .attempt(let instance, let number):
+      case .attempt(let instance, let number), .hedge(let instance, let number):
         let component = Int(edgeComponents[edge])
         let place = components[component].firstInstance &+ Int(instance)
         if components[component].isLimited {
           if instances[place].held >= components[component].places {
-            step = loops[l].flows.full(slot, now: now)
+            step = loops[l].flows.full(slot, of: instance, now: now)
             continue
           }
           instances[place].held &+= 1
           components[component].held &+= 1
         }
-        if let failure = send(l, slot, place, number) {
-          step = loops[l].flows.failed(slot, failure, now: now)
+        var isHedge = false
+        if case .hedge = step.action { isHedge = true }
+        if let failure = send(l, slot, place, number, isHedge: isHedge) {
+          step = loops[l].flows.failed(slot, failure, of: instance, now: now)
           continue
         }
       case .ask(let question):
@@ -137,7 +140,7 @@ extension World {
         let attempts = loops[l].flows.calls[slot].attempts
         let instance = loops[l].flows.calls[slot].instance
         step = loops[l].flows.ended(slot, now: now)
-        if step.freed != CallStep.nobody { release(l, index, step) }
+        if step.freed != CallStep.nobody { release(l, index, step.freed, cancels: step.cancels) }
         over(
           l, index, RequestEnding(status: status, instance: instance, attempts: attempts),
           failed: status >= 500 || status == 429, edgeFreed: step.freesEdge)
@@ -208,21 +211,32 @@ extension World {
 
   /// An attempt is over: its place is free, and its work goes on or is cancelled.
   @inline(__always)
-  private mutating func release(_ l: Int, _ index: Int, _ step: CallStep) {
+  private mutating func release(_ l: Int, _ index: Int, _ instance: UInt16, cancels: Bool) {
     let component = Int(edgeComponents[Int(loops[l].calls[index].edge)])
+    let place = components[component].firstInstance &+ Int(instance)
     if components[component].isLimited {
-      let place = components[component].firstInstance &+ Int(step.freed)
       instances[place].held &-= 1
       components[component].held &-= 1
       if components[component].callers > 1 || loops.count > 1 {
-        tellPlaceFreed(component, step.freed, from: Int(loops[l].calls[index].edge), on: l)
+        tellPlaceFreed(component, instance, from: Int(loops[l].calls[index].edge), on: l)
       }
       placeIsFree(component)
     }
     let job = loops[l].calls[index].job
-    if job != .none {
+    let hedge = loops[l].calls[index].hedge
+    if hedge != .none {
+      // Of the two the one on the instance that is free; the other is the attempt from now on.
+      let isHedge = Int(jobs[hedge.index].instance) == place
+      loops[l].calls[index].hedge = .none
+      loops[l].calls[index].job = isHedge ? job : hedge
+      if isHedge {
+        abandon(hedge, cancels: cancels)
+      } else if job != .none {
+        abandon(job, cancels: cancels)
+      }
+    } else if job != .none, Int(jobs[job.index].instance) == place {
       loops[l].calls[index].job = .none
-      abandon(job, cancels: step.cancels)
+      abandon(job, cancels: cancels)
     }
   }
 
@@ -319,7 +333,7 @@ extension World {
     guard loops[l].flows.calls.isLive(slot) else { return }
     if loops[l].flows.calls[slot].nextWake <= now {
       let step = loops[l].flows.wake(slot, now: now)
-      if step.action != .none {
+      if step != CallStep(.none) {
         perform(l, slot, step)
         return
       }

@@ -9,7 +9,9 @@ extension World {
 
   /// Sends a call's attempt to an instance; the failure if it is known at once.
   @inline(__always)
-  mutating func send(_ l: Int, _ slot: Slot, _ place: Int, _ number: UInt8) -> RetryRule.Failure? {
+  mutating func send(
+    _ l: Int, _ slot: Slot, _ place: Int, _ number: UInt8, isHedge: Bool
+  ) -> RetryRule.Failure? {
     let index = Int(slot.index)
     let context = loops[l].calls[index]
     let isUp = instances[place].isUp
@@ -21,14 +23,14 @@ extension World {
       deadline: context.tellsCallee ? loops[l].flows.calls[slot].deadline.nanoseconds : .max, instance: Int32(place),
       epoch: instances[place].epoch, operation: context.operation, loop: UInt8(l), stage: .onTheWay, attempt: number,
       method: context.method)
-    loops[l].calls[index].job = handle
+    if isHedge { loops[l].calls[index].hedge = handle } else { loops[l].calls[index].job = handle }
     guard isUp else {
       // The refusal is back after the way there and back.
       agenda.schedule(EventKind.refused, at: now.nanoseconds &+ 2 &* network, payload: handle.raw)
       return nil
     }
     // A pooled connection is taken, and a request without a body is out at once.
-    loops[l].flows.sentAtOnce(slot, now: now)
+    loops[l].flows.sentAtOnce(slot, of: instances[place].index, now: now)
     if network == 0 {
       reached(handle)
     } else {
@@ -83,9 +85,9 @@ extension World {
     let job = jobs[handle.index]
     removeJob(handle)
     let l = Int(job.loop)
-    guard job.call != .none, loops[l].calls[Int(job.call.index)].job == handle else { return }
-    loops[l].calls[Int(job.call.index)].job = .none
-    perform(l, job.call, loops[l].flows.failed(job.call, failure, now: now))
+    guard job.call != .none, leave(l, Int(job.call.index), handle) else { return }
+    let instance = instances[Int(job.instance)].index
+    perform(l, job.call, loops[l].flows.failed(job.call, failure, of: instance, now: now))
   }
 
   // MARK: - Work
@@ -206,10 +208,24 @@ extension World {
     let slot = jobs[j].call
     let status = jobs[j].status
     let l = Int(jobs[j].loop)
+    let instance = instances[Int(jobs[j].instance)].index
     removeJob(handle)
-    guard slot != .none, loops[l].calls[Int(slot.index)].job == handle else { return }
-    loops[l].calls[Int(slot.index)].job = .none
-    perform(l, slot, loops[l].flows.head(slot, status: status, now: now))
+    guard slot != .none, leave(l, Int(slot.index), handle) else { return }
+    perform(l, slot, loops[l].flows.head(slot, status: status, of: instance, now: now))
+  }
+
+  /// A job is no longer its call's; false if it was not.
+  @inline(__always)
+  private mutating func leave(_ l: Int, _ index: Int, _ handle: Handle) -> Bool {
+    if loops[l].calls[index].job == handle {
+      // The attempt beside it, if there is one, is now the call's.
+      loops[l].calls[index].job = loops[l].calls[index].hedge
+      loops[l].calls[index].hedge = .none
+      return true
+    }
+    guard loops[l].calls[index].hedge == handle else { return false }
+    loops[l].calls[index].hedge = .none
+    return true
   }
 
   // MARK: - Ends

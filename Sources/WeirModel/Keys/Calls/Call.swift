@@ -11,6 +11,8 @@ package struct Call: Sendable, Equatable {
   package var attempt: Value<Duration>
   package var connect = CallKeys.connect.initial
   package var retry = Retry()
+  /// Nil: never.
+  package var hedge: Hedge?
   /// Nil for `breaker: none`, and for stores, which programs call by themselves.
   package var breaker: Breaker?
   /// Calls of one instance of the caller at the same time; nil for no limit.
@@ -43,6 +45,7 @@ package struct Call: Sendable, Equatable {
     settings.attempt = attempt.isWritten ? attempt.value : nil
     settings.connect = connect.value
     retry.compile(into: &settings)
+    hedge?.compile(into: &settings)
     settings.breaks = breaker != nil
     breaker?.compile(into: &settings)
     settings.atOnce = atOnce.map { Int32($0.value) } ?? .max
