@@ -82,13 +82,18 @@ extension ClientConnection {
       // Nobody has been started there, or it has gone: the same as a refused connection, only cheaper.
       return loop.flows.failed(call, .connectRefused, now: now)
     }
-    let context = loop.contexts.service(service)
-    let made = UpstreamConnection(loop: loop, place: place, client: self, way: context == nil ? .raw : .pipeline)
-    upstream = made
-    made.connect(
-      to: address, securedBy: context, name: context == nil ? nil : loop.contexts.name(of: service, at: address))
+    upstream = openConnection(to: address, at: place, of: service)
     armCall()
     return nil
+  }
+
+  /// A new connection to an instance; it tells later what became of it.
+  func openConnection(to address: SocketAddress, at place: Int, of service: Int) -> UpstreamConnection {
+    let context = loop.contexts.service(service)
+    let made = UpstreamConnection(loop: loop, place: place, client: self, way: context == nil ? .raw : .pipeline)
+    made.connect(
+      to: address, securedBy: context, name: context == nil ? nil : loop.contexts.name(of: service, at: address))
+    return made
   }
 
   /// The attempt is over: its connection is kept, read out, or closed.

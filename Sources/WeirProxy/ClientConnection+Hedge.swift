@@ -37,9 +37,7 @@ extension ClientConnection {
     guard let address = loop.address(place) else {
       return loop.flows.failed(call, .connectRefused, of: instance, now: now)
     }
-    let made = UpstreamConnection(loop: loop, place: place, client: self)
-    hedge.upstream = made
-    made.connect(to: address)
+    hedge.upstream = openConnection(to: address, at: place, of: service)
     armCall()
     return nil
   }
