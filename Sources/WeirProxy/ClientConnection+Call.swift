@@ -82,18 +82,24 @@ extension ClientConnection {
       // Nobody has been started there, or it has gone: the same as a refused connection, only cheaper.
       return loop.flows.failed(call, .connectRefused, now: now)
     }
-    upstream = openConnection(to: address, at: place, of: service)
+    let made = newConnection(at: place, of: service)
+    upstream = made
+    open(made, to: address, of: service)
     armCall()
     return nil
   }
 
-  /// A new connection to an instance; it tells later what became of it.
-  func openConnection(to address: SocketAddress, at place: Int, of service: Int) -> UpstreamConnection {
+  /// A connection to an instance that is not opened yet.
+  func newConnection(at place: Int, of service: Int) -> UpstreamConnection {
+    let isSecured = loop.contexts.service(service) != nil
+    return UpstreamConnection(loop: loop, place: place, client: self, way: isSecured ? .pipeline : .raw)
+  }
+
+  /// Opens it; it must be this client's before, for a UNIX socket is connected within this call.
+  func open(_ made: UpstreamConnection, to address: SocketAddress, of service: Int) {
     let context = loop.contexts.service(service)
-    let made = UpstreamConnection(loop: loop, place: place, client: self, way: context == nil ? .raw : .pipeline)
     made.connect(
       to: address, securedBy: context, name: context == nil ? nil : loop.contexts.name(of: service, at: address))
-    return made
   }
 
   /// The attempt is over: its connection is kept, read out, or closed.

@@ -37,7 +37,9 @@ extension ClientConnection {
     guard let address = loop.address(place) else {
       return loop.flows.failed(call, .connectRefused, of: instance, now: now)
     }
-    hedge.upstream = openConnection(to: address, at: place, of: service)
+    let made = newConnection(at: place, of: service)
+    hedge.upstream = made
+    open(made, to: address, of: service)
     armCall()
     return nil
   }

@@ -179,6 +179,6 @@ struct Walk {
       if failures.count > 20 { break }
     }
     #expect(failures.isEmpty, "\(failures.joined(separator: "\n"))")
-    #expect(hedges > 300, "\(hedges) hedges in all walks")
+    #expect(hedges > 300 || seeds(300).count == 1, "\(hedges) hedges in all walks")
   }
 }
