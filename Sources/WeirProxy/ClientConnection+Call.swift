@@ -25,10 +25,10 @@ extension ClientConnection {
       switch step.action {
       case .none, .answer: break
       case .attempt(let instance, let number): next = attempt(instance, number, now: now)
-      case .ask(let question): next = loop.answer(question, self, now: now)
+      case .ask(let question): next = epoch.answer(question, self, now: now)
       case .wait:
         phase = .queue
-        loop.waits(self)
+        epoch.waits(self)
         armCall()
       case .finish: finished(now: now)
       case .refuse(let reason, let until):
@@ -43,8 +43,8 @@ extension ClientConnection {
         cut()
       }
       // Places go on to who waits for them when this call's own step is done.
-      if freed != CallStep.nobody { loop.placeFreed(edge: edge, instance: freed, now: now) }
-      if freesEdge { loop.edgePlaceFreed(edge, now: now) }
+      if freed != CallStep.nobody { epoch.placeFreed(edge: edge, instance: freed, now: now) }
+      if freesEdge { epoch.edgePlaceFreed(edge, now: now) }
       guard let following = next else { return }
       step = following
     }
@@ -52,36 +52,37 @@ extension ClientConnection {
 
   @inline(__always)
   private func over() {
-    loop.waitsNoMore(call)
+    epoch.waitsNoMore(call)
     call = .none
   }
 
   private func attempt(_ instance: UInt16, _ number: UInt8, now: Instant) -> CallStep? {
-    let service = loop.edgeServices[edge]
+    let service = epoch.edgeServices[edge]
     self.instance = instance
     attempts = number
     phase = .connect
-    guard loop.node.places.acquire(service: service, instance: instance, loop: loop.index) else {
-      return loop.flows.full(call, now: now)
+    guard epoch.places.acquire(service: service, instance: instance, loop: loop.index) else {
+      return epoch.flows.full(call, now: now)
     }
     holdsPlace = true
-    let place = loop.firstPlace[service] + Int(instance)
+    let place = epoch.place(service, instance)
     if let idle = loop.takeIdle(place) {
       upstream = idle
       idle.client = self
-      loop.flows.connected(call, now: now)
+      epoch.flows.connected(call, now: now)
       send(now: now)
       return nil
     }
     guard let address = loop.address(place) else {
       // Nobody has been started there, or it has gone: the same as a refused connection, only cheaper.
-      return loop.flows.failed(call, .connectRefused, now: now)
+      return epoch.flows.failed(call, .connectRefused, now: now)
     }
-    let context = loop.contexts.service(service)
+    let context = epoch.shared.contexts.service(service)
     let made = UpstreamConnection(loop: loop, place: place, client: self, way: context == nil ? .raw : .pipeline)
     upstream = made
     made.connect(
-      to: address, securedBy: context, name: context == nil ? nil : loop.contexts.name(of: service, at: address))
+      to: address, securedBy: context, name: context == nil ? nil : epoch.shared.contexts.name(of: service, at: address)
+    )
     armCall()
     return nil
   }
@@ -99,7 +100,7 @@ extension ClientConnection {
   func connected(_ upstream: UpstreamConnection) {
     guard upstream === self.upstream, call != .none else { return upstream.close() }
     let now = loop.now()
-    loop.flows.connected(call, now: now)
+    epoch.flows.connected(call, now: now)
     send(now: now)
     armCall()
   }
@@ -107,10 +108,12 @@ extension ClientConnection {
   func attemptFailed(_ upstream: UpstreamConnection, _ failure: RetryRule.Failure) {
     guard upstream === self.upstream, call != .none else { return upstream.close() }
     let now = loop.now()
-    if failure == .connectRefused { loop.suspect(service: loop.edgeServices[edge], instance: instance) }
-    let step = loop.flows.failed(call, failure, now: now)
+    if failure == .connectRefused && epoch === loop.epoch {
+      loop.suspect(service: epoch.edgeServices[edge], instance: instance)
+    }
+    let step = epoch.flows.failed(call, failure, now: now)
     carry(step, now: now)
-    loop.syncIfUrgent(edge, now: now)
+    epoch.syncIfUrgent(edge, now: now)
     armCall()
     if needsFlush { flush() }
   }
@@ -127,11 +130,11 @@ extension ClientConnection {
     } else if !upstream.head.retryAfterDate.isEmpty {
       retryAfter = waitUntilDate(upstream)
     }
-    var step = loop.flows.head(
+    var step = epoch.flows.head(
       call, status: upstream.head.status, retryAfter: retryAfter,
       fromWeir: upstream.head.flags.contains(.fromWeir), now: now)
     // A retry that the node refuses makes this head the answer: it must be known before the head is passed over.
-    if case .ask(let question) = step.action { step = loop.answer(question, self, now: now) }
+    if case .ask(let question) = step.action { step = epoch.answer(question, self, now: now) }
     if case .answer = step.action {
       phase = .receive
       status = upstream.head.status
@@ -142,7 +145,7 @@ extension ClientConnection {
       carry(step, now: now)
       armCall()
     }
-    loop.syncIfUrgent(edge, now: now)
+    epoch.syncIfUrgent(edge, now: now)
   }
 
   private func waitUntilDate(_ upstream: UpstreamConnection) -> Int64? {
