@@ -183,23 +183,42 @@ public struct Ledger: Sendable, Equatable {
 
   /// Adds another loop's numbers; events and records stay with their loop.
   public mutating func merge(_ other: Ledger) {
-    for i in edges.indices {
-      edges[i].calls &+= other.edges[i].calls
-      edges[i].attempts &+= other.edges[i].attempts
-      edges[i].answered &+= other.edges[i].answered
-      edges[i].failed &+= other.edges[i].failed
-      edges[i].refused &+= other.edges[i].refused
-      edges[i].fallbacks &+= other.edges[i].fallbacks
-      edges[i].hedges &+= other.edges[i].hedges
-      edges[i].hedgesWon &+= other.edges[i].hedgesWon
-      edgeLatencies[i].merge(other.edgeLatencies[i])
+    for i in edges.indices { add(other, edge: i, to: i) }
+    for i in routes.indices { add(other, route: i, to: i) }
+  }
+
+  mutating func add(_ other: Ledger, edge: Int, to i: Int) {
+    edges[i].calls &+= other.edges[edge].calls
+    edges[i].attempts &+= other.edges[edge].attempts
+    edges[i].answered &+= other.edges[edge].answered
+    edges[i].failed &+= other.edges[edge].failed
+    edges[i].refused &+= other.edges[edge].refused
+    edges[i].fallbacks &+= other.edges[edge].fallbacks
+    edges[i].hedges &+= other.edges[edge].hedges
+    edges[i].hedgesWon &+= other.edges[edge].hedgesWon
+    // One that has counted nothing keeps the memory that all empty ones share.
+    if other.edgeLatencies[edge].count > 0 { edgeLatencies[i].merge(other.edgeLatencies[edge]) }
+    for reason in 0..<Reason.count {
+      edgeReasons[i * Reason.count + reason] &+= other.edgeReasons[edge * Reason.count + reason]
     }
-    for i in routes.indices {
-      routes[i].requests &+= other.routes[i].requests
-      for group in 0..<5 { routes[i].statuses[group] &+= other.routes[i].statuses[group] }
-      routeLatencies[i].merge(other.routeLatencies[i])
+  }
+
+  mutating func add(_ other: Ledger, route: Int, to i: Int) {
+    routes[i].requests &+= other.routes[route].requests
+    for group in 0..<5 { routes[i].statuses[group] &+= other.routes[route].statuses[group] }
+    if other.routeLatencies[route].count > 0 { routeLatencies[i].merge(other.routeLatencies[route]) }
+    for reason in 0..<Reason.count {
+      routeReasons[i * Reason.count + reason] &+= other.routeReasons[route * Reason.count + reason]
     }
-    for i in edgeReasons.indices { edgeReasons[i] &+= other.edgeReasons[i] }
-    for i in routeReasons.indices { routeReasons[i] &+= other.routeReasons[i] }
+  }
+
+  /// All counters at nothing; events and records stay.
+  mutating func countAnew() {
+    edges = Array(repeating: Edge(), count: edges.count)
+    routes = Array(repeating: Route(), count: routes.count)
+    edgeReasons = Array(repeating: 0, count: edgeReasons.count)
+    routeReasons = Array(repeating: 0, count: routeReasons.count)
+    edgeLatencies = Array(repeating: Tally(), count: edgeLatencies.count)
+    routeLatencies = Array(repeating: Tally(), count: routeLatencies.count)
   }
 }

@@ -57,7 +57,7 @@ struct Here: Sendable, Equatable {
 /// Time contract: `now` never goes back within a loop.
 public struct LoopFlows: Sendable {
   public let loop: Int
-  public private(set) var state: LoopState
+  public internal(set) var state: LoopState
   public private(set) var calls: Slab<UpstreamCall>
   public private(set) var requests: Slab<GatewayRequest>
   private let timeouts: [Int64]
@@ -105,6 +105,12 @@ public struct LoopFlows: Sendable {
     tenantPlans = plan.tenantPlans.map { Int32($0.limit ?? -1) }
     node.requestsMax = plan.requestsAtOnce(of: loop, outOf: loops)
     recorder = inputs > 0 ? Recorder(limit: inputs) : nil
+  }
+
+  /// Takes over what belongs to no edge: chance, and that the node is draining.
+  mutating func inherit(_ old: LoopFlows) {
+    state.random = old.state.random
+    node.drainEnds = old.node.drainEnds
   }
 
   // MARK: - Requests of a gateway

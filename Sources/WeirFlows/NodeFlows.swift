@@ -20,7 +20,7 @@ public struct NodeFlows: Sendable {
   /// The rhythm in which loops post what they have learned: a tenth of a second.
   public static let mergeEvery: Int64 = 100_000_000
 
-  private struct Edge: Sendable {
+  struct Edge: Sendable {
     var service: Int
     var instances: [CircuitBreaker]
     var callee: CircuitBreaker
@@ -36,15 +36,29 @@ public struct NodeFlows: Sendable {
     /// By instance: what was heard last of it was failures only.
     var doubted: [Bool]
     var panic = false
+
+    init(_ edge: FlowPlan.Edge, service callee: FlowPlan.Service, now: Instant) {
+      let breaker = CircuitBreaker(edge.call.instanceBreakerResolved)
+      service = edge.service
+      instances = Array(repeating: breaker, count: callee.instances)
+      self.callee = CircuitBreaker(edge.call.serviceBreaker)
+      ejection = OutlierEjection(instances: callee.instances, callee.ejection, now: now)
+      view = EdgeView(
+        serving: [], breakers: Array(repeating: breaker.view, count: callee.instances), service: self.callee.view)
+      out = Array(repeating: false, count: callee.instances)
+      told = Array(repeating: false, count: callee.instances)
+      doubted = Array(repeating: false, count: callee.instances)
+      budget = RetryBudget(edge.call.budget)
+    }
   }
 
-  private struct Service: Sendable {
+  struct Service: Sendable {
     /// By instance: nobody may be sent there (not started, not ready, gone).
     var down: [Bool]
   }
 
-  private var edges: [Edge]
-  private var services: [Service]
+  var edges: [Edge]
+  var services: [Service]
   private var random: SeededRandom
   public private(set) var events = EventLog()
 
@@ -52,20 +66,7 @@ public struct NodeFlows: Sendable {
     services = plan.services.map { service in
       Service(down: Array(repeating: !service.startsReady, count: service.instances))
     }
-    edges = plan.edges.map { edge in
-      let service = plan.services[edge.service]
-      let breaker = CircuitBreaker(edge.call.instanceBreakerResolved)
-      let callee = CircuitBreaker(edge.call.serviceBreaker)
-      return Edge(
-        service: edge.service, instances: Array(repeating: breaker, count: service.instances), callee: callee,
-        ejection: OutlierEjection(instances: service.instances, service.ejection, now: now),
-        budget: RetryBudget(edge.call.budget),
-        view: EdgeView(
-          serving: [], breakers: Array(repeating: breaker.view, count: service.instances), service: callee.view),
-        out: Array(repeating: false, count: service.instances),
-        told: Array(repeating: false, count: service.instances),
-        doubted: Array(repeating: false, count: service.instances))
-    }
+    edges = plan.edges.map { Edge($0, service: plan.services[$0.service], now: now) }
     random = SeededRandom(seed: seed, stream: "node")
     for i in edges.indices { renew(i, now: now) }
     _ = events.take()
@@ -188,6 +189,8 @@ public struct NodeFlows: Sendable {
 
   public mutating func takeEvents() -> (events: [Event], lost: Int) { events.take() }
 
+  mutating func forgetEvents() { events = EventLog() }
+
   /// Something of the driver's own making: a program started or exited.
   public mutating func note(_ event: Event) { events.append(event) }
 
@@ -203,7 +206,7 @@ public struct NodeFlows: Sendable {
   }
 
   /// Decides anew who serves, and publishes a new view when anything changed.
-  private mutating func renew(_ e: Int, now: Instant) {
+  mutating func renew(_ e: Int, now: Instant) {
     let service = services[edges[e].service]
     let suspects = edges[e].instances.map { $0.phase != .closed }
     let decision = edges[e].ejection.decide(down: service.down, suspects: suspects, now: now)

@@ -89,7 +89,7 @@ struct CallConstants: Sendable, Equatable {
 private let trialEvery = HealthMonitor.Settings().doubtEvery.inNanoseconds
 
 /// An instance whose last attempt failed.
-private struct Doubt: Sendable, Equatable, BitwiseCopyable {
+struct Doubt: Sendable, Equatable, BitwiseCopyable {
   var instance: UInt16
   /// When a call may find out whether it is well again.
   var tryAt: Instant
@@ -124,12 +124,12 @@ public struct Upstream: Sendable, Equatable {
   /// What was learned may trip a breaker or frees a permit: the node should know now, not at the next tick.
   public private(set) var isUrgent = false
   /// After a refused permit or one that is out: when asking for another makes sense.
-  private var askProbeAt: [Instant]
+  var askProbeAt: [Instant]
   private(set) var askServiceProbeAt = Instant.zero
   /// What a good answer's head has taken lately, in nanoseconds; 0 before the first.
-  private(set) var usual: Int64 = 0
+  var usual: Int64 = 0
   /// Instances whose last attempt failed, and when each may be tried again to find out whether it is well.
-  private var doubtful: [Doubt] = []
+  var doubtful: [Doubt] = []
   /// From a doubt to this loop's first trial, and from one trial of its to the next.
   private let firstTrial: Int64
   private let nextTrial: Int64
@@ -180,7 +180,7 @@ public struct Upstream: Sendable, Equatable {
   }
 
   /// Another loop has found out that an instance fails: this one need not pay for it as well.
-  private mutating func hear(_ instance: UInt16, now: Instant) {
+  mutating func hear(_ instance: UInt16, now: Instant) {
     if balancer.failedLast(Int(instance)) { return }
     balancer.suspected(Int(instance), now: now)
     doubt(instance, now: now)

@@ -12,6 +12,9 @@ internal import CWeirPlatform
 public enum Terminal {
   public static func isTerminal(_ descriptor: Int32) -> Bool { isatty(descriptor) == 1 }
 
+  /// This process has a terminal that signals can come from, and it has not been closed.
+  public static var isReachable: Bool { (try? Descriptor.open("/dev/tty", .read)) != nil }
+
   /// Columns, or nil when it is no terminal or will not say.
   public static func columns(_ descriptor: Int32) -> Int? {
     let columns = weir_terminal_columns(descriptor)

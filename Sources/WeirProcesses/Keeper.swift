@@ -93,6 +93,8 @@ final class KeeperLoop {
   let openFilesOfChildren: UInt64
   var random: SeededRandom
 
+  /// There was a terminal when the run began.
+  let hadTerminal: Bool
   var phase = Phase.serving
   var exitCode: Int32 = 0
   /// Signals of the user that ask for the end, counted: the second hurries, the third kills.
@@ -116,6 +118,7 @@ final class KeeperLoop {
 
   init(_ options: Keeper.Options) throws {
     self.options = options
+    hadTerminal = Terminal.isReachable
     try StandardDescriptors.makeSureOpen()
     signals = try SignalPipe([.interrupt, .terminate, .hangup, .quit, .childEnded])
     Signal.brokenPipe.ignore()
@@ -240,10 +243,20 @@ final class KeeperLoop {
   func takeSignals(now: Instant) {
     for signal in signals.take() {
       switch signal {
+      case .hangup where !terminalIsGone: passOnReload()
       case .interrupt, .terminate, .hangup, .quit: askToEnd(signal, now: now)
       default: break  // Ended children are looked for at every turn.
       }
     }
+  }
+
+  /// The terminal that this run was started from has been closed: the system's word for that is the same signal.
+  private var terminalIsGone: Bool { hadTerminal && !Terminal.isReachable }
+
+  /// The file is to be read again; that is the plane's work.
+  private func passOnReload() {
+    guard phase == .serving, let pid = plane.pid else { return }
+    Children.send(.hangup, to: pid)
   }
 
   /// A further signal counts half a second later: Ctrl-C reaches a wrapper script too, which may pass it on.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 package import WeirBase
+package import WeirFlows
 package import WeirPatterns
 
 /// Decides which program starts when: dependencies first, again after it ended, later each time it keeps ending.
@@ -118,6 +119,25 @@ package struct Supervisor: Sendable, Equatable {
   package static func == (a: Supervisor, b: Supervisor) -> Bool {
     a.services == b.services && a.settings == b.settings && a.needs == b.needs && a.instances == b.instances
       && a.wasReady == b.wasReady && a.hasEnded == b.hasEnded
+  }
+
+  /// The same programs under a changed plan: who keeps its name and number keeps what is known of it.
+  ///
+  /// What is new waits for `begin`; what is gone is nobody's here any more, and the caller ends it.
+  package func moved(to services: [Service], by move: PlanMove) -> Supervisor {
+    var new = Supervisor(services: services, settings: settings)
+    new.hasEnded = hasEnded
+    for (s, to) in move.services.enumerated() {
+      guard let to else { continue }
+      for (i, k) in move.instances[s].enumerated() {
+        guard let k, i < instances[s].count, k < new.instances[to].count else { continue }
+        new.instances[to][k] = instances[s][i]
+      }
+      if !instances[s].isEmpty && !new.instances[to].isEmpty {
+        new.wasReady[to] = wasReady[s] || new.instances[to].contains { $0.phase == .ready }
+      }
+    }
+    return new
   }
 
   // MARK: Asking

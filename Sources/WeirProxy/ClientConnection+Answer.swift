@@ -127,8 +127,8 @@ extension ClientConnection {
   /// The answer has been written whole.
   func endAnswer(_ upstream: UpstreamConnection, now: Instant) {
     answer = .done
-    carry(loop.flows.ended(call, now: now), now: now)
-    loop.syncIfUrgent(edge, now: now)
+    carry(epoch.flows.ended(call, now: now), now: now)
+    epoch.syncIfUrgent(edge, now: now)
   }
 
   /// The flow has closed its books on a relayed answer.
@@ -149,6 +149,7 @@ extension ClientConnection {
 
   /// Nothing is known of the request: it is counted without a route, and the connection ends.
   func refuseBeforeRoute(_ reason: Reason, _ answer: ErrorAnswer, phase: Phase, now: Instant) {
+    takeNewest()
     self.phase = phase
     closeAfter = true
     stage = .waiting
@@ -224,7 +225,7 @@ extension ClientConnection {
   /// What is written for a callee that the caller can do without.
   func fallBack(_ reason: Reason, now: Instant) {
     decideWhetherToClose()
-    let fallback = edge < loop.configuration.fallbacks.count ? loop.configuration.fallbacks[edge] : nil
+    let fallback = edge < epoch.configuration.fallbacks.count ? epoch.configuration.fallbacks[edge] : nil
     loop.scratch.clear()
     if let fallback {
       loop.scratch.append("HTTP/1.1 200 OK\r\nContent-Type: ")
@@ -271,7 +272,7 @@ extension ClientConnection {
       loop.scratch.append("\r\n")
     }
     if let limit {
-      let rule = loop.configuration.plan.limits[limit]
+      let rule = epoch.configuration.plan.limits[limit]
       let window = Int64((Double(rule.burst) / rule.rate.perSecond).rounded(.up))
       loop.scratch.appendRateLimit(
         quota: Int64(rule.burst), window: max(1, window), remaining: 0,
@@ -342,10 +343,10 @@ extension ClientConnection {
       fallback: isFallback)
     let tag = logged == nil ? 0 : loop.nextTag()
     if requestSlot != .none {
-      loop.flows.end(request: requestSlot, as: ending, tag: tag, now: now)
+      epoch.flows.end(request: requestSlot, as: ending, tag: tag, now: now)
       requestSlot = .none
     } else if !isCalls {
-      loop.flows.refused(ending, startedAt: startedAt, tag: tag, now: now)
+      epoch.flows.refused(ending, startedAt: startedAt, tag: tag, now: now)
     }
     if var entry = logged {
       entry.tag = tag

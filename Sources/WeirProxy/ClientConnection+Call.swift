@@ -29,10 +29,10 @@ extension ClientConnection {
       case .none, .answer: break
       case .attempt(let instance, let number): next = attempt(instance, number, now: now)
       case .hedge(let instance, let number): next = hedge(instance, number, now: now)
-      case .ask(let question): next = loop.answer(question, self, now: now)
+      case .ask(let question): next = epoch.answer(question, self, now: now)
       case .wait:
         phase = .queue
-        loop.waits(self)
+        epoch.waits(self)
         armCall()
       case .finish: finished(now: now)
       case .refuse(let reason, let until):
@@ -47,9 +47,9 @@ extension ClientConnection {
         cut()
       }
       // Places go on to who waits for them when this call's own step is done.
-      if freed != CallStep.nobody { loop.placeFreed(edge: edge, instance: freed, now: now) }
-      if loser != CallStep.nobody { loop.placeFreed(edge: edge, instance: loser, now: now) }
-      if freesEdge { loop.edgePlaceFreed(edge, now: now) }
+      if freed != CallStep.nobody { epoch.placeFreed(edge: edge, instance: freed, now: now) }
+      if loser != CallStep.nobody { epoch.placeFreed(edge: edge, instance: loser, now: now) }
+      if freesEdge { epoch.edgePlaceFreed(edge, now: now) }
       guard let following = next else { return }
       step = following
     }
@@ -57,30 +57,30 @@ extension ClientConnection {
 
   @inline(__always)
   private func over() {
-    loop.waitsNoMore(call)
+    epoch.waitsNoMore(call)
     call = .none
   }
 
   private func attempt(_ instance: UInt16, _ number: UInt8, now: Instant) -> CallStep? {
-    let service = loop.edgeServices[edge]
+    let service = epoch.edgeServices[edge]
     self.instance = instance
     attempts = number
     phase = .connect
-    guard loop.node.places.acquire(service: service, instance: instance, loop: loop.index) else {
-      return loop.flows.full(call, now: now)
+    guard epoch.places.acquire(service: service, instance: instance, loop: loop.index) else {
+      return epoch.flows.full(call, now: now)
     }
     holdsPlace = true
-    let place = loop.firstPlace[service] + Int(instance)
+    let place = epoch.place(service, instance)
     if let idle = loop.takeIdle(place) {
       upstream = idle
       idle.client = self
-      loop.flows.connected(call, of: instance, now: now)
+      epoch.flows.connected(call, of: instance, now: now)
       send(now: now)
       return nil
     }
     guard let address = loop.address(place) else {
       // Nobody has been started there, or it has gone: the same as a refused connection, only cheaper.
-      return loop.flows.failed(call, .connectRefused, now: now)
+      return epoch.flows.failed(call, .connectRefused, now: now)
     }
     let made = newConnection(at: place, of: service)
     upstream = made
@@ -91,15 +91,16 @@ extension ClientConnection {
 
   /// A connection to an instance that is not opened yet.
   func newConnection(at place: Int, of service: Int) -> UpstreamConnection {
-    let isSecured = loop.contexts.service(service) != nil
+    let isSecured = epoch.shared.contexts.service(service) != nil
     return UpstreamConnection(loop: loop, place: place, client: self, way: isSecured ? .pipeline : .raw)
   }
 
   /// Opens it; it must be this client's before, for a UNIX socket is connected within this call.
   func open(_ made: UpstreamConnection, to address: SocketAddress, of service: Int) {
-    let context = loop.contexts.service(service)
+    let context = epoch.shared.contexts.service(service)
     made.connect(
-      to: address, securedBy: context, name: context == nil ? nil : loop.contexts.name(of: service, at: address))
+      to: address, securedBy: context, name: context == nil ? nil : epoch.shared.contexts.name(of: service, at: address)
+    )
   }
 
   /// The attempt is over: its connection is kept, read out, or closed.
@@ -115,7 +116,7 @@ extension ClientConnection {
   func connected(_ upstream: UpstreamConnection) {
     guard upstream === self.upstream, call != .none else { return connectedHedge(upstream) }
     let now = loop.now()
-    loop.flows.connected(call, of: instance, now: now)
+    epoch.flows.connected(call, of: instance, now: now)
     send(now: now)
     armCall()
   }
@@ -124,10 +125,12 @@ extension ClientConnection {
     guard isMine(upstream), call != .none else { return upstream.close() }
     let now = loop.now()
     let instance = instance(of: upstream)
-    if failure == .connectRefused { loop.suspect(service: loop.edgeServices[edge], instance: instance) }
-    let step = loop.flows.failed(call, failure, of: instance, now: now)
+    if failure == .connectRefused && epoch === loop.epoch {
+      loop.suspect(service: epoch.edgeServices[edge], instance: instance)
+    }
+    let step = epoch.flows.failed(call, failure, of: instance, now: now)
     carry(step, now: now)
-    loop.syncIfUrgent(edge, now: now)
+    epoch.syncIfUrgent(edge, now: now)
     armCall()
     if needsFlush { flush() }
   }
@@ -144,11 +147,11 @@ extension ClientConnection {
     } else if !upstream.head.retryAfterDate.isEmpty {
       retryAfter = waitUntilDate(upstream)
     }
-    var step = loop.flows.head(
+    var step = epoch.flows.head(
       call, status: upstream.head.status, retryAfter: retryAfter,
       fromWeir: upstream.head.flags.contains(.fromWeir), of: instance(of: upstream), now: now)
     // A retry that the node refuses makes this head the answer: it must be known before the head is passed over.
-    if case .ask(let question) = step.action { step = loop.answer(question, self, now: now) }
+    if case .ask(let question) = step.action { step = epoch.answer(question, self, now: now) }
     if case .answer = step.action {
       phase = .receive
       status = upstream.head.status
@@ -160,7 +163,7 @@ extension ClientConnection {
       carry(step, now: now)
       armCall()
     }
-    loop.syncIfUrgent(edge, now: now)
+    epoch.syncIfUrgent(edge, now: now)
   }
 
   private func waitUntilDate(_ upstream: UpstreamConnection) -> Int64? {

@@ -19,23 +19,23 @@ final class HedgedAttempt {
 extension ClientConnection {
   /// Sends the request a second time, beside the attempt under way.
   func hedge(_ instance: UInt16, _ number: UInt8, now: Instant) -> CallStep? {
-    let service = loop.edgeServices[edge]
-    guard loop.node.places.acquire(service: service, instance: instance, loop: loop.index) else {
-      return loop.flows.full(call, of: instance, now: now)
+    let service = epoch.edgeServices[edge]
+    guard epoch.places.acquire(service: service, instance: instance, loop: loop.index) else {
+      return epoch.flows.full(call, of: instance, now: now)
     }
     attempts = number
     let hedge = HedgedAttempt(instance: instance)
     self.hedge = hedge
-    let place = loop.firstPlace[service] + Int(instance)
+    let place = epoch.place(service, instance)
     if let idle = loop.takeIdle(place) {
       hedge.upstream = idle
       idle.client = self
-      loop.flows.connected(call, of: instance, now: now)
+      epoch.flows.connected(call, of: instance, now: now)
       sendHedge(idle, instance, now: now)
       return nil
     }
     guard let address = loop.address(place) else {
-      return loop.flows.failed(call, .connectRefused, of: instance, now: now)
+      return epoch.flows.failed(call, .connectRefused, of: instance, now: now)
     }
     let made = newConnection(at: place, of: service)
     hedge.upstream = made
@@ -47,7 +47,7 @@ extension ClientConnection {
   func connectedHedge(_ upstream: UpstreamConnection) {
     guard let hedge, hedge.upstream === upstream, call != .none else { return upstream.close() }
     let now = loop.now()
-    loop.flows.connected(call, of: hedge.instance, now: now)
+    epoch.flows.connected(call, of: hedge.instance, now: now)
     sendHedge(upstream, hedge.instance, now: now)
     armCall()
   }
@@ -60,7 +60,7 @@ extension ClientConnection {
     upstream.flush()
     // The flush may have found the connection dead, and the step after that may have ended the hedge.
     guard call != .none, hedge?.upstream === upstream || self.upstream === upstream else { return }
-    loop.flows.sent(call, .all, of: instance, now: now)
+    epoch.flows.sent(call, .all, of: instance, now: now)
   }
 
   func isMine(_ upstream: UpstreamConnection) -> Bool { upstream === self.upstream || upstream === hedge?.upstream }
@@ -82,7 +82,7 @@ extension ClientConnection {
       hedge.upstream?.close()
     }
     self.hedge = nil
-    loop.placeFreed(edge: edge, instance: step.loser, now: now)
+    epoch.placeFreed(edge: edge, instance: step.loser, now: now)
   }
 
   /// Ends what a step says is over, as far as it is the hedge; the rest is the business of the attempt.

@@ -10,6 +10,7 @@ import WeirWire
 extension ClientConnection {
   /// A head is whole: find its route, ask what must be asked, begin its call.
   func begin(now: Instant) {
+    takeNewest()
     startedAt = now
     isInWork = true
     answer = .none
@@ -49,17 +50,15 @@ extension ClientConnection {
     if case .length(let length) = head.framing, length > loop.limits.bodyBytes {
       return refuse(.bodyTooLarge, now: now)
     }
-    switch kind {
-    case .gateway(let trie): route(trie, now: now)
-    case .redirect(let port): redirect(toPort: port, now: now)
-    case .calls: routeCall(now: now)
-    }
+    if isCalls { return routeCall(now: now) }
+    if let redirectPort { return redirect(toPort: redirectPort, now: now) }
+    route(now: now)
   }
 
-  private func route(_ trie: RouteTrie, now: Instant) {
+  private func route(now: Instant) {
     let input = self.input
     let bytes = input.readableBytesUInt8Span
-    let match = trie.match(
+    let match = epoch.trie.match(
       host: bytes.extracting(head.host.range), path: bytes.extracting(head.path.isEmpty ? 0..<0 : head.path.range),
       method: head.method.bits)
     switch match {
@@ -69,7 +68,7 @@ extension ClientConnection {
       if head.flags.contains(.upgrade), !asksForTunnel(route: index, now: now) { return }
       let facts = RequestFacts(
         route: UInt32(index), client: clientKey(), deadline: .distantFuture, method: head.repeats, body: bodyKind)
-      let (slot, step) = loop.flows.begin(request: facts, now: now)
+      let (slot, step) = epoch.flows.begin(request: facts, now: now)
       requestSlot = slot
       self.facts = facts
       carry(step, now: now)
@@ -86,17 +85,17 @@ extension ClientConnection {
       case .refuse(let reason, let until): return refuse(reason, until: until, limit: asked, now: now)
       case .askLimit(let limit, let key):
         asked = limit
-        step = loop.flows.answered(requestSlot, limit: ask(limit: limit, key, now: now), now: now)
+        step = epoch.flows.answered(requestSlot, limit: ask(limit: limit, key, now: now), now: now)
       case .askIdentity(let identity):
         guard let answer = ask(identity: identity, now: now) else { return }
-        step = loop.flows.answered(requestSlot, identity: answer, now: now)
+        step = epoch.flows.answered(requestSlot, identity: answer, now: now)
       }
     }
   }
 
   private func ask(limit: Int, _ key: UInt64, now: Instant) -> LimitAnswer {
-    loop.node.rates.withLock { tables in
-      switch tables[limit].admit(key: key, now: now) {
+    epoch.shared.rates[limit].table.withLock { table in
+      switch table.admit(key: key, now: now) {
       case .allow: .allowed
       case .refuse(let until): .refused(until: until)
       }
@@ -105,7 +104,7 @@ extension ClientConnection {
 
   /// A service calls another: `/from/<caller>/call/<callee>/<rest>`.
   private func routeCall(now: Instant) {
-    guard let (edge, rest) = loop.names.edge(input, head.path) else {
+    guard let (edge, rest) = epoch.names.edge(input, head.path) else {
       return refuse(.noRoute, now: now)
     }
     let left = head.deadlineMilliseconds
@@ -147,7 +146,7 @@ extension ClientConnection {
     phase = .queue
     writeHead(target)
     input.moveReaderIndex(forwardBy: head.length)
-    let (slot, step) = loop.flows.begin(call: edge, facts: facts, now: now)
+    let (slot, step) = epoch.flows.begin(call: edge, facts: facts, now: now)
     call = slot
     carry(step, now: now)
     armCall()
@@ -169,7 +168,7 @@ extension ClientConnection {
       loop.scratch.append("X-Forwarded-Host: ")
       loop.scratch.append(bytes, head.host.range)
       loop.scratch.append("\r\n")
-      if loop.configuration.writesForwarded { writeForwarded(bytes) }
+      if epoch.configuration.writesForwarded { writeForwarded(bytes) }
     } else {
       writeTrustedForwarding(bytes)
     }
@@ -183,7 +182,7 @@ extension ClientConnection {
       let low = loop.random.next()
       trace = TraceContext(
         traceHigh: high, traceLow: low, span: loop.random.next(),
-        flags: loop.random.chance(loop.configuration.traceSample) ? 1 : 0)
+        flags: loop.random.chance(epoch.configuration.traceSample) ? 1 : 0)
       loop.scratch.appendTraceparent(trace)
     }
     if tunnel != nil { loop.scratch.appendUpgrade() }
@@ -214,7 +213,7 @@ extension ClientConnection {
       loop.scratch.append(bytes, head.host.range)
       loop.scratch.append("\r\n")
     }
-    if head.forwarded.count > 0 || loop.configuration.writesForwarded { writeForwarded(bytes) }
+    if head.forwarded.count > 0 || epoch.configuration.writesForwarded { writeForwarded(bytes) }
   }
 
   // MARK: - Sending
@@ -242,7 +241,7 @@ extension ClientConnection {
     // The flush may have found the connection dead, and the step after that may have ended the call.
     guard call != .none, upstream != nil else { return }
     if amount == .all { phase = .wait }
-    loop.flows.sent(call, amount, of: instance, now: now)
+    epoch.flows.sent(call, amount, of: instance, now: now)
   }
 
   /// The fields that differ from attempt to attempt, and the end of the head; the kept body goes behind it again.
@@ -254,7 +253,7 @@ extension ClientConnection {
     }
     loop.scratch.clear()
     loop.scratch.appendRetriesTaken()
-    let left = loop.flows.deadline(of: call).since(now)
+    let left = epoch.flows.deadline(of: call).since(now)
     loop.scratch.appendDeadline(milliseconds: left / 1_000_000)
     loop.scratch.append("\r\n")
     loop.scratch.write(to: &request)
@@ -377,7 +376,7 @@ extension ClientConnection {
 extension ClientConnection {
   /// For the access log: a request of which nothing can be said but who sent it.
   func noteUnread() {
-    guard loop.configuration.accessLog > 0, logged == nil else { return }
+    guard loop.keepsAccess, logged == nil else { return }
     logged = AccessEntry(
       method: "", path: "", host: "", client: String(decoding: peer.text, as: UTF8.self),
       traceHigh: 0, traceLow: 0, bytesIn: 0, bytesOut: 0)

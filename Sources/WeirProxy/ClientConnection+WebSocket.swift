@@ -16,7 +16,7 @@ extension ClientConnection {
 
   /// A request that asks for another protocol has found its route: false when it was refused.
   func asksForTunnel(route: Int, now: Instant) -> Bool {
-    guard let settings = loop.configuration.plan.routes[route].webSocket else {
+    guard let settings = epoch.configuration.plan.routes[route].webSocket else {
       refuse(.upgradeNotSupported, now: now)
       return false
     }
@@ -44,15 +44,15 @@ extension ClientConnection {
 
   /// One more tunnel of the route, if there may be one.
   func takesTunnel(_ tunnel: Tunnel) -> Bool {
-    tunnel.isCounted = loop.node.tunnels.acquire(tunnel.route, most: tunnel.settings.atOnce)
+    tunnel.isCounted = epoch.shared.tunnels.acquire(tunnel.route, most: tunnel.settings.atOnce)
     return tunnel.isCounted
   }
 
   /// The request of a tunnel is over, whether it ever opened or not.
   func leaveTunnel(_ tunnel: Tunnel) {
     self.tunnel = nil
-    if tunnel.isCounted { loop.node.tunnels.release(tunnel.route) }
-    if tunnel.isOpen { loop.tunnels[tunnel.route].open -= 1 }
+    if tunnel.isCounted { epoch.shared.tunnels.release(tunnel.route) }
+    if tunnel.isOpen { epoch.tunnels[tunnel.route].open -= 1 }
   }
 
   // MARK: - The 101
@@ -66,7 +66,7 @@ extension ClientConnection {
     else {
       return attemptFailed(upstream, .protocolError)
     }
-    let step = loop.flows.head(call, status: 101, now: now)
+    let step = epoch.flows.head(call, status: 101, now: now)
     guard case .answer = step.action else { return carry(step, now: now) }
     loop.scratch.clear()
     loop.scratch.appendResponse(&upstream.input, upstream.head)
@@ -84,13 +84,13 @@ extension ClientConnection {
     upstream.state = .tunnel
     tunnel.open(reserved, now: now)
     tunnel.isOpen = true
-    loop.tunnels[tunnel.route].open += 1
-    loop.tunnels[tunnel.route].opened &+= 1
+    epoch.tunnels[tunnel.route].open += 1
+    epoch.tunnels[tunnel.route].opened &+= 1
     // The call is over and its place free: from here on the two connections are the tunnel's.
     self.upstream = nil
-    carry(loop.flows.ended(call, now: now), now: now)
+    carry(epoch.flows.ended(call, now: now), now: now)
     self.upstream = upstream
-    loop.syncIfUrgent(edge, now: now)
+    epoch.syncIfUrgent(edge, now: now)
     loop.silentAt[Int(place)] = tunnel.watch.nextWake.nanoseconds
     setReading(true)
     if loop.isDraining { drainTunnel(until: loop.drainEnds) }
@@ -113,7 +113,7 @@ extension ClientConnection {
     heard(tunnel, now: now)
     let before = tunnel.fromClient.frames.messages
     let (part, problem) = tunnel.pass(\.fromClient, &input, now: now)
-    loop.tunnels[tunnel.route].messagesIn &+= tunnel.fromClient.frames.messages - before
+    epoch.tunnels[tunnel.route].messagesIn &+= tunnel.fromClient.frames.messages - before
     if let part {
       bodyIn += Int64(part.readableBytes)
       upstream.write(part)
@@ -137,7 +137,7 @@ extension ClientConnection {
     heard(tunnel, now: now)
     let before = tunnel.fromServer.frames.messages
     let (part, problem) = tunnel.pass(\.fromServer, &upstream.input, now: now)
-    loop.tunnels[tunnel.route].messagesOut &+= tunnel.fromServer.frames.messages - before
+    epoch.tunnels[tunnel.route].messagesOut &+= tunnel.fromServer.frames.messages - before
     if let part {
       bodyOut += Int64(part.readableBytes)
       write(part)

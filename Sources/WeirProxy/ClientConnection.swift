@@ -28,12 +28,17 @@ final class ClientConnection: ChannelInboundHandler {
   enum Relay: UInt8 { case asIs, chunk, unchunk }
 
   let loop: ProxyLoop
-  let kind: ProxyConfiguration.Listener.Kind
+  /// What the request in work goes by, to its end; between requests the loop's newest.
+  private(set) var epoch: Epoch
   let isCalls: Bool
   /// Nil for a plain connection.
   let secure: SecureOrigin?
+  /// Which of the server's listeners has accepted it.
+  let listener: Int
+  /// Nil where its listener answers requests.
+  let redirectPort: Int?
   let peer: PeerAddress
-  let sender: RequestScanner.Sender
+  private(set) var sender: RequestScanner.Sender
   /// `X-Forwarded-For` and `-Proto` of this connection, for requests that come without trusted ones.
   let peerFields: [UInt8]
   var place: Int32 = -1
@@ -94,13 +99,15 @@ final class ClientConnection: ChannelInboundHandler {
   var lingerLeft = 0
 
   init(
-    loop: ProxyLoop, kind: ProxyConfiguration.Listener.Kind, peer: PeerAddress, way: Outlet.Way = .raw,
+    loop: ProxyLoop, kind: ProxyConfiguration.Listener.Kind, listener: Int, peer: PeerAddress, way: Outlet.Way = .raw,
     secure: SecureOrigin? = nil
   ) {
     self.loop = loop
     self.secure = secure
+    epoch = loop.epoch
+    redirectPort = if case .redirect(let port) = kind { port } else { nil }
     outlet = Outlet(way)
-    self.kind = kind
+    self.listener = listener
     self.peer = peer
     switch kind {
     case .calls:
@@ -109,12 +116,28 @@ final class ClientConnection: ChannelInboundHandler {
       peerFields = []
     case .gateway, .redirect:
       isCalls = false
-      sender = loop.configuration.trusted.contains { $0.contains(peer) } ? .proxy : []
+      sender = ClientConnection.sender(peer, loop.epoch)
       peerFields =
         Array("X-Forwarded-For: ".utf8) + peer.text
         + Array("\r\nX-Forwarded-Proto: \(secure == nil ? "http" : "https")\r\n".utf8)
     }
     request = ByteBufferAllocator().buffer(capacity: 1 << 10)
+  }
+
+  // MARK: - Epochs
+
+  /// A request begins: it goes by the newest plan.
+  @inline(__always)
+  func takeNewest() { if epoch !== loop.epoch { take(loop.epoch) } }
+
+  /// Between requests.
+  func take(_ newest: Epoch) {
+    epoch = newest
+    if !isCalls { sender = ClientConnection.sender(peer, newest) }
+  }
+
+  private static func sender(_ peer: PeerAddress, _ epoch: Epoch) -> RequestScanner.Sender {
+    epoch.configuration.trusted.contains { $0.contains(peer) } ? .proxy : []
   }
 
   // MARK: - Channel events
@@ -255,10 +278,10 @@ final class ClientConnection: ChannelInboundHandler {
   /// The call's moment has come, or an entry that was armed for an earlier one.
   func wake(now: Instant) {
     guard call != .none else { return stage == .tunnel ? wakeTunnel(now: now) : () }
-    if loop.flows.nextWake(of: call) <= now {
-      let step = loop.flows.wake(call, now: now)
+    if epoch.flows.nextWake(of: call) <= now {
+      let step = epoch.flows.wake(call, now: now)
       carry(step, now: now)
-      loop.syncIfUrgent(edge, now: now)
+      epoch.syncIfUrgent(edge, now: now)
     }
     armCall()
   }
@@ -266,7 +289,7 @@ final class ClientConnection: ChannelInboundHandler {
   @inline(__always)
   func armCall() {
     guard call != .none else { return }
-    let at = loop.flows.nextWake(of: call).nanoseconds
+    let at = epoch.flows.nextWake(of: call).nanoseconds
     if at < armedAt { loop.arm(self, at: at) }
   }
 
@@ -309,6 +332,6 @@ final class ClientConnection: ChannelInboundHandler {
   /// The request is given up with its caller.
   func leaveCall(now: Instant) {
     guard call != .none else { return endRequest(.callerGone, status: Reason.callerGone.status, now: now) }
-    carry(loop.flows.callerGone(call, now: now), now: now)
+    carry(epoch.flows.callerGone(call, now: now), now: now)
   }
 }

@@ -13,6 +13,8 @@ import WeirWire
 /// Confined to the first loop; driven by its tick (100 ms), which is finer than the monitors' shortest pause matters.
 final class HealthProber {
   private struct Watch {
+    /// Stays the same when services and instances get other numbers.
+    var id: Int
     var service: Int
     var instance: Int
     var check: ProxyConfiguration.HealthCheck
@@ -23,6 +25,7 @@ final class HealthProber {
 
   private unowned let loop: ProxyLoop
   private var watches: [Watch] = []
+  private var nextId = 0
   private var random: SeededRandom
   private var isStopped = false
   private let onChange: @Sendable (HealthChange) -> Void
@@ -30,14 +33,53 @@ final class HealthProber {
   init(loop: ProxyLoop, onChange: @escaping @Sendable (HealthChange) -> Void) {
     self.loop = loop
     self.onChange = onChange
-    random = SeededRandom(seed: loop.configuration.seed, stream: "health prober")
-    for (service, check) in loop.configuration.health.enumerated() {
+    let configuration = loop.epoch.configuration
+    random = SeededRandom(seed: configuration.seed, stream: "health prober")
+    for (service, check) in configuration.health.enumerated() {
       guard let check else { continue }
-      for instance in 0..<loop.configuration.plan.services[service].instances {
-        watches.append(
-          Watch(service: service, instance: instance, check: check, monitor: HealthMonitor(check.settings)))
+      for instance in 0..<configuration.plan.services[service].instances {
+        watches.append(watch(service, instance, check))
       }
     }
+  }
+
+  private func watch(_ service: Int, _ instance: Int, _ check: ProxyConfiguration.HealthCheck) -> Watch {
+    nextId += 1
+    return Watch(
+      id: nextId, service: service, instance: instance, check: check, monitor: HealthMonitor(check.settings))
+  }
+
+  /// The plan has changed: who keeps name and check is watched on as if nothing had been; others begin to be watched.
+  ///
+  /// A check that has changed says nothing against an instance before it has been asked: who served goes on serving.
+  func moved(from old: Epoch, to new: Epoch, by move: PlanMove, now: Instant) {
+    var before = watches
+    watches = []
+    let configuration = new.configuration
+    for (service, check) in configuration.health.enumerated() {
+      guard let check else { continue }
+      for instance in 0..<configuration.plan.services[service].instances {
+        let known = before.firstIndex {
+          move.services[$0.service] == service && move.instances[$0.service][$0.instance] == instance
+            && $0.check == check
+        }
+        if let known {
+          var kept = before.remove(at: known)
+          kept.service = service
+          kept.instance = instance
+          watches.append(kept)
+          continue
+        }
+        var made = watch(service, instance, check)
+        if loop.address(new.place(service, UInt16(instance))) != nil { made.monitor.started(now: now) }
+        watches.append(made)
+      }
+    }
+    for gone in before {
+      gone.ready?.abandon()
+      gone.live?.abandon()
+    }
+    tick(now: now)
   }
 
   func stop() { isStopped = true }
@@ -88,11 +130,11 @@ final class HealthProber {
 
   private func send(_ i: Int, _ kind: HealthMonitor.Kind) {
     let watch = watches[i]
-    let place = loop.firstPlace[watch.service] + watch.instance
+    let place = loop.epoch.place(watch.service, UInt16(watch.instance))
     let path = kind == .ready ? watch.check.ready : watch.check.live ?? watch.check.ready
-    guard let address = loop.address(place) else { return settle(i, kind, nil, false) }
+    guard let address = loop.address(place) else { return settle(watch.id, kind, nil, false) }
     let probe = Probe(path: path)
-    probe.done = { [weak self, unowned probe] isWell in self?.settle(i, kind, probe, isWell) }
+    probe.done = { [weak self, unowned probe] isWell in self?.settle(watch.id, kind, probe, isWell) }
     if kind == .ready {
       watches[i].ready?.abandon()
       watches[i].ready = probe
@@ -100,13 +142,13 @@ final class HealthProber {
       watches[i].live?.abandon()
       watches[i].live = probe
     }
-    let context = loop.contexts.service(watch.service)
-    let name = context == nil ? nil : loop.contexts.name(of: watch.service, at: address)
+    let context = loop.epoch.shared.contexts.service(watch.service)
+    let name = context == nil ? nil : loop.epoch.shared.contexts.name(of: watch.service, at: address)
     probe.start(address, securedBy: context, name: name, on: loop.eventLoop)
   }
 
-  private func settle(_ i: Int, _ kind: HealthMonitor.Kind, _ probe: Probe?, _ isWell: Bool) {
-    if isStopped { return }
+  private func settle(_ id: Int, _ kind: HealthMonitor.Kind, _ probe: Probe?, _ isWell: Bool) {
+    guard !isStopped, let i = watches.firstIndex(where: { $0.id == id }) else { return }
     // An answer that came after its probe was given up tells of the past.
     if let probe, probe !== (kind == .ready ? watches[i].ready : watches[i].live) { return }
     if kind == .ready { watches[i].ready = nil } else { watches[i].live = nil }
@@ -119,14 +161,16 @@ final class HealthProber {
     switch change {
     case .none: return
     case .becameReady, .becameUnready:
-      loop.node.flows.withLock {
+      loop.node.withFlows {
         $0.health(service: watch.service, instance: watch.instance, up: change == .becameReady, now: now)
       }
       loop.poked()
       loop.node.pokeAll(but: loop.index)
     case .startFailed, .restart: break
     }
-    onChange(HealthChange(service: watch.service, instance: watch.instance, change: change))
+    onChange(
+      HealthChange(
+        service: watch.service, instance: watch.instance, change: change, epoch: loop.epoch.number))
   }
 
   /// One question on a connection of its own.
@@ -214,4 +258,6 @@ package struct HealthChange: Sendable, Equatable {
   package var service: Int
   package var instance: Int
   package var change: HealthMonitor.Change
+  /// By which plan the ids are: 0 the first one's, one more with each reload.
+  package var epoch = 0
 }

@@ -1,21 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 import Synchronization
+import WeirFlows
 
 /// Open tunnels by route, counted over all loops: what `websocket.at-once` means on this node.
 ///
-/// Thread-safe. One lock, taken twice in a tunnel's life.
+/// Thread-safe. One lock, taken twice in a tunnel's life. Two plans share the counter of a route that stays.
 final class OpenTunnels: Sendable {
-  private let open: Mutex<[Int]>
+  private final class Counter: Sendable { let open = Mutex(0) }
 
-  init(routes: Int) { open = Mutex(Array(repeating: 0, count: routes)) }
+  private let counters: [Counter]
+
+  init(routes: Int) { counters = (0..<routes).map { _ in Counter() } }
+
+  init(routes: Int, after old: OpenTunnels, by move: PlanMove) {
+    counters = PlanMove.back(move.routes, count: routes).map { $0.map { old.counters[$0] } ?? Counter() }
+  }
 
   func acquire(_ route: Int, most: Int?) -> Bool {
-    open.withLock { open in
-      if open[route] >= most ?? .max { return false }
-      open[route] += 1
+    counters[route].open.withLock { open in
+      if open >= most ?? .max { return false }
+      open += 1
       return true
     }
   }
 
-  func release(_ route: Int) { open.withLock { $0[route] -= 1 } }
+  func release(_ route: Int) { counters[route].open.withLock { $0 -= 1 } }
 }

@@ -10,18 +10,27 @@ import WeirFlows
 ///
 /// Thread-safe: atomics only.
 final class Places: Sendable {
-  /// A counter with a limit; a class, because atomics have one place in memory.
-  private final class Cell: Sendable {
+  /// What is taken; a class, because atomics have one place in memory, and because two plans share it.
+  private final class Counter: Sendable {
     let count = Atomic<Int32>(0)
+  }
+
+  /// A counter with this plan's limit.
+  private struct Cell: Sendable {
+    let counter: Counter
     let limit: Int32
-    init(limit: Int32) { self.limit = limit }
+
+    init(limit: Int32, counter: Counter = Counter()) {
+      self.limit = limit
+      self.counter = counter
+    }
 
     func acquire() -> Bool {
-      if count.add(1, ordering: .acquiringAndReleasing).newValue <= limit { return true }
-      count.subtract(1, ordering: .acquiringAndReleasing)
+      if counter.count.add(1, ordering: .acquiringAndReleasing).newValue <= limit { return true }
+      counter.count.subtract(1, ordering: .acquiringAndReleasing)
       return false
     }
-    func release() { count.subtract(1, ordering: .acquiringAndReleasing) }
+    func release() { counter.count.subtract(1, ordering: .acquiringAndReleasing) }
   }
 
   private final class Wanted: Sendable {
@@ -42,6 +51,28 @@ final class Places: Sendable {
     edges = plan.edges.map { $0.call.atOnce == .max ? nil : Cell(limit: $0.call.atOnce) }
     wantedServices = plan.services.map { _ in Wanted() }
     wantedEdges = plan.edges.map { _ in Wanted() }
+  }
+
+  /// The places under the next plan: what is at an instance now still counts, whatever the limit is from now on.
+  init(_ plan: FlowPlan, after old: Places, of before: FlowPlan, by move: PlanMove) {
+    let servicesBack = PlanMove.back(move.services, count: plan.services.count)
+    let edgesBack = PlanMove.back(move.edges, count: plan.edges.count)
+    instances = plan.services.enumerated().map { s, service in
+      if service.atOnce == .max { return [] }
+      let was = servicesBack[s].map { old.instances[$0] } ?? []
+      let back = servicesBack[s].map { PlanMove.back(move.instances[$0], count: service.instances) }
+      return (0..<service.instances).map { i in
+        guard !was.isEmpty, let k = back?[i] else { return Cell(limit: service.atOnce) }
+        return Cell(limit: service.atOnce, counter: was[k].counter)
+      }
+    }
+    edges = plan.edges.enumerated().map { e, edge in
+      if edge.call.atOnce == .max { return nil }
+      guard let was = edgesBack[e].flatMap({ old.edges[$0] }) else { return Cell(limit: edge.call.atOnce) }
+      return Cell(limit: edge.call.atOnce, counter: was.counter)
+    }
+    wantedServices = servicesBack.map { $0.map { old.wantedServices[$0] } ?? Wanted() }
+    wantedEdges = edgesBack.map { $0.map { old.wantedEdges[$0] } ?? Wanted() }
   }
 
   func acquire(service: Int, instance: UInt16, loop: Int) -> Bool {
@@ -76,7 +107,7 @@ final class Places: Sendable {
 
   /// Requests that are at an instance now, over all loops; 0 where nothing is counted.
   func taken(service: Int, instance: Int) -> Int {
-    instances[service].isEmpty ? 0 : Int(instances[service][instance].count.load(ordering: .relaxed))
+    instances[service].isEmpty ? 0 : Int(instances[service][instance].counter.count.load(ordering: .relaxed))
   }
 
   static func bit(_ loop: Int) -> UInt64 { 1 << UInt64(loop & 63) }

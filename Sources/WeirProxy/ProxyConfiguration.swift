@@ -62,15 +62,23 @@ package struct ProxyConfiguration: Sendable {
     package var kind: Kind
     /// Nil for plain connections.
     package var security: ListenerSecurity?
+    /// By which a reload knows it again; empty: its place in the list.
+    package var name: String
 
-    package init(_ source: Source, _ kind: Kind, security: ListenerSecurity? = nil) {
+    package init(_ source: Source, _ kind: Kind, name: String = "", security: ListenerSecurity? = nil) {
       self.source = source
       self.kind = kind
+      self.name = name
       self.security = security
     }
   }
 
-  package struct HealthCheck: Sendable {
+  /// Gives every listener without a name its place in the list.
+  mutating func nameListeners() {
+    for i in listeners.indices where listeners[i].name.isEmpty { listeners[i].name = "listener \(i + 1)" }
+  }
+
+  package struct HealthCheck: Sendable, Equatable {
     /// The path that is asked for; an answer from 200 to 399 is a yes.
     package var ready: String
     package var live: String?

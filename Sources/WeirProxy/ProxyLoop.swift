@@ -8,35 +8,30 @@ import WeirPatterns
 import WeirPlatform
 import WeirWire
 
-/// All that one event loop owns: flows, connections of clients, pools to instances, timers, buffers.
+/// All that one event loop owns: epochs, connections of clients, pools to instances, timers, buffers.
 ///
 /// Confined to its event loop: every method runs there. What other threads want comes as a task of the loop.
-/// Decisions are made by ``flows``; this carries them out.
+/// Decisions are made by the flows of each request's ``Epoch``; this carries them out.
 ///
 /// ## Invariants
-/// 1. Decide inside one access to `flows`, end it, then act: an action may lead back into this object.
-/// 2. A client's connection, its call and its connection to an instance belong to the same loop, always.
+/// 1. A client's connection, its call and its connection to an instance belong to the same loop, always.
+/// 2. A request in work belongs to `epoch` or to one of `older`; those have something under way, or are dropped.
 final class ProxyLoop: NIOScheduledCallbackHandler {
   let index: Int
   let eventLoop: any EventLoop
   let node: NodeState
-  let contexts: SecurityContexts
   var handshakes = HandshakeTally()
-  let configuration: ProxyConfiguration
-  let limits: ProxyLimits
-  let headLimits: HeadLimits
-  let times: Times
+  private(set) var limits: ProxyLimits
+  private(set) var headLimits: HeadLimits
+  private(set) var times: Times
   let answers = OwnAnswers()
-  let names: CallNames
 
-  var flows: LoopFlows
-  let edgeServices: [Int]
-  private let edgesOfService: [[Int]]
-  private var versions: [UInt32]
-  /// By call: whose it is while it waits for a place.
-  private var waiters: [ClientConnection?] = []
-  private var isTurning = false
-  private var turnsDue: [Int] = []
+  /// The newest plan's: what a request gets when its head is read.
+  private(set) var epoch: Epoch
+  /// Those that requests are still in work by, oldest first.
+  private(set) var older: [Epoch] = []
+  /// What old epochs had to tell when they were dropped.
+  private var lastWords: [OldReport] = []
 
   // Connections of clients, at stable places.
   private(set) var clients: [ClientConnection?] = []
@@ -46,11 +41,11 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   var silentAt: [Int64] = []
   private(set) var clientCount = 0
 
-  // Instances, one place for each of all services.
-  let firstPlace: [Int]
-  private var addresses: [SocketAddress?]
-  private(set) var addressVersions: [UInt32]
-  private var pools: [[UpstreamConnection]]
+  // Instances: a place for each of all services of all epochs.
+  private var addresses: [SocketAddress?] = []
+  private(set) var addressVersions: [UInt32] = []
+  private var pools: [[UpstreamConnection]] = []
+  private var freePlaces: [Int] = []
 
   // Time.
   private var heap = WakeHeap()
@@ -71,10 +66,9 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   var isDraining = false
   /// When this node cuts what is still under way; set with `isDraining`.
   private(set) var drainEnds = Int64.max
-  /// By route.
-  var tunnels: [TunnelCount]
   private var drained: EventLoopPromise<Void>?
   private var isStopped = false
+  private let accessMax: Int
   private(set) var access: [AccessEntry] = []
   private(set) var accessLost: UInt64 = 0
   private var tag: UInt64 = 0
@@ -94,46 +88,25 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     }
   }
 
-  init(
-    _ configuration: ProxyConfiguration, node: NodeState, contexts: SecurityContexts, index: Int,
-    eventLoop: any EventLoop
-  ) {
-    self.contexts = contexts
+  init(node: NodeState, index: Int, eventLoop: any EventLoop) {
     self.index = index
     self.eventLoop = eventLoop
     self.node = node
-    self.configuration = configuration
+    let shared = node.epoch
+    let configuration = shared.configuration
     limits = configuration.limits
     times = Times(configuration.limits)
     headLimits = HeadLimits(bytes: configuration.limits.headBytes, fields: configuration.limits.headFields)
-    names = CallNames(configuration.calls)
-    let plan = configuration.plan
-    let (views, versions) = node.flows.withLock { flows in
-      (plan.edges.indices.map { flows.view($0) }, plan.edges.indices.map { flows.version($0) })
-    }
-    flows = LoopFlows(
-      plan: plan, views: views, loop: index, loops: configuration.loops, seed: configuration.seed,
-      recordsLimit: configuration.accessLog, records: configuration.recording)
-    self.versions = versions
-    edgeServices = plan.edges.map(\.service)
-    edgesOfService = plan.services.indices.map { service in
-      plan.edges.indices.filter { plan.edges[$0].service == service }
-    }
-    var first: [Int] = []
-    var count = 0
-    for service in plan.services {
-      first.append(count)
-      count += service.instances
-    }
-    firstPlace = first
+    let count = configuration.plan.services.reduce(0) { $0 + $1.instances }
     addresses = Array(repeating: nil, count: count)
     addressVersions = Array(repeating: 0, count: count)
     pools = Array(repeating: [], count: count)
-    tunnels = Array(repeating: TunnelCount(), count: plan.routes.count)
+    epoch = Epoch(first: shared, node: node, loop: index, places: Array(0..<count))
     random = SeededRandom(seed: configuration.seed, stream: "proxy loop \(index)")
     out = ByteBufferAllocator().buffer(capacity: 16 << 10)
     empty = ByteBufferAllocator().buffer(capacity: 16)
-    if configuration.accessLog > 0 { access.reserveCapacity(configuration.accessLog) }
+    accessMax = configuration.accessLog
+    if accessMax > 0 { access.reserveCapacity(accessMax) }
   }
 
   @inline(__always)
@@ -188,7 +161,12 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
 
   private func tick(_ now: Instant) {
     ticks &+= 1
-    sync(now: now, ticks: true)
+    node.withFlows { $0.tick(now: now) }
+    epoch.sync(now: now, ticks: true)
+    if !older.isEmpty {
+      for old in older { old.sync(now: now, ticks: true) }
+      dropEmptyEpochs()
+    }
     refreshDate()
     let time = now.nanoseconds
     for place in silentAt.indices where silentAt[place] <= time { clients[place]?.wasSilent(now: now) }
@@ -213,149 +191,129 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   /// Seconds since 1970, for `Retry-After` as a date.
   var wallSeconds: Int64 { SystemClock.wall().milliseconds / 1000 }
 
-  // MARK: - The node
-
-  /// Posts what this loop has learned and takes over what the node has decided.
-  func sync(now: Instant, ticks: Bool = false) {
-    var changed = false
-    if ticks { node.flows.withLock { $0.tick(now: now) } }
-    for edge in versions.indices {
-      let delta = flows.takeDelta(edge: edge)
-      if delta == nil && !ticks { continue }
-      let view: (EdgeView, UInt32)? = node.flows.withLock { node in
-        if let delta { node.absorb(delta, now: now) }
-        return node.version(edge) == versions[edge] ? nil : (node.view(edge), node.version(edge))
-      }
-      if let (view, version) = view { accept(view, version, edge, now); changed = true }
-    }
-    if changed && !ticks { node.pokeAll(but: index) }
-  }
-
-  /// What a step has learned may trip a breaker or give back a permit: the node hears of it now.
-  @inline(__always)
-  func syncIfUrgent(_ edge: Int, now: Instant) {
-    if flows.wantsMerge(edge: edge) { syncUrgent(edge, now: now) }
-  }
-
-  @inline(never)
-  private func syncUrgent(_ edge: Int, now: Instant) {
-    guard let delta = flows.takeDelta(edge: edge) else { return }
-    let view: (EdgeView, UInt32)? = node.flows.withLock { node in
-      node.absorb(delta, now: now)
-      return node.version(edge) == versions[edge] ? nil : (node.view(edge), node.version(edge))
-    }
-    guard let (view, version) = view else { return }
-    accept(view, version, edge, now)
-    node.pokeAll(but: index)
-  }
-
-  private func accept(_ view: EdgeView, _ version: UInt32, _ edge: Int, _ now: Instant) {
-    versions[edge] = version
-    flows.accept(view, edge: edge, now: now)
-    turn(edge, now: now)
-  }
+  // MARK: - Epochs
 
   /// Another loop, or the control plane, changed something: look at all of it.
   func poked() {
     let now = now()
-    for edge in versions.indices {
-      let view: (EdgeView, UInt32)? = node.flows.withLock { node in
-        node.version(edge) == versions[edge] ? nil : (node.view(edge), node.version(edge))
-      }
-      if let (view, version) = view { accept(view, version, edge, now) }
-      let service = edgeServices[edge]
-      if configuration.plan.services[service].atOnce != .max {
-        for i in 0..<configuration.plan.services[service].instances {
-          flows.placeFreed(edge: edge, instance: UInt16(i))
-        }
-      }
-      turn(edge, now: now)
-    }
+    // Who came first goes first.
+    for old in older { old.poked(now: now) }
+    epoch.poked(now: now)
   }
 
-  /// The node's answer to a flow's question.
-  func answer(_ question: CallAction.Question, _ client: ClientConnection, now: Instant) -> CallStep {
-    let edge = client.edge
-    let ticket: CircuitBreaker.Ticket?
-    switch question {
-    case .probeInstance(let instance):
-      ticket = node.flows.withLock { $0.permit(edge: edge, instance: instance, now: now) }
-    case .probeService: ticket = node.flows.withLock { $0.permit(edge: edge, instance: nil, now: now) }
-    case .place: ticket = node.places.acquire(edge: edge, loop: index) ? CircuitBreaker.Ticket(epoch: 0) : nil
-    case .retry(let told):
-      ticket = node.flows.withLock { $0.retry(edge: edge, told, now: now) } ? CircuitBreaker.Ticket(epoch: 0) : nil
-    }
-    return flows.permit(client.call, ticket, now: now)
-  }
-
-  // MARK: - Places and who waits for them
-
-  func waits(_ client: ClientConnection) {
-    let index = Int(client.call.index)
-    while waiters.count <= index { waiters.append(nil) }
-    waiters[index] = client
-  }
-
-  func waitsNoMore(_ call: Slot) {
-    let index = Int(call.index)
-    if index < waiters.count { waiters[index] = nil }
-  }
-
-  /// A place on an instance was given back.
-  func placeFreed(edge: Int, instance: UInt16, now: Instant) {
-    let service = edgeServices[edge]
-    let wanted = node.places.release(service: service, instance: instance)
-    if wanted & Places.bit(index) != 0 {
-      for other in edgesOfService[service] where other != edge {
-        flows.placeFreed(edge: other, instance: instance)
-        turn(other, now: now)
-      }
-    }
-    turn(edge, wanted: wanted, now: now)
-  }
-
-  func edgePlaceFreed(_ edge: Int, now: Instant) {
-    turn(edge, wanted: node.places.release(edge: edge), now: now)
-  }
-
-  /// The turn after a place was given back that the loops of `wanted` wait for, too.
+  /// A changed plan: new requests go by it, those in work end by the old one.
   ///
-  /// Where others wait nobody is preferred: this loop's turn comes by a poke, as theirs do. A busy loop that gave itself
-  /// the turn at once would keep every place, and the others' calls would end in the queue.
-  private func turn(_ edge: Int, wanted: UInt64, now: Instant) {
-    if wanted & ~Places.bit(index) == 0 { return turn(edge, now: now) }
-    node.poke(wanted | Places.bit(index))
-  }
-
-  /// Lets those go on who waited longest, while there is room.
-  func turn(_ edge: Int, now: Instant) {
-    if flows.waiting(edge: edge) == 0 { return }
-    // What a turn sets free may be another edge's turn: it comes after this one, not within it.
-    if isTurning {
-      turnsDue.append(edge)
-      return
+  /// `addresses` are where the instances listen that are new in it, by service and instance.
+  func enter(_ shared: NodeEpoch, by move: PlanMove, addresses: [[SocketAddress?]]) {
+    let now = now()
+    let old = epoch
+    // What it has learned goes to the node first, so that nothing is between the two plans.
+    old.sync(now: now)
+    for before in older { before.movedOn(by: move) }
+    epoch = Epoch(shared, after: old, by: move, now: now) { service, instance in
+      makePlace(addresses[service][instance])
     }
-    isTurning = true
-    turnOne(edge, now: now)
-    while let next = turnsDue.popLast() { turnOne(next, now: now) }
-    isTurning = false
+    limits = shared.configuration.limits
+    times = Times(limits)
+    headLimits = HeadLimits(bytes: limits.headBytes, fields: limits.headFields)
+    older.append(old)
+    for client in clients where client?.isInWork == false { client?.take(epoch) }
+    dropEmptyEpochs()
+    prober?.moved(from: old, to: epoch, by: move, now: now)
   }
 
-  private func turnOne(_ edge: Int, now: Instant) {
-    while let (slot, step) = flows.turn(edge: edge, now: now) {
-      guard let client = waiters[Int(slot.index)] else { break }
-      if case .wait = step.action {
-        client.carry(step, now: now)
-        break
+  /// Lets go of old epochs in which nothing is under way.
+  func dropEmptyEpochs() {
+    for old in older where old.flows.isEmpty && !clients.contains(where: { $0?.epoch === old && $0?.isInWork == true })
+    {
+      guard let move = old.toCurrent else { continue }
+      older.removeAll { $0 === old }
+      lastWords.append(OldReport(old, move))
+      epoch.flows.absorb(ledgerOf: old.flows, by: move)
+      Epoch.add(old.tunnels, to: &epoch.tunnels, by: move)
+      node.dropped(old.shared)
+      let kept = Set(epoch.placeOf).union(older.flatMap(\.placeOf))
+      for place in old.placeOf where !kept.contains(place) { freePlace(place) }
+    }
+    epoch.isAmongOthers = !older.isEmpty
+    for old in older { old.isAmongOthers = true }
+  }
+
+  /// What an old epoch tells: events in the newest plan's ids, records in its own, for their names are its.
+  struct OldReport {
+    var epoch: Int
+    var events: [Event]
+    var eventsLost: Int
+    var records: [RequestRecord]
+    var recordsLost: UInt64
+
+    init(_ old: Epoch, _ move: PlanMove) {
+      epoch = old.number
+      let plan = old.configuration.plan
+      let told = old.flows.takeEvents()
+      events = told.events.compactMap { $0.moved(by: move, from: plan) }
+      eventsLost = told.lost
+      (records, recordsLost) = old.flows.takeRecords()
+    }
+  }
+
+  /// What the old epochs have to tell since the last time.
+  func takeOldReports() -> [OldReport] {
+    defer { lastWords = [] }
+    return lastWords + older.compactMap { old in old.toCurrent.map { OldReport(old, $0) } }
+  }
+
+  /// All counters in the newest plan's ids, with what is still counted by old ones.
+  var ledger: Ledger {
+    var all = epoch.flows.state.ledger
+    for old in older { if let move = old.toCurrent { all.merge(old.flows.state.ledger, by: move) } }
+    return all
+  }
+
+  /// By route of the newest plan.
+  var tunnels: [TunnelCount] {
+    var all = epoch.tunnels
+    for old in older { if let move = old.toCurrent { Epoch.add(old.tunnels, to: &all, by: move) } }
+    return all
+  }
+
+  /// By edge of the newest plan: who waits for a place.
+  var waiting: [Int] {
+    var all = epoch.flows.state.upstreams.map(\.waiting.count)
+    for old in older {
+      guard let move = old.toCurrent else { continue }
+      for (edge, upstream) in old.flows.state.upstreams.enumerated() {
+        if let to = move.edges[edge] { all[to] += upstream.waiting.count }
       }
-      client.carry(step, now: now)
     }
+    return all
+  }
+
+  private func makePlace(_ address: SocketAddress?) -> Int {
+    if let place = freePlaces.popLast() {
+      addresses[place] = address
+      return place
+    }
+    addresses.append(address)
+    addressVersions.append(0)
+    pools.append([])
+    return addresses.count - 1
+  }
+
+  private func freePlace(_ place: Int) {
+    setAddress(nil, place: place)
+    // Connections that come back later find another number.
+    addressVersions[place] &+= 1
+    freePlaces.append(place)
   }
 
   // MARK: - Instances
 
   func setAddress(_ address: SocketAddress?, service: Int, instance: Int) {
-    let place = firstPlace[service] + instance
+    setAddress(address, place: epoch.place(service, UInt16(instance)))
+  }
+
+  private func setAddress(_ address: SocketAddress?, place: Int) {
     if addresses[place] == address { return }
     addresses[place] = address
     addressVersions[place] &+= 1
@@ -366,7 +324,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
 
   func address(_ place: Int) -> SocketAddress? { addresses[place] }
 
-  /// Traffic could not reach an instance: its next health check comes forward.
+  /// Traffic could not reach an instance of the newest plan: its next health check comes forward.
   func suspect(service: Int, instance: UInt16) {
     if index == 0 {
       prober?.suspected(service: service, instance: Int(instance), now: now())
@@ -434,7 +392,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
 
   // MARK: - Access log
 
-  var keepsAccess: Bool { configuration.accessLog > 0 }
+  var keepsAccess: Bool { accessMax > 0 }
 
   func nextTag() -> UInt64 {
     tag &+= 1
@@ -442,7 +400,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   }
 
   func keep(_ entry: AccessEntry) {
-    if access.count < configuration.accessLog { access.append(entry) } else { accessLost &+= 1 }
+    if access.count < accessMax { access.append(entry) } else { accessLost &+= 1 }
   }
 
   func takeAccess() -> ([AccessEntry], UInt64) {
@@ -460,7 +418,8 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   /// What is still under way at `ends` is cut: the flows take no request that might last longer.
   func drain(_ promise: EventLoopPromise<Void>, until ends: Instant) {
     isDraining = true
-    flows.drain(until: ends, now: now())
+    for old in older { old.flows.drain(until: ends, now: now()) }
+    epoch.flows.drain(until: ends, now: now())
     drainEnds = ends.nanoseconds
     prober?.stop()
     if clientCount == 0 {
@@ -470,6 +429,11 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     drained?.succeed(())
     drained = promise
     for client in clients { client?.drain() }
+  }
+
+  /// A listener is gone: its connections end after their answers.
+  func drain(listener: Int) {
+    for client in clients where client?.listener == listener { client?.drain() }
   }
 
   /// Closes all that is left.

@@ -14,26 +14,40 @@ import WeirWire
 ///
 /// Thread-safe: loops are reached by tasks only.
 package final class ProxyServer: Sendable {
-  package let configuration: ProxyConfiguration
-  /// By listener: the port it has; 0 for descriptors that have none.
+  /// By listener of the start: the port it has; 0 for descriptors that have none.
   package let ports: [Int]
   let node: NodeState
-  private let contexts: SecurityContexts
   private let group: MultiThreadedEventLoopGroup
   private let loops: [NIOLoopBound<ProxyLoop>]
   private let eventLoops: [any EventLoop]
-  private let listeners: Mutex<[any Channel]>
+  private let listeners: Mutex<[OpenListener]>
   private let isStopped = Atomic<Bool>(false)
+  private let onHealth: @Sendable (HealthChange) -> Void
+
+  /// A listener's channels, one a loop, and the name by which a reload knows it again.
+  private struct OpenListener {
+    var number: Int
+    var name: String
+    var port: Int
+    var channels: [any Channel]
+  }
+
+  /// The newest plan's.
+  package var configuration: ProxyConfiguration { node.epoch.configuration }
+
+  /// How many plans requests are in work by, the newest included.
+  package var livingEpochs: Int { node.livingEpochs }
+
+  /// By listener, in the order in which they were opened.
+  package var openPorts: [(name: String, port: Int)] { listeners.withLock { $0.map { ($0.name, $0.port) } } }
 
   private init(
-    configuration: ProxyConfiguration, ports: [Int], node: NodeState, contexts: SecurityContexts,
-    group: MultiThreadedEventLoopGroup,
-    loops: [NIOLoopBound<ProxyLoop>], eventLoops: [any EventLoop], listeners: [any Channel]
+    ports: [Int], node: NodeState, group: MultiThreadedEventLoopGroup, loops: [NIOLoopBound<ProxyLoop>],
+    eventLoops: [any EventLoop], listeners: [OpenListener], onHealth: @escaping @Sendable (HealthChange) -> Void
   ) {
-    self.configuration = configuration
+    self.onHealth = onHealth
     self.ports = ports
     self.node = node
-    self.contexts = contexts
     self.group = group
     self.loops = loops
     self.eventLoops = eventLoops
@@ -53,32 +67,18 @@ package final class ProxyServer: Sendable {
     var configuration = configuration
     configuration.loops = max(1, configuration.loops)
     let count = configuration.loops
+    configuration.nameListeners()
     let contexts = try SecurityContexts(configuration)
     // Before any thread runs: what is taken or forbidden is said at once.
-    var sockets: [[Int32]] = []
-    var ports: [Int] = []
-    for listener in configuration.listeners {
-      switch listener.source {
-      case .descriptors(let given):
-        precondition(given.count == count, "one listening socket a loop")
-        sockets.append(given)
-        ports.append(Int(Listening.port(of: Descriptor(borrowing: given[0])) ?? 0))
-      case .bind(let host, let port):
-        let (made, chosen) = try Listening.tcp(address: host, port: UInt16(clamping: port), count: count)
-        sockets.append(try made.map { try $0.duplicate() })
-        ports.append(Int(chosen))
-      }
-    }
+    let sockets = try configuration.listeners.map { try ProxyServer.sockets(of: $0, count: count) }
 
     let group = MultiThreadedEventLoopGroup(numberOfThreads: count)
     let eventLoops = Array(group.makeIterator().prefix(count))
-    let node = NodeState(configuration, now: SystemClock.now())
+    let node = NodeState(configuration, contexts: contexts, now: SystemClock.now())
     var loops: [NIOLoopBound<ProxyLoop>] = []
     for (index, eventLoop) in eventLoops.enumerated() {
-      let fixed = configuration
       let bound = try await eventLoop.submit {
-        NIOLoopBound(
-          ProxyLoop(fixed, node: node, contexts: contexts, index: index, eventLoop: eventLoop), eventLoop: eventLoop)
+        NIOLoopBound(ProxyLoop(node: node, index: index, eventLoop: eventLoop), eventLoop: eventLoop)
       }.get()
       loops.append(bound)
     }
@@ -93,16 +93,16 @@ package final class ProxyServer: Sendable {
       firstEventLoop.execute { firstLoop.value.suspect(service: service, instance: UInt16(instance)) }
     }
 
-    var channels: [any Channel] = []
-    for index in configuration.listeners.indices {
-      for (eventLoop, (bound, socket)) in zip(eventLoops, zip(loops, sockets[index])) {
-        channels.append(try await listen(socket, index, bound, eventLoop, configuration.limits, accepting))
-      }
+    var open: [OpenListener] = []
+    for (index, listener) in configuration.listeners.enumerated() {
+      open.append(
+        try await listen(
+          listener, number: index, sockets[index].descriptors, port: sockets[index].port, loops, eventLoops,
+          configuration.limits, accepting))
     }
     let server = ProxyServer(
-      configuration: configuration, ports: ports, node: node, contexts: contexts, group: group, loops: loops,
-      eventLoops: eventLoops,
-      listeners: channels)
+      ports: sockets.map(\.port), node: node, group: group, loops: loops, eventLoops: eventLoops, listeners: open,
+      onHealth: onHealth)
     for (service, instances) in configuration.addresses.enumerated() {
       for (instance, address) in instances.enumerated() where address != nil {
         await server.setAddress(address, service: service, instance: instance)
@@ -110,9 +110,7 @@ package final class ProxyServer: Sendable {
     }
     for (index, bound) in loops.enumerated() {
       try await eventLoops[index].submit {
-        if index == 0 && bound.value.configuration.health.contains(where: { $0 != nil }) {
-          bound.value.prober = HealthProber(loop: bound.value, onChange: onHealth)
-        }
+        if index == 0 { bound.value.prober = HealthProber(loop: bound.value, onChange: onHealth) }
         bound.value.start()
       }.get()
     }
@@ -124,8 +122,34 @@ package final class ProxyServer: Sendable {
     return server
   }
 
+  /// The listening sockets of a listener, one a loop, and their port.
+  private static func sockets(
+    of listener: ProxyConfiguration.Listener, count: Int
+  ) throws -> (descriptors: [Int32], port: Int) {
+    switch listener.source {
+    case .descriptors(let given):
+      precondition(given.count == count, "one listening socket a loop")
+      return (given, Int(Listening.port(of: Descriptor(borrowing: given[0])) ?? 0))
+    case .bind(let host, let port):
+      let (made, chosen) = try Listening.tcp(address: host, port: UInt16(clamping: port), count: count)
+      return (try made.map { try $0.duplicate() }, Int(chosen))
+    }
+  }
+
   private static func listen(
-    _ socket: Int32, _ listener: Int, _ bound: NIOLoopBound<ProxyLoop>,
+    _ listener: ProxyConfiguration.Listener, number: Int, _ descriptors: [Int32], port: Int,
+    _ loops: [NIOLoopBound<ProxyLoop>], _ eventLoops: [any EventLoop], _ limits: ProxyLimits, _ accepting: Bool
+  ) async throws -> OpenListener {
+    var open = OpenListener(number: number, name: listener.name, port: port, channels: [])
+    for (eventLoop, (bound, socket)) in zip(eventLoops, zip(loops, descriptors)) {
+      open.channels.append(
+        try await listen(socket, listener.name, number, bound, eventLoop, limits, accepting))
+    }
+    return open
+  }
+
+  private static func listen(
+    _ socket: Int32, _ name: String, _ number: Int, _ bound: NIOLoopBound<ProxyLoop>,
     _ eventLoop: any EventLoop, _ limits: ProxyLimits, _ accepting: Bool
   ) async throws -> any Channel {
     return try await ServerBootstrap(group: eventLoop, childGroup: eventLoop)
@@ -138,7 +162,7 @@ package final class ProxyServer: Sendable {
       )
       .childChannelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
-          try bound.value.accept(channel, listener)
+          try bound.value.accept(channel, name, number)
         }
       }
       .withBoundSocket(socket)
@@ -149,12 +173,89 @@ package final class ProxyServer: Sendable {
   ///
   /// Throws, and changes nothing, when they cannot be used.
   package func replaceSecurity(_ security: ListenerSecurity, ofListener index: Int) throws(CertificateMistake) {
-    try contexts.replace(index, security)
+    try node.epoch.contexts.replace(index, security)
+  }
+
+  // MARK: - A changed plan
+
+  /// Goes on by another configuration: new requests follow it, those in work end by the old one, nothing open is cut.
+  ///
+  /// `move` says which id became which. Listeners are known again by their names: those that stay keep their sockets (the
+  /// source is not looked at), new ones are opened first, and if one cannot be had nothing has changed; those that are
+  /// gone accept nothing more, and their connections end after the answer in work. The number of loops cannot change.
+  ///
+  /// One reload after the other; returns when every loop goes by the new plan, with its number.
+  @discardableResult
+  package func reload(_ configuration: ProxyConfiguration, by move: PlanMove) async throws -> Int {
+    var configuration = configuration
+    let old = self.configuration
+    configuration.loops = old.loops
+    configuration.seed = old.seed
+    configuration.addressLimit.salt = old.addressLimit.salt
+    configuration.accessLog = old.accessLog
+    configuration.nameListeners()
+    let contexts = try SecurityContexts(configuration)
+    let known = listeners.withLock { $0 }
+    var opened: [OpenListener] = []
+    do {
+      for (index, listener) in configuration.listeners.enumerated()
+      where !known.contains(where: { $0.name == listener.name }) {
+        let (descriptors, port) = try ProxyServer.sockets(of: listener, count: old.loops)
+        let number = (known.map(\.number).max() ?? -1) + 1 + index
+        opened.append(
+          try await ProxyServer.listen(
+            listener, number: number, descriptors, port: port, loops, eventLoops, configuration.limits, false))
+      }
+    } catch {
+      for channel in opened.flatMap(\.channels) { try? await channel.close().get() }
+      throw error
+    }
+    let addresses = ProxyServer.resolve(new: configuration, by: move)
+    let (fixed, node) = (configuration, node)
+    let (first, firstLoop) = (loops[0], eventLoops[0])
+    let shared = try await firstLoop.submit {
+      let shared = node.move(to: fixed, contexts: contexts, by: move, now: first.value.now())
+      first.value.enter(shared, by: move, addresses: addresses)
+      return shared
+    }.get()
+    for (bound, eventLoop) in zip(loops, eventLoops).dropFirst() {
+      try await eventLoop.submit { bound.value.enter(shared, by: move, addresses: addresses) }.get()
+    }
+    for (service, instances) in addresses.enumerated() {
+      for (instance, address) in instances.enumerated() where address != nil {
+        watch(service: service, instance: instance)
+      }
+    }
+    node.pokeAll(but: nil)
+    let gone = known.filter { listener in !configuration.listeners.contains { $0.name == listener.name } }
+    listeners.withLock { $0 = known.filter { open in !gone.contains { $0.number == open.number } } + opened }
+    for channel in opened.flatMap(\.channels) { try? await channel.setOption(.autoRead, value: true).get() }
+    for listener in gone {
+      for channel in listener.channels { try? await channel.close().get() }
+      for (bound, eventLoop) in zip(loops, eventLoops) {
+        eventLoop.execute { bound.value.drain(listener: listener.number) }
+      }
+    }
+    return shared.number
+  }
+
+  /// Where the instances listen that the move does not know; nil for the others.
+  private static func resolve(new configuration: ProxyConfiguration, by move: PlanMove) -> [[SocketAddress?]] {
+    let servicesBack = PlanMove.back(move.services, count: configuration.plan.services.count)
+    return configuration.plan.services.enumerated().map { s, service in
+      let back = servicesBack[s].map { PlanMove.back(move.instances[$0], count: service.instances) }
+      return (0..<service.instances).map { i in
+        guard back?[i] == nil, s < configuration.addresses.count, i < configuration.addresses[s].count else {
+          return nil
+        }
+        return resolve(configuration.addresses[s][i])
+      }
+    }
   }
 
   /// Takes the connections that wait in the sockets, for one that was started without `accepting`.
   package func accept() async {
-    for channel in listeners.withLock({ $0 }) {
+    for channel in listeners.withLock({ $0.flatMap(\.channels) }) {
       // Fails only when the listener is closed already, and then nothing is to be taken.
       try? await channel.setOption(.autoRead, value: true).get()
     }
@@ -178,7 +279,7 @@ package final class ProxyServer: Sendable {
   /// A process has been started under this index: what was learned was about the one before it.
   package func started(service: Int, instance: Int, at address: InstanceAddress) async {
     let now = SystemClock.now()
-    node.flows.withLock { $0.replaced(service: service, instance: instance, now: now) }
+    node.withFlows { $0.replaced(service: service, instance: instance, now: now) }
     await setAddress(address, service: service, instance: instance)
     watch(service: service, instance: instance)
     node.pokeAll(but: nil)
@@ -196,7 +297,7 @@ package final class ProxyServer: Sendable {
 
   /// Whether an instance may get traffic, said by the runtime: for those that no probe watches.
   package func setUp(_ up: Bool, service: Int, instance: Int) async {
-    node.flows.withLock { $0.health(service: service, instance: instance, up: up, now: SystemClock.now()) }
+    node.withFlows { $0.health(service: service, instance: instance, up: up, now: SystemClock.now()) }
     node.pokeAll(but: nil)
   }
 
@@ -220,10 +321,14 @@ package final class ProxyServer: Sendable {
 
   /// What one loop has counted and kept since the last time.
   package struct LoopReport: Sendable {
+    /// By which plan the ids are.
+    package var epoch: Int
     package var ledger: Ledger
     package var events: [Event]
     package var eventsLost: Int
     package var records: [RequestRecord]
+    /// Of requests that went on by older plans, in the ids of those.
+    package var oldRecords: [(epoch: Int, records: [RequestRecord])]
     package var recordsLost: UInt64
     package var access: [AccessEntry]
     package var accessLost: UInt64
@@ -243,14 +348,17 @@ package final class ProxyServer: Sendable {
     for (bound, eventLoop) in zip(loops, eventLoops) {
       let report = try? await eventLoop.submit {
         let loop = bound.value
-        let (events, eventsLost) = loop.flows.takeEvents()
-        let (records, recordsLost) = loop.flows.takeRecords()
+        let (events, eventsLost) = loop.epoch.flows.takeEvents()
+        let (records, recordsLost) = loop.epoch.flows.takeRecords()
         let (access, accessLost) = loop.takeAccess()
+        let old = loop.takeOldReports()
         return LoopReport(
-          ledger: loop.flows.state.ledger, events: events, eventsLost: eventsLost, records: records,
-          recordsLost: recordsLost, access: access, accessLost: accessLost, clients: loop.clientCount,
-          handshakes: loop.handshakes, isDraining: loop.isDraining,
-          waiting: loop.flows.state.upstreams.map(\.waiting.count), tunnels: loop.tunnels)
+          epoch: loop.epoch.number, ledger: loop.ledger, events: events + old.flatMap(\.events),
+          eventsLost: eventsLost + old.reduce(0) { $0 + $1.eventsLost }, records: records,
+          oldRecords: old.filter { !$0.records.isEmpty }.map { (epoch: $0.epoch, records: $0.records) },
+          recordsLost: recordsLost + old.reduce(0) { $0 + $1.recordsLost }, access: access, accessLost: accessLost,
+          clients: loop.clientCount, handshakes: loop.handshakes, isDraining: loop.isDraining,
+          waiting: loop.waiting, tunnels: loop.tunnels)
       }.get()
       if let report { all.append(report) }
     }
@@ -261,7 +369,7 @@ package final class ProxyServer: Sendable {
   package func recordings() async -> [Recording] {
     var all: [Recording] = []
     for (bound, eventLoop) in zip(loops, eventLoops) {
-      if let recording = try? await eventLoop.submit({ bound.value.flows.takeRecording() }).get() {
+      if let recording = try? await eventLoop.submit({ bound.value.epoch.flows.takeRecording() }).get() {
         all.append(recording)
       }
     }
@@ -269,16 +377,25 @@ package final class ProxyServer: Sendable {
   }
 
   /// The node's own events, which belong to no loop.
-  package func nodeEvents() -> (events: [Event], lost: Int) { node.flows.withLock { $0.takeEvents() } }
+  package func nodeEvents() -> (events: [Event], lost: Int) {
+    let told = node.withFlows { NodeEvents($0.takeEvents()) }
+    return (told.events, told.lost)
+  }
+
+  private struct NodeEvents: Sendable {
+    var events: [Event]
+    var lost: Int
+    init(_ told: (events: [Event], lost: Int)) { (events, lost) = told }
+  }
 
   /// Reads the node's state: breakers, ejections, health.
   package func withNode<R: Sendable>(_ body: (borrowing NodeFlows) -> R) -> R {
-    node.flows.withLock { body($0) }
+    node.withFlows { body($0) }
   }
 
   /// Requests at an instance now, over all loops; 0 where `at-once` does not limit it.
   package func placesTaken(service: Int, instance: Int) -> Int {
-    node.places.taken(service: service, instance: instance)
+    node.epoch.places.taken(service: service, instance: instance)
   }
 
   // MARK: - The end
@@ -288,7 +405,7 @@ package final class ProxyServer: Sendable {
   /// True when all have ended by themselves.
   @discardableResult
   package func drain(within time: Duration) async -> Bool {
-    for channel in listeners.withLock({ $0 }) { try? await channel.close().get() }
+    for channel in listeners.withLock({ $0.flatMap(\.channels) }) { try? await channel.close().get() }
     listeners.withLock { $0 = [] }
     let ends = NIODeadline.now() + .nanoseconds(time.inNanoseconds)
     var clean = true
@@ -317,7 +434,7 @@ package final class ProxyServer: Sendable {
   /// Nothing else may be called after it; a second call changes nothing.
   package func stop() async {
     if isStopped.exchange(true, ordering: .acquiringAndReleasing) { return }
-    for channel in listeners.withLock({ $0 }) { try? await channel.close().get() }
+    for channel in listeners.withLock({ $0.flatMap(\.channels) }) { try? await channel.close().get() }
     listeners.withLock { $0 = [] }
     for (bound, eventLoop) in zip(loops, eventLoops) {
       try? await eventLoop.submit { bound.value.stop() }.get()
@@ -329,10 +446,14 @@ package final class ProxyServer: Sendable {
 
 extension ProxyLoop {
   /// A connection has been accepted: count it, or turn it away.
-  func accept(_ channel: any Channel, _ listener: Int) throws {
+  func accept(_ channel: any Channel, _ name: String, _ listener: Int) throws {
     let peer = PeerAddress(channel.remoteAddress)
-    let kind = configuration.listeners[listener].kind
-    let context = contexts.listener(listener)
+    // One that a reload has taken away may still have had this connection in its queue.
+    guard let index = epoch.configuration.listeners.firstIndex(where: { $0.name == name }) else {
+      throw ChannelError.ioOnClosedChannel
+    }
+    let kind = epoch.configuration.listeners[index].kind
+    let context = epoch.shared.contexts.listener(index)
     if !kind.isCalls {
       let now = now()
       let answer = node.addresses.withLock { $0.opened(peer.key, now: now) }
@@ -349,7 +470,8 @@ extension ProxyLoop {
       ])
       return
     }
-    try channel.pipeline.syncOperations.addHandler(ClientConnection(loop: self, kind: kind, peer: peer))
+    try channel.pipeline.syncOperations.addHandler(
+      ClientConnection(loop: self, kind: kind, listener: listener, peer: peer))
   }
 }
 
@@ -369,7 +491,7 @@ private final class TurnAway: ChannelInboundHandler {
     buffer.writeStaticString("Connection: close\r\n\r\n")
     buffer.writeBytes(answer.body)
     let now = loop.now()
-    loop.flows.refused(
+    loop.epoch.flows.refused(
       RequestEnding(status: answer.status, reason: .tooManyConnections, phase: .accept), startedAt: now, now: now)
     let promise = context.eventLoop.makePromise(of: Void.self)
     let bound = NIOLoopBound(context, eventLoop: context.eventLoop)

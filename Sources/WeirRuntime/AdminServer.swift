@@ -9,7 +9,8 @@ import WeirTelemetry
 /// The admin listener: metrics and status, on loopback and on a UNIX socket that only its owner can open.
 ///
 /// It runs on threads of its own and sees a loop's state only through what the plane publishes, so that nothing asked
-/// here can slow a request. Nothing that changes the system is offered here.
+/// here can slow a request. What changes the system is offered on the socket, which only its owner can open, and on the
+/// port to whoever brings the token.
 struct AdminServer: Sendable {
   /// What it shows; each is made when it is asked for.
   struct Content: Sendable {
@@ -17,6 +18,10 @@ struct AdminServer: Sendable {
     var status: @Sendable () -> Status?
     /// Whether the system takes requests: what a load balancer in front of this node may ask.
     var isReady: @Sendable () -> Bool
+    /// Reads the file again.
+    var reload: @Sendable () async -> ReloadOutcome
+    /// Lets a caller on the port change something: `Authorization: Bearer …`; it stands in the state folder.
+    var token: String
   }
 
   private let content: Content
@@ -32,14 +37,16 @@ struct AdminServer: Sendable {
   /// Serves until the task is cancelled.
   ///
   /// `listening` is told once that the address is bound.
-  func run(_ address: BindAddress, listening: @escaping @Sendable (Int?) async -> Void) async throws {
+  func run(
+    _ address: BindAddress, isOwner: Bool, listening: @escaping @Sendable (Int?) async -> Void
+  ) async throws {
     let application = Application(
-      router: router(), configuration: ApplicationConfiguration(address: address, serverName: nil),
+      router: router(isOwner: isOwner), configuration: ApplicationConfiguration(address: address, serverName: nil),
       onServerRunning: { channel in await listening(channel.localAddress?.port) }, logger: logger)
     try await application.run()
   }
 
-  private func router() -> Router<BasicRequestContext> {
+  private func router(isOwner: Bool) -> Router<BasicRequestContext> {
     let router = Router()
     router.get("/metrics") { [content] _, _ in
       Response(
@@ -59,6 +66,20 @@ struct AdminServer: Sendable {
       return Response(
         status: ready ? .ok : .serviceUnavailable, headers: [.contentType: "text/plain"],
         body: ResponseBody(byteBuffer: ByteBuffer(string: ready ? "ready\n" : "not ready\n")))
+    }
+    router.post("/reload") { [content] request, _ in
+      guard isOwner || request.headers[.authorization] == "Bearer \(content.token)" else {
+        return Response(
+          status: .unauthorized, headers: [.wwwAuthenticate: "Bearer", .contentType: "application/json"],
+          body: ResponseBody(
+            byteBuffer: ByteBuffer(string: "{\"error\":\"the token stands in admin.token in the state folder\"}\n")))
+      }
+      let outcome = await content.reload()
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+      return Response(
+        status: outcome.isRefused ? .unprocessableContent : .ok, headers: [.contentType: "application/json"],
+        body: ResponseBody(byteBuffer: ByteBuffer(bytes: try encoder.encode(outcome))))
     }
     return router
   }

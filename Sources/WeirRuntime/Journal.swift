@@ -21,22 +21,22 @@ final class Journal: Sendable {
     /// A write failed, and was told: the next success is told as well.
     var isFailing = false
     var recent: [String] = []
+    /// By plan: the names of its ids; the newest is the last.
+    var logs: [(epoch: Int, log: AccessLog)] = []
   }
 
   private let settings: RunSettings
-  private let log: AccessLog
   private let client: KeeperClient
   private let state: Mutex<State>
 
   init(settings: RunSettings, names: Names, client: KeeperClient) {
     self.settings = settings
     self.client = client
-    log = AccessLog(names: names)
     state = Mutex(
       State(
         file: settings.accessLog == .file ? LogFile(path: settings.state + "/logs/access.log") : nil,
         // Without an output there is nobody to read the log.
-        output: settings.accessLog == .output ? try? Console(1) : nil))
+        output: settings.accessLog == .output ? try? Console(1) : nil, logs: [(0, AccessLog(names: names))]))
   }
 
   /// A line for people; `events` of the system and what is wrong among them.
@@ -54,28 +54,50 @@ final class Journal: Sendable {
   /// The last lines, for the live view.
   var recent: [String] { state.withLock { $0.recent } }
 
+  /// A changed plan: its ids have these names from now on.
+  ///
+  /// Requests may still end by those before it.
+  func enter(epoch: Int, names: Names) {
+    state.withLock { state in
+      state.logs.append((epoch, AccessLog(names: names)))
+      // More plans than this are never in use by anything but tunnels of days, whose lines then say other names.
+      if state.logs.count > 64 { state.logs.removeFirst() }
+    }
+  }
+
+  private func log(of epoch: Int) -> AccessLog? {
+    state.withLock { state in (state.logs.last { $0.epoch == epoch } ?? state.logs.last)?.log }
+  }
+
   func event(_ event: Event, text: String, at: WallTime) {
     // The live view has events of its own.
     if !settings.live { say(text) }
-    write(log.line(event, at: at))
+    if let log = log(of: .max) { write(log.line(event, at: at)) }
   }
 
   /// The requests that a loop has finished since the last time.
   func access(_ report: ProxyServer.LoopReport, now: Instant, wall: WallTime) {
     guard settings.accessLog != .off else { return }
+    // Records of older plans stand apart, so they are found by their tags.
+    var entries: [UInt64: AccessEntry] = [:]
+    for entry in report.access { entries[entry.tag] = entry }
     var lines: [UInt8] = []
-    for (record, entry) in report.finished {
-      let at = WallTime(milliseconds: wall.milliseconds - now.since(record.startedAt) / 1_000_000)
-      lines += log.line(
-        record,
-        AccessFacts(
-          method: entry.method, path: entry.path, host: entry.host, client: entry.client,
-          traceId: entry.traceHigh | entry.traceLow == 0
-            ? "" : Journal.hex(entry.traceHigh) + Journal.hex(entry.traceLow), bytesIn: Int(entry.bytesIn),
-          bytesOut: Int(entry.bytesOut)), at: at)
-      if lines.count > 65_536 {
-        write(lines)
-        lines.removeAll(keepingCapacity: true)
+    for (epoch, records) in report.oldRecords + [(report.epoch, report.records)] {
+      guard let log = log(of: epoch) else { continue }
+      for record in records {
+        guard let entry = entries[record.tag] else { continue }
+        let at = WallTime(milliseconds: wall.milliseconds - now.since(record.startedAt) / 1_000_000)
+        lines += log.line(
+          record,
+          AccessFacts(
+            method: entry.method, path: entry.path, host: entry.host, client: entry.client,
+            traceId: entry.traceHigh | entry.traceLow == 0
+              ? "" : Journal.hex(entry.traceHigh) + Journal.hex(entry.traceLow), bytesIn: Int(entry.bytesIn),
+            bytesOut: Int(entry.bytesOut)), at: at)
+        if lines.count > 65_536 {
+          write(lines)
+          lines.removeAll(keepingCapacity: true)
+        }
       }
     }
     if !lines.isEmpty { write(lines) }

@@ -38,5 +38,7 @@ package enum Launch {
 /// How keeper and plane name the sockets.
 enum SocketName {
   static let calls = "calls"
+  /// One that came with a reload.
+  static func gateway(_ listener: Plan.Listener) -> String { "gateway at \(listener.host):\(listener.port)" }
   static func gateway(_ index: Int) -> String { index == 0 ? "gateway" : "gateway-\(index + 1)" }
 }

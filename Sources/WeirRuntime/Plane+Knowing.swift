@@ -24,6 +24,7 @@ extension Plane {
     await carryOut(commands)
     await lookForPorts()
     lookAtCertificates()
+    await passReload()
     // Twice a second: a log that lags by half a second is live enough, and a copy of every ledger is made each time. At
     // the start, while much changes and somebody looks, with every tick.
     if ticks % 5 == 0 || ticks < 30 { await know() }
@@ -68,12 +69,13 @@ extension Plane {
     while history.count > 2, now.since(history[1].at) > Int64(Plane.rateSeconds) * 1_000_000_000 {
       history.removeFirst()
     }
-    let snapshot = snapshot(ledger, reports, now: now)
+    var snapshot = snapshot(ledger, reports, now: now)
+    snapshot.file = file
     let before = history.first.map { (ledger: $0.ledger, seconds: Double(now.since($0.at)) / 1e9) }
     let status = Status(
       snapshot, before: before, names: names, version: WeirVersion.text, listeners: listenerAddresses,
       admin: published.admin, draining: isDraining, events: happenings)
-    published.publish(snapshot, status, isReady: hasSaidReady && !isDraining)
+    published.publish(snapshot, status, names: names, isReady: hasSaidReady && !isDraining)
   }
 
   private func snapshot(_ ledger: Ledger, _ reports: [ProxyServer.LoopReport], now: Instant) -> Snapshot {
@@ -151,14 +153,18 @@ extension Plane {
 
   func serveAdmin() async throws {
     let published = published
-    let names = names
+    let send = send
+    let tokenPath = settings.state + "/admin.token"
+    let token = (0..<4).map { _ in String(UInt64.random(in: .min ... .max), radix: 36) }.joined()
+    try Files.replace(tokenPath, with: Array((token + "\n").utf8))
     let admin = AdminServer(
       content: AdminServer.Content(
-        metrics: { published.metrics(names: names) }, status: { published.status },
-        isReady: { published.isReady }))
+        metrics: { published.metrics() }, status: { published.status }, isReady: { published.isReady },
+        reload: { await withCheckedContinuation { send.yield(.reload("asked for at the admin listener", $0)) } },
+        token: token))
     let socket = settings.state + "/admin.sock"
     try Files.remove(socket)
-    try await listen(admin, .unixDomainSocket(path: socket), "the admin socket \(socket)") { _ in
+    try await listen(admin, .unixDomainSocket(path: socket), isOwner: true, "the admin socket \(socket)") { _ in
       // The folder is ours alone already (0700); the socket says so too.
       try? FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: socket)
     }
@@ -184,12 +190,13 @@ extension Plane {
 
   /// Starts a listener and returns once it listens, or throws why it cannot.
   private func listen(
-    _ admin: AdminServer, _ address: BindAddress, _ what: String, listening: @escaping @Sendable (Int?) -> Void
+    _ admin: AdminServer, _ address: BindAddress, isOwner: Bool = false, _ what: String,
+    listening: @escaping @Sendable (Int?) -> Void
   ) async throws {
     let (stream, told) = AsyncStream.makeStream(of: (any Error)?.self)
     Task.detached {
       do {
-        try await admin.run(address) { port in
+        try await admin.run(address, isOwner: isOwner) { port in
           listening(port)
           told.yield(nil)
         }

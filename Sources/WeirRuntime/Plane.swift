@@ -19,11 +19,13 @@ package actor Plane {
     case health(HealthChange)
     case end
     case tick
+    /// Read the file again; somebody may want to know what came of it.
+    case reload(String, Asker?)
   }
 
   let settings: RunSettings
-  let plan: Plan
-  let names: Names
+  var plan: Plan
+  var names: Names
   let client: KeeperClient
   let inputs: AsyncStream<Input>
   let send: AsyncStream<Input>.Continuation
@@ -37,7 +39,7 @@ package actor Plane {
   var server: ProxyServer?
   var random: SeededRandom
   var states: [[InstanceState]]
-  var sockets: [String: (port: UInt16, descriptors: [Int32])] = [:]
+  var sockets: [String: (spec: ListenSpec, port: UInt16, descriptors: [Int32])] = [:]
   var isDraining = false
   var hasSaidReady = false
   var ticks = 0
@@ -47,6 +49,19 @@ package actor Plane {
   var eventCounts = [UInt64](repeating: 0, count: Event.Kind.allCases.count)
   var eventsLost: UInt64 = 0
   var recordsLost: UInt64 = 0
+
+  // Reloads.
+  /// By which plan the proxy's newest ids are, and how they came from those before.
+  var epoch = 0
+  var lastMove: PlanMove?
+  var file = FileState()
+  var pending: PendingReload?
+  var leaving: [Leaving] = []
+  var rolling: [Rolling] = []
+  /// The files that are looked at, their content at the last look, and the content that was last dealt with.
+  var watched: [String] = []
+  var lastSeen = ""
+  var settled = ""
 
   /// What the plane knows of an instance beside the supervisor.
   struct InstanceState {
@@ -69,7 +84,8 @@ package actor Plane {
     self.settings = settings
     self.plan = plan
     self.client = client
-    names = Translation.names(plan)
+    let names = Translation.names(plan)
+    self.names = names
     (inputs, send) = AsyncStream.makeStream(of: Input.self)
     let supervised = Translation.supervised(plan)
     supervisor = Supervisor(services: supervised)
@@ -87,7 +103,11 @@ package actor Plane {
       Launch.report("weir: 'plane' is started by 'weir run' only")
       return 2
     }
-    let result = ModelReader.read(path: settings.file, files: .disk)
+    var result = ModelReader.read(path: settings.file, files: .disk)
+    if result.design == nil, let running = readRunning(settings) {
+      // The file was changed for the worse while this run went on by its former content.
+      result = running
+    }
     guard let design = result.design else {
       Launch.report("weir: \(settings.file) can no longer be read as it was when the run began; weir check says why")
       return 2
@@ -101,7 +121,8 @@ package actor Plane {
       Launch.report("weir: \(error)")
       return 3
     }
-    Task { await plane.live() }
+    let sources = result.sources
+    Task { await plane.live(by: sources) }
     // The main thread has nothing to do; the process ends by `leave`.
     while true { SystemThread.pause(nanoseconds: 1_000_000_000_000) }
   }
@@ -116,7 +137,7 @@ package actor Plane {
         var interests = [Poll.Interest(signals.descriptor)]
         // Nothing to wait for can only be a defect of ours; the keeper would still end us.
         guard (try? Poll.wait(&interests, nanoseconds: 1_000_000_000)) != nil else { return }
-        if !signals.take().isEmpty { send.yield(.end) }
+        for signal in signals.take() { send.yield(signal == .hangup ? .reload("SIGHUP", nil) : .end) }
       }
     }
     try client.run { send.yield(.keeper($0)) }
@@ -129,7 +150,9 @@ package actor Plane {
     }
   }
 
-  private func live() async {
+  private func live(by sources: [Source]) async {
+    remember(sources, hash: FileState.hash(sources.map { (name: $0.file, text: $0.text) }))
+    settled = FileState.hash(watched.map { (name: $0, text: (try? Files.text($0)) ?? "\u{0}missing") })
     for await input in inputs {
       do { try await take(input) } catch {
         Launch.report("weir: \(error)")
@@ -144,7 +167,8 @@ package actor Plane {
     case .keeper(.opened(let socket, let descriptors)):
       // The numbers must live as long as the loops: they are the proxy's from here on.
       let numbers = try descriptors.map { try $0.duplicate() }
-      sockets[socket.spec.name] = (socket.port, numbers)
+      sockets[socket.spec.name] = (socket.spec, socket.port, numbers)
+      await opened(socket.spec.name)
     case .keeper(.message(.adopted(let reports, let starts, _))): try await begin(adopting: reports, starts: starts)
     case .keeper(.message(let message)): try await take(message)
     case .keeper(.keeperLost):
@@ -152,9 +176,10 @@ package actor Plane {
       supervisor.end()
       await server?.drain(within: .milliseconds(500))
     case .keeper(.programsEnded): leave(3)
-    case .health(let change): try await take(change)
+    case .health(let change): if let change = current(change) { try await take(change) }
     case .end: await end()
     case .tick: try await tick()
+    case .reload(let why, let asker): await reload(because: why, asker)
     }
   }
 
@@ -162,9 +187,9 @@ package actor Plane {
 
   private func begin(adopting reports: [ProgramReport], starts: Int) async throws {
     guard let calls = sockets[SocketName.calls] else { throw PlaneError("the keeper gave no loopback listener") }
-    let gateways = (0..<(plan.gateway?.listeners.count ?? 0)).compactMap { sockets[SocketName.gateway($0)] }
+    let gateways = (plan.gateway?.listeners ?? []).compactMap { socket(for: $0) }
     var configuration = try Translation.proxy(
-      plan, settings: settings, sockets: gateways.map(\.descriptors), calls: calls.descriptors,
+      plan, settings: settings, sockets: gateways.map { ($0.name, $0.descriptors) }, calls: calls.descriptors,
       seed: UInt64.random(in: .min ... .max))
     for (index, security) in try certificates.read(now: Date()).enumerated() {
       configuration.listeners[index].security = security
@@ -214,10 +239,10 @@ package actor Plane {
   }
 
   var listenerAddresses: [String] {
-    (plan.gateway?.listeners ?? []).enumerated().map { i, listener in
+    (plan.gateway?.listeners ?? []).map { listener in
       let host = listener.host == "0.0.0.0" || listener.host == "::" ? "localhost" : listener.host
       return
-        "\(listener.isSecured ? "https" : "http")://\(host):\(sockets[SocketName.gateway(i)]?.port ?? UInt16(listener.port))"
+        "\(listener.isSecured ? "https" : "http")://\(host):\(socket(for: listener)?.port ?? UInt16(listener.port))"
     }
   }
 
@@ -285,7 +310,8 @@ package actor Plane {
       var commands: [Supervisor.Command] = []
       supervisor.exited(reference, now: now, using: &random, into: &commands)
       await carryOut(commands)
-    case .listenFailed(let name, let reason): throw PlaneError("cannot listen for '\(name)': \(reason)")
+    case .listenFailed(let name, let reason):
+      if !cannotOpen(name, reason) { throw PlaneError("cannot listen for '\(name)': \(reason)") }
     case .opened, .adopted, .lines: break
     }
   }

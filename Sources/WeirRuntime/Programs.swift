@@ -8,7 +8,7 @@ struct Programs {
   private let plan: Plan
   private let folder: String
   private let callsPort: Int
-  let sockets: ProgramSockets
+  private(set) var sockets: ProgramSockets
   private var ports: ProgramPorts
   private var given: [String: UInt16] = [:]
 
@@ -24,6 +24,18 @@ struct Programs {
   func socket(of reference: Supervisor.Reference) -> String? {
     sockets.path(service: reference.service, instance: reference.instance)
   }
+
+  /// The same ports under a changed plan.
+  func moved(to plan: Plan) -> Programs {
+    var new = Programs(plan: plan, state: "", callsPort: callsPort)
+    new.ports = ports
+    new.given = given
+    new.sockets = sockets
+    return new
+  }
+
+  /// An instance is gone for good: its port is free.
+  mutating func forget(_ id: String) { if let port = given.removeValue(forKey: id) { ports.giveBack(port) } }
 
   /// The port that an instance has been told to listen on.
   func port(of id: String) -> UInt16? { given[id] }

@@ -8,6 +8,7 @@ import WeirTelemetry
 final class Published: Sendable {
   private struct State {
     var snapshot: Snapshot?
+    var names: Names?
     var status: Status?
     var isReady = false
     var admin = ""
@@ -25,17 +26,18 @@ final class Published: Sendable {
   /// Nil before the first tick.
   var status: Status? { state.withLock { $0.status } }
 
-  func publish(_ snapshot: Snapshot, _ status: Status, isReady: Bool) {
+  func publish(_ snapshot: Snapshot, _ status: Status, names: Names, isReady: Bool) {
     state.withLock {
       $0.snapshot = snapshot
+      $0.names = names
       $0.status = status
       $0.isReady = isReady
     }
   }
 
   /// The Prometheus text, made when it is asked for; empty before the first tick.
-  func metrics(names: Names) -> String {
-    guard let snapshot = state.withLock({ $0.snapshot }) else { return "" }
+  func metrics() -> String {
+    guard case (let snapshot?, let names?) = state.withLock({ ($0.snapshot, $0.names) }) else { return "" }
     return Metrics.text(snapshot, names: names, version: WeirVersion.text)
   }
 }

@@ -33,6 +33,8 @@ package struct RunSettings: Sendable, Codable, Equatable {
   package var colour = false
   /// End when a program has never become ready after repeated starts.
   package var failFast = false
+  /// Read the file again when it has changed, without being told.
+  package var watch = true
   /// How long requests may finish after the end was asked for, in seconds.
   package var drainSeconds = 30.0
 

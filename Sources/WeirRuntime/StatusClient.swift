@@ -35,16 +35,24 @@ package struct StatusClient: Sendable {
   }
 
   /// The JSON as the plane sent it.
-  package func json() throws -> String { try get("/status") }
+  package func json() throws -> String { try ask("GET /status").body }
 
-  private func get(_ path: String) throws -> String {
+  /// Has the running system read its file again, and waits for what came of it.
+  package func reload() throws -> ReloadOutcome {
+    let text = try ask("POST /reload", fields: "Content-Length: 0\r\n", also: "HTTP/1.1 422").body
+    do { return try JSONDecoder().decode(ReloadOutcome.self, from: Data(text.utf8)) } catch {
+      throw Failure.noAnswer("\(error)")
+    }
+  }
+
+  private func ask(_ line: String, fields: String = "", also: String? = nil) throws -> (head: String, body: String) {
     let connection: Descriptor
     do { connection = try Connecting.unix(path: folder + "/admin.sock") } catch {
       throw Failure.notRunning(system: system, folder: folder)
     }
     var answer: [UInt8] = []
     do {
-      _ = try connection.write(Array("GET \(path) HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n".utf8))
+      _ = try connection.write(Array("\(line) HTTP/1.1\r\nHost: admin\r\n\(fields)Connection: close\r\n\r\n".utf8))
       while true {
         let bytes = try connection.read(upTo: 65536)
         if bytes.isEmpty { break }
@@ -54,9 +62,9 @@ package struct StatusClient: Sendable {
       throw Failure.noAnswer("\(error)")
     }
     let text = String(decoding: answer, as: UTF8.self)
-    guard text.hasPrefix("HTTP/1.1 200"), let body = text.range(of: "\r\n\r\n") else {
-      throw Failure.noAnswer(String(text.prefix(60)))
-    }
-    return String(text[body.upperBound...])
+    guard text.hasPrefix("HTTP/1.1 200") || also.map({ text.hasPrefix($0) }) == true,
+      let body = text.range(of: "\r\n\r\n")
+    else { throw Failure.noAnswer(String(text.prefix(60))) }
+    return (String(text[..<body.lowerBound]), String(text[body.upperBound...]))
   }
 }

@@ -12,19 +12,19 @@ package import WeirTelemetry
 package enum Translation {
   /// The proxy's configuration.
   ///
-  /// `sockets` are the listening descriptors, by listener of the gateway; `calls` those of the loopback listener.
+  /// `sockets` are names and listening descriptors, by listener of the gateway; `calls` those of the loopback listener.
   package static func proxy(
-    _ plan: Plan, settings: RunSettings, sockets: [[Int32]], calls: [Int32], seed: UInt64
+    _ plan: Plan, settings: RunSettings, sockets: [(name: String, descriptors: [Int32])], calls: [Int32], seed: UInt64
   ) throws(PlaneError) -> ProxyConfiguration {
     var listeners: [ProxyConfiguration.Listener] = []
     if let gateway = plan.gateway {
-      for (descriptors, listener) in zip(sockets, gateway.listeners) {
+      for (socket, listener) in zip(sockets, gateway.listeners) {
         let kind: ProxyConfiguration.Listener.Kind =
           listener.redirectPort.map { .redirect(port: $0) } ?? .gateway(gateway.trie)
-        listeners.append(.init(.descriptors(descriptors), kind))
+        listeners.append(.init(.descriptors(socket.descriptors), kind, name: socket.name))
       }
     }
-    listeners.append(.init(.descriptors(calls), .calls))
+    listeners.append(.init(.descriptors(calls), .calls, name: SocketName.calls))
     var configuration = ProxyConfiguration(
       plan: plan.flow, listeners: listeners, addresses: try addresses(plan))
     configuration.loops = settings.loops

@@ -15,6 +15,7 @@ package struct Metrics {
   package static func text(_ snapshot: Snapshot, names: Names, version: String) -> String {
     var metrics = Metrics(names: names)
     metrics.node(snapshot, version: version)
+    metrics.file(snapshot.file)
     metrics.routes(snapshot.ledger)
     metrics.edges(snapshot)
     metrics.instances(snapshot)
@@ -35,7 +36,7 @@ package struct Metrics {
     let perRoute = 5 + Reason.count - 1 + histogram + 4
     let perEdge = 5 + Reason.count - 1 + histogram + 2
     let breakers = instancesByEdge.reduce(0) { $0 + 2 * $1 }
-    return 8 + (routes + 1) * perRoute + edges * perEdge + breakers + instances * 4 + Event.Kind.allCases.count
+    return 12 + (routes + 1) * perRoute + edges * perEdge + breakers + instances * 4 + Event.Kind.allCases.count
   }
 
   private mutating func node(_ snapshot: Snapshot, version: String) {
@@ -51,6 +52,17 @@ package struct Metrics {
     sample("weir_events_lost_total", [], Double(snapshot.eventsLost))
     family("weir_log_records_lost_total", "counter", "Access log records that did not fit.")
     sample("weir_log_records_lost_total", [], Double(snapshot.recordsLost))
+  }
+
+  private mutating func file(_ file: FileState) {
+    family("weir_config_hash", "gauge", "The content that runs: equal numbers are equal files.")
+    sample("weir_config_hash", [], file.number)
+    family("weir_config_last_success_timestamp_seconds", "gauge", "When the running content was taken over.")
+    sample("weir_config_last_success_timestamp_seconds", [], Double(file.sinceMilliseconds / 1000))
+    family("weir_config_reloads_total", "counter", "Changes of the file that were taken over.")
+    sample("weir_config_reloads_total", [], Double(file.reloads))
+    family("weir_config_reload_failures_total", "counter", "Changes of the file that were refused.")
+    sample("weir_config_reload_failures_total", [], Double(file.failures))
   }
 
   private mutating func routes(_ ledger: Ledger) {

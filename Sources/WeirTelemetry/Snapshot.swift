@@ -100,6 +100,8 @@ package struct Snapshot: Sendable {
   package var eventsLost: UInt64
   package var recordsLost: UInt64
   package var clientConnections: Int
+  package var file = FileState()
+
   package init(
     uptime: Double, loops: Int, ledger: Ledger, edges: [Edge], instances: [[Instance]], events: [UInt64],
     eventsLost: UInt64 = 0, recordsLost: UInt64 = 0, clientConnections: Int = 0

@@ -76,6 +76,7 @@ package struct Status: Sendable, Codable, Equatable {
   package var listeners: [String]
   package var admin: String
   package var draining: Bool
+  package var file: FileState
   package var routes: [Route]
   package var services: [Service]
   package var calls: [Call]
@@ -100,6 +101,7 @@ package struct Status: Sendable, Codable, Equatable {
     self.listeners = listeners
     self.admin = admin
     self.draining = draining
+    file = snapshot.file
     routes = ledger.routes.indices.compactMap { i in
       let route = ledger.routes[i]
       if i == names.routes.count && route.requests == 0 { return nil }

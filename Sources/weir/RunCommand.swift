@@ -27,6 +27,7 @@ struct RunCommand: ParsableCommand {
   @Option(help: "live: a picture of the system; lines: what happens, line by line. (default: live on a terminal)")
   var view: View?
   @Option(help: "Seconds that requests may take to finish when the end was asked for.") var drain = 30.0
+  @Flag(inversion: .prefixedNo, help: "Reload when the file has changed; SIGHUP reloads in any case.") var watch = true
   @Flag(help: "End when a program has ended repeatedly without ever being ready.") var failFast = false
 
   func validate() throws {
@@ -44,6 +45,7 @@ struct RunCommand: ParsableCommand {
     settings.loops = loops
     settings.drainSeconds = drain
     settings.failFast = failFast
+    settings.watch = watch
     settings.live = view != .lines && Terminal.isTerminal(1)
     settings.colour = Output.mayColour
     settings.accessLog =

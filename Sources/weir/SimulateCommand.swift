@@ -59,28 +59,43 @@ struct SimulateCommand: ParsableCommand {
     options.network = .nanoseconds(Int64(network * 1000))
     options.threads = threads
 
-    let forecasts = try play(plan, options)
+    let forecasts = try Stories.play(plan, options)
     switch format {
     case .json: Output.result(Forecast.json(forecasts).rendered())
     case .text: Output.result(ForecastText(color: Output.mayColour).text(forecasts))
     }
     if forecasts.contains(where: { $0.outcome != .met }) { throw ExitCode.findings }
   }
+}
 
+/// Plays stories for a verb that has to wait for them.
+enum Stories {
   /// Waits for the stories, which run on threads of their own.
-  private func play(_ plan: Plan, _ options: SimulationOptions) throws -> [Forecast] {
+  static func play(_ plan: Plan, _ options: SimulationOptions) throws -> [Forecast] {
     let progress = Progress()
+    defer { progress.clear() }
+    return try wait { () async throws(Simulation.UnknownScenario) in
+      try await Simulation.run(plan, options) { story in progress.show("simulating: \(story) …") }
+    }
+  }
+
+  /// The file's traffic and nothing going wrong.
+  static func quiet(_ plan: Plan, _ options: SimulationOptions) throws -> [Forecast] {
+    try wait { [await Simulation.run(plan, scenario: nil, options)] }
+  }
+
+  private static func wait(
+    _ body: @escaping @Sendable () async throws(Simulation.UnknownScenario) -> [Forecast]
+  ) throws -> [Forecast] {
     let box = ResultBox()
     let done = DispatchSemaphore(value: 0)
     Task.detached {
-      do throws(Simulation.UnknownScenario) {
-        box.value = .success(
-          try await Simulation.run(plan, options) { story in progress.show("simulating: \(story) …") })
-      } catch { box.value = .failure(error) }
+      do throws(Simulation.UnknownScenario) { box.value = .success(try await body()) } catch {
+        box.value = .failure(error)
+      }
       done.signal()
     }
     done.wait()
-    progress.clear()
     switch box.value {
     case .success(let forecasts): return forecasts
     case .failure(let unknown):

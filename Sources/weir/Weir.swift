@@ -12,8 +12,8 @@ struct Weir: ParsableCommand {
       Exit codes: 0 good; 1 findings, or a requirement missed or undecided; 2 wrong use or an unreadable file; 3 our fault.
       """, version: WeirVersion.text,
     subcommands: [
-      CheckCommand.self, ExplainCommand.self, SimulateCommand.self, RunCommand.self, StatusCommand.self,
-      SchemaCommand.self, PlaneCommand.self,
+      CheckCommand.self, ExplainCommand.self, SimulateCommand.self, PlanCommand.self, RunCommand.self,
+      ReloadCommand.self, StatusCommand.self, SchemaCommand.self, PlaneCommand.self,
     ])
 
   /// Wrong use exits with 2, as every verb does; the parser's own code would be 64.

@@ -485,13 +485,16 @@ struct KeeperTests {
     #expect(keeper.living.isEmpty)
   }
 
-  @Test("a closed terminal ends everything")
+  /// This plane does not listen for it, so it ends of it and is started again: that it was passed on is seen by that.
+  @Test("SIGHUP without a closed terminal is passed on to the plane and ends nothing")
   func hangup() throws {
     let keeper = try KeeperHarness([.shell("api", Self.idle)])
     try keeper.start()
     try keeper.event("ready api-1")
     keeper.send(.hangup)
-    #expect(try keeper.wait() == .code(0))
+    try keeper.event("adopted", count: 2)
+    keeper.send(.interrupt)
+    _ = try keeper.wait()
     #expect(keeper.living.isEmpty)
   }
 

@@ -60,7 +60,9 @@ public struct AddressLimit: Sendable, Equatable {
   private let perAddress: Int32
   private let total: Int
   private let salt: UInt64
-  private let mask: Int
+  private var mask: Int
+  /// What an address had open when the settings were changed.
+  private var mostOfOne: Int32 = 0
   /// Open addressing with linear probing, at most half full: `total` ≤ places ÷ 2.
   ///
   /// Deleted by shifting back (Knuth, TAOCP vol. 3, §6.4, algorithm R): no marks of the dead, so searches stay short.
@@ -118,6 +120,31 @@ public struct AddressLimit: Sendable, Equatable {
     places[hole] = Place()
   }
 
+  /// The same connections under other settings; who has more open than is allowed now keeps them.
+  ///
+  /// The salt stays, for it places what is in the table.
+  public func moved(to settings: Settings) -> AddressLimit {
+    var settings = settings
+    settings.salt = salt
+    var new = AddressLimit(settings)
+    // Room for all that are open, where there may be fewer now.
+    if open > new.total {
+      settings.total = open
+      let roomy = AddressLimit(settings)
+      new.places = roomy.places
+      new.mask = roomy.mask
+    }
+    for place in places where place.open > 0 {
+      let index = new.find(place.key)
+      new.places[index] = place
+      new.mostOfOne = max(new.mostOfOne, place.open)
+    }
+    new.open = open
+    // A second's worth of connections at most is forgotten when the rate is another.
+    if new.rates.gcra == rates.gcra && new.rates.capacity == rates.capacity { new.rates = rates }
+    return new
+  }
+
   /// How many connections of `key` are open.
   public func open(of key: UInt64) -> Int { Int(places[find(key)].open) }
 
@@ -138,12 +165,12 @@ public struct AddressLimit: Sendable, Equatable {
     var sum = 0
     for (index, place) in places.enumerated() where place.open != 0 {
       if place.open < 0 { return "place \(index) has \(place.open) open" }
-      if place.open > perAddress { return "\(place.open) of one address are open" }
+      if place.open > max(perAddress, mostOfOne) { return "\(place.open) of one address are open" }
       if find(place.key) != index { return "place \(index) is not found by its key" }
       sum += Int(place.open)
     }
     if sum != open { return "\(sum) are in the table, \(open) are counted" }
-    if open > total { return "\(open) of \(total) are open" }
+    if 2 * open > places.count { return "\(open) are open in a table of \(places.count)" }
     return rates.violation()
   }
 }

@@ -40,7 +40,7 @@ public struct RateTable: Sendable, Equatable {
   /// Cells of a set: 8 × 16 bytes are two cache lines, and a search of them stays below 10 ns.
   private static let ways = 8
 
-  public let gcra: GCRA
+  public private(set) var gcra: GCRA
   /// How many live cells were pushed out by other keys: above 0 the table is too small for its clients.
   public private(set) var evictedLive: UInt64 = 0
   private let salt: UInt64
@@ -101,6 +101,20 @@ public struct RateTable: Sendable, Equatable {
     var live = 0
     for cell in cells where cell.at > now.nanoseconds { live += 1 }
     return live
+  }
+
+  /// The same clients under another limit: what each has used of its burst stays used, in requests.
+  ///
+  /// A cell's lead over now is requests × interval, so it is stretched as the interval is.
+  public func moved(to new: GCRA, now: Instant) -> RateTable {
+    var table = self
+    table.gcra = new
+    let stretch = Double(new.interval) / Double(gcra.interval)
+    for index in cells.indices where cells[index].at > now.nanoseconds {
+      let lead = Double(gcra.resetAfter(cell: cells[index].at, now: now)) * stretch
+      table.cells[index].at = now.nanoseconds + Int64(min(lead, Double(1 << 61)))
+    }
+    return table
   }
 
   private func start(of key: UInt64) -> Int {

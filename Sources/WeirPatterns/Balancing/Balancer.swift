@@ -337,6 +337,25 @@ public struct Balancer: Sendable, Equatable {
     startingUntil = max(startingUntil, now.advanced(by: slowStart).nanoseconds)
   }
 
+  /// Takes over what another balancer of the same callee has learned: `from` says, by own index, which instance it was.
+  ///
+  /// What is in flight there comes back there: this one begins with nothing in flight, and by its own settings.
+  public mutating func inherit(_ old: Balancer, instances from: [Int?]) {
+    typical = old.typical
+    typicalKnown = old.typicalKnown
+    for (index, was) in from.enumerated() {
+      guard let was else { continue }
+      instances[index].latency = old.instances[was].latency
+      instances[index].known = old.instances[was].known
+      instances[index].failuresInRow = old.instances[was].failuresInRow
+      instances[index].joinedAt = old.instances[was].joinedAt
+      if instances[index].joinedAt >= 0 {
+        let grown = Instant(nanoseconds: instances[index].joinedAt).advanced(by: slowStart)
+        startingUntil = max(startingUntil, grown.nanoseconds)
+      }
+    }
+  }
+
   // MARK: Helpers
 
   /// Whether keys decide: `table == .none` would compare tables.

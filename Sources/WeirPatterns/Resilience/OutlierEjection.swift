@@ -144,6 +144,13 @@ public struct OutlierEjection: Sendable, Equatable {
     while instances.count < count { instances.append(Instance()) }
   }
 
+  /// The same under other indexes: `from` says, by new index, which instance it was; nil is a new one.
+  public func rearranged(_ from: [Int?]) -> OutlierEjection {
+    var new = self
+    new.instances = from.map { $0.map { instances[$0] } ?? Instance() }
+    return new
+  }
+
   /// Another process serves under this index: what was counted was about the one before it.
   public mutating func forget(_ instance: Int) { instances[instance] = Instance() }
 

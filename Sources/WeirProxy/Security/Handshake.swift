@@ -64,7 +64,8 @@ final class Handshake: ChannelInboundHandler, RemovableChannelHandler {
 
   /// What was agreed on decides who speaks from here on.
   private func become(_ negotiated: String?, _ origin: SecureOrigin, _ context: ChannelHandlerContext) throws {
-    let connection = ClientConnection(loop: loop, kind: kind, peer: peer, way: .pipeline, secure: origin)
+    let connection = ClientConnection(
+      loop: loop, kind: kind, listener: listener, peer: peer, way: .pipeline, secure: origin)
     try context.pipeline.syncOperations.addHandler(connection, position: .after(self))
     context.pipeline.syncOperations.removeHandler(self, promise: nil)
   }

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+import Foundation
+import Testing
+
+extension SystemTests {
+  /// The file changes while the system runs.
+  @Suite struct ReloadTests {
+    @Test func aWrongFileIsRefusedAndAChangedOneIsTakenOverUnderLoad() async throws {
+      try await Field.with { field in
+        try field.writeExample()
+        let run = try await field.runReady(["--no-watch"])
+        let before = try await field.status()
+        let good = try String(contentsOfFile: field.file, encoding: .utf8)
+
+        // A mistake: refused with its line, and everything goes on.
+        try field.write(good.replacingOccurrences(of: "gateway:", with: "gatewya:"))
+        run.signal(SIGHUP)
+        try await eventually("the refusal is counted") {
+          try await field.metrics().contains("weir_config_reload_failures_total 1")
+        }
+        #expect(try await field.ask("/api/notes").status == 200)
+
+        // A route more, an address of a client that asks all the time meanwhile.
+        let isOver = Flag()
+        let asking = Task {
+          var bad: [Int] = []
+          var count = 0
+          while !isOver.isSet {
+            let status = try await field.ask("/api/notes").status
+            count += 1
+            if status != 200 { bad.append(status) }
+          }
+          return (count, bad)
+        }
+        try field.write(
+          good.replacingOccurrences(of: "  routes:\n", with: "  routes:\n    extra: { path: /extra/*, to: api }\n"))
+        let outcome = try await field.verb(["reload", field.file, "--state", field.state])
+        #expect(outcome.code == 0 && outcome.out.hasPrefix("reloaded"), "\(outcome.out)\(outcome.err)")
+        let again = try await field.verb(["reload", field.file, "--state", field.state])
+        #expect(again.out.hasPrefix("unchanged"))
+        isOver.set()
+        let (count, bad) = try await asking.value
+        let after = try await field.status()
+        Claims.holds(
+          bad.isEmpty && count > 0, "a reload under requests loses none", "\(count) requests, \(bad.count) not 200")
+        // Programs were not touched, counters went on.
+        #expect(
+          before.services.flatMap(\.instances).map(\.pid) == after.services.flatMap(\.instances).map(\.pid))
+        #expect(after.requests("api") >= count)
+        run.ctrlC()
+        #expect(try await run.end() == 0)
+        field.expectClear("after reloads")
+      }
+    }
+  }
+}
+
+/// Set by one task, looked at by another.
+private final class Flag: @unchecked Sendable {
+  // Unchecked: the lock orders the accesses.
+  private let lock = NSLock()
+  private var value = false
+  var isSet: Bool { lock.withLock { value } }
+  func set() { lock.withLock { value = true } }
+}
