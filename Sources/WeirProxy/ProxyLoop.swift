@@ -28,6 +28,12 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   let times: Times
   let answers = OwnAnswers()
   let names: CallNames
+  /// By route: what it does beside sending requests on, and whether it shares them out.
+  let rules: [RouteRules?]
+  let requestID: RequestIDRule?
+  /// By route: how its mirror's answers differ.
+  var mirrors: [MirrorReport?]
+  let splits: [Bool]
 
   var flows: LoopFlows
   let edgeServices: [Int]
@@ -64,6 +70,10 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   var out: ByteBuffer
   /// Stands where no bytes are; this loop's own, so that its count is not fought over by other loops.
   let empty: ByteBuffer
+  /// What templates are filled with that is not the request's, what is filled in, and a request's new target.
+  var own = HeadBuffer(capacity: 256)
+  var filled: [UInt8] = []
+  var target = HeadBuffer(capacity: 1 << 10)
   var random: SeededRandom
   private(set) var dateLine: [UInt8] = []
   private var dateSecond: Int64 = -1
@@ -108,6 +118,12 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     headLimits = HeadLimits(bytes: configuration.limits.headBytes, fields: configuration.limits.headFields)
     names = CallNames(configuration.calls)
     let plan = configuration.plan
+    rules = plan.routes.indices.map { index in
+      index < configuration.routes.count ? configuration.routes[index].map(RouteRules.init) : nil
+    }
+    splits = plan.routes.map { $0.split != nil }
+    requestID = configuration.requestID
+    mirrors = plan.routes.map { $0.mirror == nil ? nil : MirrorReport() }
     let (views, versions) = node.flows.withLock { flows in
       (plan.edges.indices.map { flows.view($0) }, plan.edges.indices.map { flows.version($0) })
     }

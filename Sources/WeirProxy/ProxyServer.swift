@@ -229,6 +229,8 @@ package final class ProxyServer: Sendable {
     package var accessLost: UInt64
     package var clients: Int
     package var handshakes: HandshakeTally
+    /// By route: how its mirror's answers differ; since the beginning.
+    package var mirrors: [MirrorReport?] = []
     /// It takes nothing new that might be cut.
     package var isDraining: Bool
     /// By edge: who waits for a place.
@@ -249,7 +251,7 @@ package final class ProxyServer: Sendable {
         return LoopReport(
           ledger: loop.flows.state.ledger, events: events, eventsLost: eventsLost, records: records,
           recordsLost: recordsLost, access: access, accessLost: accessLost, clients: loop.clientCount,
-          handshakes: loop.handshakes, isDraining: loop.isDraining,
+          handshakes: loop.handshakes, mirrors: loop.mirrors, isDraining: loop.isDraining,
           waiting: loop.flows.state.upstreams.map(\.waiting.count), tunnels: loop.tunnels)
       }.get()
       if let report { all.append(report) }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package import WeirFlows
+package import WeirPatterns
 
 /// The whole node at one moment, in numbers: what metrics and status are made of.
 package struct Snapshot: Sendable {
@@ -100,6 +101,11 @@ package struct Snapshot: Sendable {
   package var eventsLost: UInt64
   package var recordsLost: UInt64
   package var clientConnections: Int
+  /// By route: how its mirror's answers differ; nil for none.
+  package var mirrors: [MirrorReport?] = []
+  /// By route: since when it is deprecated and until when, as its answers say it; nil for one that stays.
+  package var deprecated: [Bool] = []
+
   package init(
     uptime: Double, loops: Int, ledger: Ledger, edges: [Edge], instances: [[Instance]], events: [UInt64],
     eventsLost: UInt64 = 0, recordsLost: UInt64 = 0, clientConnections: Int = 0
