@@ -88,7 +88,8 @@ let package = Package(
       name: "WeirProcesses", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", "WeirModel", "WeirPlatform"],
       swiftSettings: common),
     .target(
-      name: "WeirTelemetry", dependencies: ["WeirBase", "WeirFlows", "WeirModel"], swiftSettings: common),
+      name: "WeirTelemetry", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", "WeirModel"], swiftSettings: common
+    ),
     // Layer 5.
     .target(
       name: "WeirReport", dependencies: ["WeirBase", "WeirFlows", "WeirModel", "WeirCheck", "WeirSimulation"],

@@ -7,6 +7,8 @@ What counts is the proxy's own CPU time (user + system, all its processes) divid
 busy neighbour core hardly matters; the median of the rounds is printed, and its ratio to HAProxy.
 
   bench.py --weir PATH [--rounds 7] [--seconds 4] [--size 1024] [--connections 64] [--syscalls] [--markdown]
+  bench.py --weir PATH --only weir --routes 10,10000      the cost of finding a route among so many
+  bench.py --weir PATH --only weir --instances 2,1000     the cost of choosing among so many instances
 """
 import argparse, json, os, pathlib, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
 
@@ -73,6 +75,7 @@ def wait_for(port, what, path="/"):
 class Bench:
     def __init__(self, options):
         self.o = options
+        self.routes, self.instances = 1, 1
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-bench-"))
         # nginx's workers, which are somebody else when root starts it, read the larger bodies here.
         self.folder.chmod(0o755)
@@ -118,7 +121,7 @@ class Bench:
             http {{ access_log off; keepalive_requests 1000000000; sendfile on; default_type text/plain;
               client_body_temp_path {self.folder}/t1; proxy_temp_path {self.folder}/t2; fastcgi_temp_path {self.folder}/t3;
               uwsgi_temp_path {self.folder}/t4; scgi_temp_path {self.folder}/t5;
-              server {{ listen 127.0.0.1:{port} reuseport; location / {{ {answer} }} }} }}""")], self.load_core)
+              server {{ listen {"0.0.0.0" if self.instances > 1 else "127.0.0.1"}:{port} reuseport; location / {{ {answer} }} }} }}""")], self.load_core)
         wait_for(port, "the origin")
         return port
 
@@ -171,8 +174,8 @@ gateway:
   flood: {{ connections: 100000, limit: 1000000/s }}
   routes:
     all: {{ path: /**, to: origin }}
-services:
-  origin: {{ at: ["127.0.0.1:{origin}"], at-once: 4096 }}
+{self.other_routes()}services:
+  origin: {{ at: [{self.addresses(origin)}], at-once: 4096 }}
 """)
         process = self.start(
             "weir", [self.o.weir, "run", file, "--loops", "1", "--access-log", "off", "--admin", "0"] + self.o.weir_option,
@@ -180,10 +183,21 @@ services:
         wait_for(port, "Weir")
         return port, process
 
-    def load(self, port, seconds):
+    def other_routes(self):
+        """Routes beside the one for the rest: the load takes one in the middle."""
+        return "".join(f"    r{i}: {{ path: /shop-{i}/v1/items/*, to: origin }}\n" for i in range(1, self.routes))
+
+    def addresses(self, origin):
+        """So many addresses of this machine, behind all of which the same origin stands."""
+        return ", ".join(f'"127.0.{i // 250}.{i % 250 + 1}:{origin}"' for i in range(self.instances))
+
+    def path(self):
+        return "/some/path?x=1" if self.routes == 1 else f"/shop-{self.routes // 2}/v1/items/7?x=1"
+
+    def load(self, port, seconds, path):
         argv = ["taskset", "-c", str(self.load_core), "wrk", "-t1", f"-c{self.o.connections}", f"-d{seconds}s", "--latency",
                 "-H", "User-Agent: bench/1.0", "-H", "Accept: text/html,application/json;q=0.9",
-                "-H", "Accept-Encoding: gzip, br", "-H", "Accept-Language: en", f"http://127.0.0.1:{port}/some/path?x=1"]
+                "-H", "Accept-Encoding: gzip, br", "-H", "Accept-Language: en", f"http://127.0.0.1:{port}{path}"]
         text = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
         done = int(re.search(r"(\d+) requests in", text)[1])
         rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])
@@ -212,25 +226,37 @@ services:
         requests = sends / 2
         return {name: count / requests for name, count in calls.items() if count / requests >= 0.01}
 
-    def run(self):
+    def proxies(self):
+        """By name: its port and its process; Weir several times where numbers of routes or instances are compared."""
+        found = {}
+        counts = [int(n) for n in (self.o.routes or self.o.instances or "1").split(",")]
+        self.instances = max(counts) if self.o.instances else 1
         origin = self.origin()
-        proxies = {}
         for name in self.o.only.split(","):
-            proxies[name] = getattr(self, name)(origin)
+            if name != "weir" or counts == [1]:
+                found[name] = getattr(self, name)(origin) + ("/some/path?x=1",)
+                continue
+            for n in counts:
+                self.routes, self.instances = (n, 1) if self.o.routes else (1, n)
+                found[f"weir, {n} {'routes' if self.o.routes else 'instances'}"] = self.weir(origin) + (self.path(),)
+        return found
+
+    def run(self):
+        proxies = self.proxies()
         rows = {name: [] for name in proxies}
-        for name, (port, _) in proxies.items():
-            self.load(port, 2)
+        for name, (port, _, path) in proxies.items():
+            self.load(port, 2, path)
         for number in range(self.o.rounds):
-            for name, (port, process) in proxies.items():
+            for name, (port, process, path) in proxies.items():
                 before = cpu(process.pid)
-                done, rate, p99 = self.load(port, self.o.seconds)
+                done, rate, p99 = self.load(port, self.o.seconds, path)
                 after = cpu(process.pid)
                 rows[name].append({"user": (after[0] - before[0]) / done * 1e6, "system": (after[1] - before[1]) / done * 1e6,
                                    "cpu": sum(after) / done * 1e6 - sum(before) / done * 1e6, "rate": rate, "p99": p99})
                 print(f"round {number + 1}/{self.o.rounds} {name:8} {rows[name][-1]['cpu']:6.2f} µs/request "
                       f"{rate:9.0f} requests/s", file=sys.stderr)
         result = {}
-        for name, (port, process) in proxies.items():
+        for name, (port, process, _) in proxies.items():
             result[name] = {key: statistics.median(r[key] for r in rows[name]) for key in rows[name][0]}
             result[name]["low"] = min(r["cpu"] for r in rows[name])
             result[name]["high"] = max(r["cpu"] for r in rows[name])
@@ -248,6 +274,8 @@ def main():
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--only", default="weir,haproxy,nginx")
+    parser.add_argument("--routes", default="", help="numbers of routes, as 10,10000")
+    parser.add_argument("--instances", default="", help="numbers of instances, as 2,1000")
     parser.add_argument("--syscalls", action="store_true")
     parser.add_argument("--preload", default="")
     parser.add_argument("--weir-option", action="append", default=[])

@@ -83,6 +83,11 @@ struct Subject: Sendable {
   /// Whether a call leads back to its caller: what flows along the graph must not take it.
   func isInCircle(_ caller: Int, _ callee: Int) -> Bool { circles[caller] == circles[callee] }
 
+  /// The services of a route, or what it is without one.
+  func names(of route: Route) -> String {
+    route.to.isEmpty ? "no service" : Say.list(route.services.map { design.services[$0].name.text })
+  }
+
   /// `gateway`, or the service's name.
   func name(of service: Int?) -> String { service.map { design.services[$0].name.text } ?? "gateway" }
 }

@@ -80,10 +80,16 @@ public struct FlowPlan: Sendable, Equatable {
 
   /// A gateway's route.
   public struct Route: Sendable, Equatable {
-    /// Index into `edges`.
-    public var edge: Int
+    /// Index into `edges`; nil for a route that answers by itself.
+    public var edge: Int?
+    /// Several edges that share the requests; `edge` is the first of them.
+    public var split: Split?
+    /// Where a share of the requests goes, too.
+    public var mirror: Mirror?
     /// Index into `limits`, or nil.
     public var limit: Int?
+    /// What a route answers with that has no edge.
+    public var status: UInt16 = 200
     /// Total time of a request, which replaces the edge's when it is given.
     public var timeout: Duration?
     /// Index into `accesses`, or nil: everybody may.
@@ -94,7 +100,7 @@ public struct FlowPlan: Sendable, Equatable {
     public var webSocket: TunnelWatch.Settings?
 
     public init(
-      edge: Int, limit: Int? = nil, timeout: Duration? = nil, access: Int? = nil, webSocket: TunnelWatch.Settings? = nil
+      edge: Int?, limit: Int? = nil, timeout: Duration? = nil, access: Int? = nil, webSocket: TunnelWatch.Settings? = nil
     ) {
       self.access = access
       self.edge = edge
@@ -123,6 +129,46 @@ public struct FlowPlan: Sendable, Equatable {
     public var limit: Int?
 
     public init(limit: Int? = nil) { self.limit = limit }
+  }
+
+  /// Where a share of a route's requests goes, too; nobody waits for its answers.
+  public struct Mirror: Sendable, Equatable {
+    /// An edge of its own: one attempt, no queue, no breaker, few at once.
+    public var edge: Int
+    public var share: MirrorShare
+
+    public init(edge: Int, share: MirrorShare) {
+      self.edge = edge
+      self.share = share
+    }
+  }
+
+  /// How the requests of a route are shared out over several edges.
+  public struct Split: Sendable, Equatable {
+    /// What keeps a client where it is.
+    public enum By: UInt8, Sendable {
+      /// Nothing: each request is drawn anew.
+      case request
+      /// Its address or identity, as limits count it.
+      case client
+      /// A key that it was given, in ``RequestFacts/draw``.
+      case key
+    }
+    public var edges: [Int]
+    public var choice: WeightedSplit
+    public var by: By
+
+    /// `salt` is of the route: see ``WeightedSplit``.
+    public init(edges: [Int], weights: [Int], salt: UInt64, by: By = .request) {
+      precondition(edges.count == weights.count, "a split has a weight for each edge")
+      self.edges = edges
+      choice = WeightedSplit(weights: weights, salt: salt)
+      self.by = by
+    }
+
+    /// The edge of a request.
+    @inline(__always)
+    func edge(_ facts: RequestFacts) -> Int { edges[choice.choose(key: by == .client ? facts.client : facts.draw)] }
   }
 
   /// A rate limit and what it counts by.

@@ -9,6 +9,8 @@ public enum RequestStep: Sendable, Equatable, BitwiseCopyable {
   case askLimit(Int, key: UInt64)
   /// Begin the call along this edge.
   case call(edge: Int)
+  /// Answer what the route itself says, without asking anybody.
+  case answer
   /// Answer in our own name.
   case refuse(Reason, until: Instant)
 }
@@ -190,8 +192,12 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
 
   @inline(__always)
   private func limits() -> RequestStep {
-    limit >= 0 ? .askLimit(Int(limit), key: limitsClients ? client : 0) : .call(edge: Int(edge))
+    limit >= 0 ? .askLimit(Int(limit), key: limitsClients ? client : 0) : last
   }
+
+  /// What comes when nothing is left to ask.
+  @inline(__always)
+  private var last: RequestStep { edge < 0 ? .answer : .call(edge: Int(edge)) }
 
   /// What `Retry-After` says when there is no room: a second, by which who waits for a place has one or was refused
   /// (`WaitingRoom.Settings.wait`).
@@ -205,7 +211,7 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
         asksTenant = false
         return limits()
       }
-      return .call(edge: Int(edge))
+      return last
     case .refused(let until): return .refuse(.limitReached, until: until)
     }
   }

@@ -67,16 +67,30 @@ public struct LoopFlows: Sendable {
   private let needs: [UInt64]
   /// By plan of tenants: its limit, or -1.
   private let tenantPlans: [Int32]
+  /// By route, where some route shares its requests out.
+  private let splits: [FlowPlan.Split?]
+  private let mirrors: [FlowPlan.Mirror?]
   private var node = NodeReadings()
   public private(set) var recorder: Recorder?
 
   struct RouteConstants: Sendable, Equatable {
+    /// -1 for a route that answers by itself.
     var edge: Int32
+    var isSplit: Bool
     var limit: Int32
     var limitsClients: Bool
+    /// The route has a timeout of its own, whatever the edge.
+    var hasTimeout: Bool
+    /// Of a route that shares its requests out and has none of its own: the longest of its edges.
     var timeout: Int64
     var access: Int32
     var identities: UInt64
+  }
+
+  private static func timeout(of route: FlowPlan.Route, _ plan: FlowPlan) -> Duration {
+    if let own = route.timeout { return own }
+    let edges = route.split?.edges ?? [route.edge].compactMap { $0 }
+    return edges.map { plan.edges[$0].call.timeout }.max() ?? .zero
   }
 
   /// `views` are the node's (``NodeFlows/view(_:)``), one an edge.
@@ -91,9 +105,9 @@ public struct LoopFlows: Sendable {
     timeouts = plan.edges.map { $0.call.timeout.inNanoseconds }
     routes = plan.routes.map { route in
       RouteConstants(
-        edge: Int32(route.edge), limit: Int32(route.limit ?? -1),
+        edge: Int32(route.edge ?? -1), isSplit: route.split != nil, limit: Int32(route.limit ?? -1),
         limitsClients: route.limit.map { plan.limits[$0].by == .client } ?? false,
-        timeout: (route.timeout ?? plan.edges[route.edge].call.timeout).inNanoseconds,
+        hasTimeout: route.timeout != nil, timeout: LoopFlows.timeout(of: route, plan).inNanoseconds,
         access: Int32(route.access ?? -1), identities: route.access.map { plan.accesses[$0].identities } ?? 0)
     }
     var flat: [UInt64] = []
@@ -103,6 +117,8 @@ public struct LoopFlows: Sendable {
     }
     needs = flat
     tenantPlans = plan.tenantPlans.map { Int32($0.limit ?? -1) }
+    splits = plan.routes.map(\.split)
+    mirrors = plan.routes.map(\.mirror)
     node.requestsMax = plan.requestsAtOnce(of: loop, outOf: loops)
     recorder = inputs > 0 ? Recorder(limit: inputs) : nil
   }
@@ -117,7 +133,8 @@ public struct LoopFlows: Sendable {
 
   /// A request whose route is known.
   public mutating func begin(request facts: RequestFacts, now: Instant) -> (slot: Slot, step: RequestStep) {
-    let route = routes[Int(facts.route)]
+    var route = routes[Int(facts.route)]
+    if route.isSplit, let split = splits[Int(facts.route)] { route.edge = Int32(split.edge(facts)) }
     var request = GatewayRequest(facts: facts, route: route, now: now)
     node.requests = requests.count
     let step = request.begin(node)
@@ -165,11 +182,23 @@ public struct LoopFlows: Sendable {
     recorder?.record(.drain(until: ends), .none, now)
   }
 
+  /// The edge that a request is mirrored along, if it is; `hash` is of the request.
+  public mutating func mirrorEdge(route: UInt32, hash: UInt64) -> Int? {
+    guard let mirror = mirrors[Int(route)], mirror.share.takes(hash) else { return nil }
+    return mirror.edge
+  }
+
   // MARK: - Calls
 
   /// A call along an edge begins: for a gateway's request, or from one service to another.
   public mutating func begin(call edge: Int, facts: RequestFacts, now: Instant) -> (slot: Slot, step: CallStep) {
-    let timeout = facts.route == RequestFacts.none ? timeouts[edge] : routes[Int(facts.route)].timeout
+    let timeout: Int64
+    if facts.route == RequestFacts.none {
+      timeout = timeouts[edge]
+    } else {
+      let route = routes[Int(facts.route)]
+      timeout = route.isSplit && !route.hasTimeout ? timeouts[edge] : route.timeout
+    }
     let slot = calls.insert(UpstreamCall(edge: edge, facts: facts, timeout: timeout, now: now))
     enter(slot, edge: edge, now)
     // A gateway's request was let in at the door. Calls between services have as much room again, for without them those

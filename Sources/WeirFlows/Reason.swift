@@ -87,9 +87,11 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case tlsFailed
   /// Nothing has moved in a tunnel (WebSocket, TCP) for as long as it may be silent.
   case tunnelIdle
+  /// The route is past its day, and answers no more (RFC 8594).
+  case retired
 
   /// How many cases there are: the length of a table by reason.
-  public static var count: Int { Int(Reason.tunnelIdle.rawValue) + 1 }
+  public static var count: Int { Int(Reason.retired.rawValue) + 1 }
 
   /// Who is to blame, for logs and metrics.
   public enum Side: UInt8, Sendable, BitwiseCopyable {
@@ -153,6 +155,7 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
       Entry("sender-too-slow", 408, "http_request_error", .client, "The request did not arrive in time.")
     case .noRoute:
       Entry("no-route", 404, "http_request_denied", .client, "Nothing is served at this address.")
+    case .retired: Entry("retired", 410, "http_request_denied", .client, "This is no longer served.")
     case .methodNotAllowed:
       Entry("method-not-allowed", 405, "http_request_denied", .client, "This method is not allowed here.")
     case .upgradeNotSupported:

@@ -14,6 +14,8 @@ public struct RequestFacts: Sendable, Equatable, BitwiseCopyable {
   public var client: UInt64
   /// The caller's address is none of those that its route takes.
   public var isOutside = false
+  /// Which share of a split it falls into: the key that its client was given, else a random number; 0 where nothing is split.
+  public var draw: UInt64 = 0
   /// When the caller stops waiting; `distantFuture` when it did not say.
   public var deadline: Instant
   public var method: RetryRule.Method

@@ -180,8 +180,9 @@ package struct Traffic: Sendable, Equatable {
 
 /// Where a request goes: through the gateway, or to a component.
 package enum Destination: Sendable, Equatable {
-  /// `GET /api/products/*`: with the gateway's route it takes, and the service's operation if it declares it.
-  case gateway(method: String, path: String, gateway: Int, route: Int, operation: Int?)
+  /// `GET /api/products/*`: with the gateway's route it takes, and for each of the route's services its operation if
+  /// it declares it.
+  case gateway(method: String, path: String, gateway: Int, route: Int, operations: [Int?], mirror: Int?)
   /// `catalog`, `POST mailer/send`.
   case component(Component, method: String?, path: String?, operation: Int?)
 }

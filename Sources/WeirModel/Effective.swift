@@ -158,7 +158,7 @@ extension Design {
   private func effective(_ traffic: Traffic) -> [Effective] {
     let target =
       switch traffic.to.value {
-      case .gateway(let method, let path, _, _, _): Target(method: method, component: nil, path: path)
+      case .gateway(let method, let path, _, _, _, _): Target(method: method, component: nil, path: path)
       case .component(let component, let method, let path, _):
         Target(method: method, component: name(of: component).text, path: path)
       }

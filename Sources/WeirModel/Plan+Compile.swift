@@ -110,6 +110,22 @@ extension Plan {
     return edges.count - 1
   }
 
+  /// The edge of a mirror: the callee's settings, and nothing that could cost anybody else something.
+  private mutating func add(_ mirror: RouteMirror, like edge: Int, of gateway: WeirModel.Gateway, _ route: Route) -> Int
+  {
+    let callee = mirror.to.value
+    let like = flow.edges[edge].call
+    var call = edges[edge].call
+    call.to = mirror.to.map { .service($0) }
+    call.fallback = nil
+    edges.append(
+      Edge(
+        name: "mirror of \(route.name.text)→\(design.services[callee].name.text)", caller: .mirror, callee: callee,
+        call: call, isModelOnly: false))
+    flow.edges.append(FlowPlan.Edge(service: callee, call: mirror.settings(like: like)))
+    return edges.count - 1
+  }
+
   private func settings(_ call: Call, to callee: Int) -> CallSettings {
     var settings = CallSettings()
     call.compile(into: &settings)
@@ -137,14 +153,13 @@ extension Plan {
       edgeOfService[edges[edge].callee] = edge
     }
     var builder = RouteTrie.Builder()
+    var treatments: [RouteTreatment?] = []
     for route in gateway.routes {
-      guard let edge = edgeOfService[route.to.value] else { continue }
       // Patterns were checked when they were read: one that cannot be taken apart is not in a design.
-      if let pattern = try? RoutePattern(
-        path: route.path.value, host: route.host?.value, methods: methodBits(route.methods?.value ?? []))
-      {
-        builder.add(pattern, route: routes.count)
-      }
+      let pattern = try? RoutePattern(
+        path: route.path.value, host: route.host?.value, methods: methodBits(route.methods?.value ?? []),
+        conditions: route.match.conditions)
+      if let pattern { builder.add(pattern, route: routes.count) }
       var limit: Int?
       if let written = route.limit {
         limit = flow.limits.count
@@ -152,9 +167,21 @@ extension Plan {
         flow.limits.append(written.settings)
       }
       routes.append(route.name.text)
-      flow.routes.append(
-        FlowPlan.Route(
-          edge: edge, limit: limit, timeout: route.timeout?.value, webSocket: route.care.webSocket?.settings))
+      let edges = route.services.compactMap { edgeOfService[$0] }
+      var compiled = FlowPlan.Route(edge: edges.first, limit: limit, timeout: route.timeout?.value, webSocket: route.care.webSocket?.settings)
+      compiled.status = UInt16(route.target.redirect?.status.value ?? 200)
+      if edges.count > 1 {
+        compiled.split = FlowPlan.Split(
+          edges: edges, weights: route.to.map(\.weight.value), salt: Plan.salt(route.name.text),
+          by: route.target.sticky.map { $0.value == .cookie ? .key : .client } ?? .request)
+      }
+      if let mirror = route.target.mirror, let first = edges.first {
+        compiled.mirror = FlowPlan.Mirror(
+          edge: add(mirror, like: first, of: gateway, route),
+          share: MirrorShare(share: mirror.share.value, salt: Plan.salt(route.name.text)))
+      }
+      flow.routes.append(compiled)
+      treatments.append(treatment(of: route, pattern))
     }
     flow.requestsAtOnce = gateway.atOnce.value
     self.gateway = Gateway(
@@ -165,21 +192,22 @@ extension Plan {
           redirectPort: listener.security.redirect == nil ? nil : secured?.port.value)
       }, trie: builder.build(),
       ties: builder.ties, trusted: gateway.trustForwardedFrom.map(\.value), addressLimit: gateway.flood.settings,
-      bodyBytes: gateway.body.value.count)
+      bodyBytes: gateway.body.value.count, treatments: treatments, requestID: gateway.requestID)
   }
 
   // MARK: Traffic
 
   private func load(_ traffic: Traffic) -> Load {
     switch traffic.to.value {
-    case .gateway(let method, _, let gateway, let route, let operation):
-      let service = design.gateways[gateway].routes[route].to.value
+    case .gateway(let method, _, let gateway, let route, let operations, let mirror):
+      let service = design.gateways[gateway].routes[route].service
       return Load(
-        name: traffic.name.text, route: route, service: service, operation: operation, method: Plan.method(method),
+        name: traffic.name.text, route: route, service: service, operations: operations, mirrorOperation: mirror,
+        method: Plan.method(method),
         rate: traffic.rate.value, clients: traffic.clients?.value)
     case .component(let component, let method, _, let operation):
       return Load(
-        name: traffic.name.text, route: nil, service: index(of: component), operation: operation,
+        name: traffic.name.text, route: nil, service: index(of: component), operations: [operation],
         method: Plan.method(method ?? "GET"), rate: traffic.rate.value, clients: traffic.clients?.value)
     }
   }

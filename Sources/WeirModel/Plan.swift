@@ -79,6 +79,8 @@ package struct Plan: Sendable, Equatable {
   package struct Edge: Sendable, Equatable {
     package enum Caller: Sendable, Equatable {
       case gateway
+      /// The gateway, with copies of requests that a service gets beside another.
+      case mirror
       case service(Int)
     }
     /// `gateway→api`.
@@ -101,6 +103,9 @@ package struct Plan: Sendable, Equatable {
     package var trusted: [String]
     package var addressLimit: AddressLimit.Settings
     package var bodyBytes: Int
+    /// By route: what is done to its requests beside sending them on; nil for nothing.
+    package var treatments: [RouteTreatment?]
+    package var requestID: RequestID?
   }
 
   package struct Listener: Sendable, Equatable {
@@ -115,13 +120,39 @@ package struct Plan: Sendable, Equatable {
     package var name: String
     /// Nil when it does not come through the gateway.
     package var route: Int?
-    /// The callee.
-    package var service: Int
-    /// Index in the callee's operations.
-    package var operation: Int?
+    /// The callee; of a route that shares its requests out the first, of one that answers by itself nil.
+    package var service: Int?
+    /// By service of the route (of the callee alone without one): the index in its operations.
+    package var operations: [Int?]
+    /// Index in the operations of the route's mirror.
+    package var mirrorOperation: Int?
     package var method: RetryRule.Method
     package var rate: Rate
     package var clients: Int?
+  }
+
+  /// What a route does to its requests, beside choosing who answers.
+  package struct RouteTreatment: Sendable, Equatable {
+    package var rewrite: Template?
+    package var host: String?
+    package var query: [(name: String, value: String)] { querySet.map { ($0.name, $0.value.value) } }
+    package var querySet: [Named<String>] = []
+    package var queryRemove: [String] = []
+    package var request = HeaderEdits.none
+    package var response = HeaderEdits.none
+    package var redirect: Redirect?
+    package var retirement: Retirement?
+    package var retirementLink: String?
+    /// A client that meets one of several services gets its key in a cookie.
+    package var keepsByCookie = false
+    package var errorPages: [ErrorPage] = []
+    /// Bodies of mirrored requests are compared; nil: none is mirrored.
+    package var mirrorCompares: Bool?
+
+    package struct Redirect: Sendable, Equatable {
+      package var to: Template
+      package var status: Int
+    }
   }
 
   /// The index in `services` of a component.

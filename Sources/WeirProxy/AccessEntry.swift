@@ -15,6 +15,8 @@ package struct AccessEntry: Sendable, Equatable {
   package var traceLow: UInt64
   package var bytesIn: Int64
   package var bytesOut: Int64
+  /// Empty where the gateway gives none.
+  package var requestID = ""
 
   static let pathBytesMax = 512
 }

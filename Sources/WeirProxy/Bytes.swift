@@ -69,6 +69,12 @@ extension HeadBuffer {
   }
 }
 
+extension ResponseHead {
+  mutating func drop(_ buffer: inout ByteBuffer, _ names: FieldNames) {
+    drop(buffer.readableBytesUInt8Span, names)
+  }
+}
+
 extension CallNames {
   func edge(_ buffer: ByteBuffer, _ path: Run) -> (edge: Int, rest: Int)? {
     edge(buffer.readableBytesUInt8Span, path)

@@ -34,8 +34,14 @@ extension ClientConnection {
     answer = .relaying
     loop.silentAt[Int(place)] = now.nanoseconds + loop.times.answerIdle
 
+    let rules = self.rules
+    if let page = rules?.page(upstream.head.status) { return replace(upstream, by: page, now: now) }
+    if let rule = epoch.requestID, !isCalls { upstream.head.drop(&upstream.input, rule.names) }
+    if let rules, !rules.droppedInAnswers.isEmpty { upstream.head.drop(&upstream.input, rules.droppedInAnswers) }
     loop.scratch.clear()
     loop.scratch.appendResponse(&upstream.input, upstream.head)
+    if rules != nil { loop.scratch.append(answerLines) }
+    if let rule = epoch.requestID, !isCalls { appendRequestID(rule) }
     if isChunked { loop.scratch.append("Transfer-Encoding: chunked\r\n") }
     if !upstream.head.flags.contains(.date) { loop.scratch.append(loop.dateLine) }
     writeConnection(http10)
@@ -46,7 +52,7 @@ extension ClientConnection {
     relay(upstream, withHead: true, now: now)
   }
 
-  private func writeConnection(_ http10: Bool) {
+  func writeConnection(_ http10: Bool) {
     if closeAfter {
       loop.scratch.append("Connection: close\r\n")
     } else if http10 {
@@ -64,6 +70,7 @@ extension ClientConnection {
     case .chunk: (isLast, error) = relayInChunks(upstream, withHead: withHead)
     case .unchunk:
       if !withHead { loop.out.clear() }
+      watch?.isVoid = true
       (isLast, error) = upstream.takeData(into: &loop.out)
       write(loop.out)
     }
@@ -88,6 +95,7 @@ extension ClientConnection {
   private func relayAsIs(_ upstream: UpstreamConnection, withHead: Bool) -> (Bool, HeadError?) {
     let (count, isLast, error) = upstream.takeBody()
     bodyOut += Int64(count)
+    if let watch { note(upstream, count, watch) }
     if withHead && count <= ClientConnection.copyMax {
       if count > 0 {
         loop.out.writePrefix(of: &upstream.input, count)
@@ -110,6 +118,7 @@ extension ClientConnection {
   private func relayInChunks(_ upstream: UpstreamConnection, withHead: Bool) -> (Bool, HeadError?) {
     let count = upstream.input.readableBytes
     bodyOut += Int64(count)
+    if let watch { note(upstream, count, watch) }
     if !withHead { loop.out.clear() }
     if count > 0 {
       loop.scratch.clear()
@@ -189,7 +198,10 @@ extension ClientConnection {
       endRequest(override ?? reason, status: override?.status ?? Reason.callerGone.status, now: now)
       return
     }
-    if call == .none && edge < 0 { input.moveReaderIndex(forwardBy: head.length) }
+    if call == .none && edge < 0 {
+      if rules != nil { prepareAnswerLines() }
+      input.moveReaderIndex(forwardBy: head.length)
+    }
     decideWhetherToClose()
     write(
       answer ?? loop.answers[reason], retryAfter: until == .zero ? 0 : until.since(now), limit: limit, allowed: allowed,
@@ -207,6 +219,7 @@ extension ClientConnection {
   func answerOurselves(status: UInt16, body: [UInt8] = [], now: Instant) {
     if call == .none && edge < 0 { input.moveReaderIndex(forwardBy: head.length) }
     decideWhetherToClose()
+    if let rule = epoch.requestID, !isCalls { appendRequestID(rule) }
     loop.scratch.append(loop.dateLine)
     writeConnection(head.flags.contains(.http10))
     loop.scratch.append("\r\n")
@@ -243,6 +256,8 @@ extension ClientConnection {
     loop.scratch.append("; details=\"")
     loop.scratch.append(reason.name)
     loop.scratch.append("\"\r\n")
+    if let rules { appendOwnAnswerLines(rules) }
+    if let rule = epoch.requestID, !isCalls { appendRequestID(rule) }
     loop.scratch.append(loop.dateLine)
     writeConnection(head.flags.contains(.http10))
     loop.scratch.append("\r\n")
@@ -262,9 +277,12 @@ extension ClientConnection {
   private func write(
     _ answer: ErrorAnswer, retryAfter: Int64, limit: Int?, allowed: MethodBits? = nil, now: Instant
   ) {
+    let page = rules?.page(answer.status)
     loop.scratch.clear()
-    loop.scratch.append(answer.head)
+    if let page { loop.scratch.append(answer, page) } else { loop.scratch.append(answer.head) }
     loop.scratch.append(loop.dateLine)
+    // Before a head was read there is none.
+    if let rule = epoch.requestID, !isCalls, requestID.count > 0 { appendRequestID(rule) }
     if retryAfter > 0 && retryAfter < .max / 2 { loop.scratch.appendRetryAfter(nanoseconds: retryAfter) }
     if let allowed {
       loop.scratch.append("Allow: ")
@@ -278,13 +296,14 @@ extension ClientConnection {
         quota: Int64(rule.burst), window: max(1, window), remaining: 0,
         reset: (retryAfter + 999_999_999) / 1_000_000_000)
     }
+    if let rules { appendOwnAnswerLines(rules) }
     writeConnection(head.flags.contains(.http10))
     loop.scratch.append("\r\n")
-    if head.method != .head { loop.scratch.append(answer.body) }
+    if head.method != .head { loop.scratch.append(page?.body ?? answer.body) }
     writeScratch()
   }
 
-  private func writeScratch() {
+  func writeScratch() {
     loop.out.clear()
     loop.scratch.write(to: &loop.out)
     write(loop.out)
@@ -294,7 +313,7 @@ extension ClientConnection {
   // MARK: - After the answer
 
   /// Whether the connection can stay after this answer, as far as what is still to come of the request goes.
-  private func decideWhetherToClose() {
+  func decideWhetherToClose() {
     if loop.isDraining || inputClosed { closeAfter = true }
     // Bytes behind a handshake that was declined: the sender may have meant frames.
     if tunnel != nil && input.readableBytes > 0 { closeAfter = true }
@@ -329,6 +348,8 @@ extension ClientConnection {
     stage = .head
     answer = .none
     startedAt = .zero
+    if rules != nil { rules = nil }
+    requestID.clear()
     loop.silentAt[Int(place)] =
       now.nanoseconds + (input.readableBytes == 0 ? loop.times.keepAlive : loop.times.head)
     if !inputClosed { setReading(true) }
@@ -338,6 +359,7 @@ extension ClientConnection {
   func endRequest(_ reason: Reason, status: UInt16, now: Instant) {
     guard isInWork else { return }
     isInWork = false
+    if let watch { given(watch, status: status, now: now) }
     let ending = RequestEnding(
       status: status, reason: reason, phase: reason == .none ? .done : phase, instance: instance, attempts: attempts,
       fallback: isFallback)

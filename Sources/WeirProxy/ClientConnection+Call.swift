@@ -46,6 +46,7 @@ extension ClientConnection {
         endRequest(reason, status: status, now: now)
         cut()
       }
+      if isCopy && call == .none { copyEnded(step, now: now) }
       // Places go on to who waits for them when this call's own step is done.
       if freed != CallStep.nobody { epoch.placeFreed(edge: edge, instance: freed, now: now) }
       if loser != CallStep.nobody { epoch.placeFreed(edge: edge, instance: loser, now: now) }

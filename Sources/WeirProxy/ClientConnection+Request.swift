@@ -4,6 +4,7 @@ import Synchronization
 import WeirBase
 import WeirFlows
 import WeirPatterns
+import WeirPlatform
 import WeirWire
 
 /// From a head that is read to the call it leads to, and the body that follows.
@@ -24,6 +25,7 @@ extension ClientConnection {
     bodyOut = 0
     hasTail = false
     phase = .head
+    if rules != nil { rules = nil }
     closeAfter = !head.flags.contains(.keepAlive) || loop.isDraining || inputClosed
     owesContinue = head.flags.contains(.expectsContinue)
     switch head.framing {
@@ -42,6 +44,7 @@ extension ClientConnection {
       keepsBody = false
       loop.silentAt[Int(place)] = now.nanoseconds + loop.times.bodyIdle
     }
+    if let rule = epoch.requestID, !isCalls { takeRequestID(rule) }
     if loop.keepsAccess && !isCalls { note() }
 
     if head.flags.contains(.upgrade), isCalls { return refuse(.upgradeNotSupported, now: now) }
@@ -58,19 +61,21 @@ extension ClientConnection {
   private func route(now: Instant) {
     let input = self.input
     let bytes = input.readableBytesUInt8Span
-    let match = epoch.trie.match(
-      host: bytes.extracting(head.host.range), path: bytes.extracting(head.path.isEmpty ? 0..<0 : head.path.range),
-      method: head.method.bits)
-    switch match {
+    switch find(epoch.trie, bytes) {
     case .none: refuse(.noRoute, now: now)
     case .methodNotAllowed(let allowed): refuse(.methodNotAllowed, allowed: allowed, now: now)
     case .route(let index):
       if head.flags.contains(.upgrade), !asksForTunnel(route: index, now: now) { return }
-      let facts = RequestFacts(
-        route: UInt32(index), client: clientKey(), deadline: .distantFuture, method: head.repeats, body: bodyKind)
+      rules = epoch.rules[index]
+      var facts = RequestFacts(
+        route: UInt32(index), client: clientKey(bytes), deadline: .distantFuture, method: head.repeats, body: bodyKind)
+      if epoch.splits[index] { facts.draw = draw(bytes) }
       let (slot, step) = epoch.flows.begin(request: facts, now: now)
       requestSlot = slot
       self.facts = facts
+      if let retirement = rules?.policy.retirement, retirement.phase(now: SystemClock.wall()) == .gone {
+        return refuse(.retired, now: now)
+      }
       carry(step, now: now)
     }
   }
@@ -82,6 +87,7 @@ extension ClientConnection {
     while true {
       switch step {
       case .call(let edge): return beginCall(edge, facts, target: head.target, now: now)
+      case .answer: return answerByRoute(now: now)
       case .refuse(let reason, let until): return refuse(reason, until: until, limit: asked, now: now)
       case .askLimit(let limit, let key):
         asked = limit
@@ -124,20 +130,11 @@ extension ClientConnection {
     }
   }
 
-  /// What limits count by: the peer, or behind a trusted proxy the address that it saw.
-  private func clientKey() -> UInt64 {
-    if !sender.contains(.proxy) || head.forwardedFor.count == 0 { return peer.key }
-    let input = self.input
-    let bytes = input.readableBytesUInt8Span
-    let run = head.forwardedFor[head.forwardedFor.count - 1]
-    // The last element of the list, without the space before it.
-    var start = Int(run.end)
-    while start > Int(run.start) && bytes[start - 1] != 0x2c { start -= 1 }
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for i in start..<Int(run.end) where bytes[i] != 0x20 {
-      hash = (hash ^ UInt64(bytes[i])) &* 0x0000_0100_0000_01b3
-    }
-    return hash
+  /// What limits count by: the peer, or behind a trusted proxy the client that it saw.
+  @inline(__always)
+  private func clientKey(_ bytes: Span<UInt8>) -> UInt64 {
+    if !sender.contains(.proxy) || head.forwardedFor.count + head.forwarded.count == 0 { return peer.key }
+    return PeerAddress(client(bytes)).key
   }
 
   private func beginCall(_ edge: Int, _ facts: RequestFacts, target: Run, now: Instant) {
@@ -157,12 +154,16 @@ extension ClientConnection {
     let input = self.input
     let bytes = input.readableBytesUInt8Span
     loop.scratch.clear()
-    if isCalls {
+    let rules = self.rules
+    if let rule = epoch.requestID, !isCalls { head.drop(bytes, rule.names) }
+    if let rules {
+      appendTreated(rules, bytes)
+    } else if isCalls {
       loop.scratch.appendRequest(bytes, head, target: target)
     } else {
       loop.scratch.appendRequest(bytes, head)
     }
-    if head.host.isEmpty { loop.scratch.append("Host: localhost\r\n") }
+    if head.host.isEmpty && rules?.host == nil { loop.scratch.append("Host: localhost\r\n") }
     if sender.isEmpty {
       loop.scratch.append(peerFields)
       loop.scratch.append("X-Forwarded-Host: ")
@@ -186,6 +187,8 @@ extension ClientConnection {
       loop.scratch.appendTraceparent(trace)
     }
     if tunnel != nil { loop.scratch.appendUpgrade() }
+    if let rule = epoch.requestID, !isCalls { appendRequestID(rule) }
+    if let rules { appendEdits(rules, bytes) }
     request.clear()
     loop.scratch.write(to: &request)
     tailStart = request.writerIndex
@@ -242,6 +245,7 @@ extension ClientConnection {
     guard call != .none, upstream != nil else { return }
     if amount == .all { phase = .wait }
     epoch.flows.sent(call, amount, of: instance, now: now)
+    if amount == .all, let compares = rules?.policy.mirrorCompares { mirror(compares: compares, now: now) }
   }
 
   /// The fields that differ from attempt to attempt, and the end of the head; the kept body goes behind it again.
@@ -253,6 +257,7 @@ extension ClientConnection {
     }
     loop.scratch.clear()
     loop.scratch.appendRetriesTaken()
+    if isCopy { loop.scratch.append("Weir-Mirror: yes\r\n") }
     let left = epoch.flows.deadline(of: call).since(now)
     loop.scratch.appendDeadline(milliseconds: left / 1_000_000)
     loop.scratch.append("\r\n")
@@ -370,6 +375,9 @@ extension ClientConnection {
       method: text(head.methodRun.range, 32),
       path: text(head.path.range, AccessEntry.pathBytesMax), host: text(head.host.range, 260),
       client: String(decoding: peer.text, as: UTF8.self), traceHigh: 0, traceLow: 0, bytesIn: 0, bytesOut: 0)
+    if epoch.requestID != nil {
+      logged?.requestID = String(decoding: requestID.storage.prefix(requestID.count), as: UTF8.self)
+    }
   }
 }
 

@@ -95,6 +95,19 @@ final class ClientConnection: ChannelInboundHandler {
   var isFallback = false
   /// Of a request that asks for a WebSocket.
   var tunnel: Tunnel?
+  /// What becomes of the request and of its copy, while there is one.
+  var watch: MirrorWatch?
+  /// It is a copy of a request: nobody reads its answer.
+  var isCopy = false
+  /// The id of the request, where the gateway gives them.
+  var requestID = HeadBuffer(capacity: 64)
+  /// The key of the client among the services that share a route's requests, when it has just been given one.
+  var newKey: UInt64?
+  /// What the route does to the request, if it does anything.
+  var rules: RouteRules?
+  /// The lines that the route puts into answers; the first so many bytes of them also into answers of ours.
+  var answerLines: [UInt8] = []
+  var ownAnswerLines = 0
   /// Bytes that are still read and dropped before the connection is cut.
   var lingerLeft = 0
 

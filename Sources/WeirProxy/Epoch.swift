@@ -29,6 +29,12 @@ final class Epoch {
   /// The loop's place of each instance of all services.
   private(set) var placeOf: [Int]
   private var versions: [UInt32]
+  /// By route: what it does beside sending requests on, and whether it shares them out.
+  let rules: [RouteRules?]
+  let splits: [Bool]
+  let requestID: RequestIDRule?
+  /// By route: how its mirror's answers differ.
+  var mirrors: [MirrorReport?]
   /// By route.
   var tunnels: [TunnelCount]
   /// By call: whose it is while it waits for a place.
@@ -48,6 +54,12 @@ final class Epoch {
     let (views, versions) = Epoch.views(of: node, plan)
     self.versions = versions
     tunnels = Array(repeating: TunnelCount(), count: plan.routes.count)
+    rules = plan.routes.indices.map { index in
+      index < configuration.routes.count ? configuration.routes[index].map(RouteRules.init) : nil
+    }
+    splits = plan.routes.map { $0.split != nil }
+    requestID = configuration.requestID
+    mirrors = plan.routes.map { $0.mirror == nil ? nil : MirrorReport() }
     flows = LoopFlows(
       plan: plan, views: views, loop: loop, loops: configuration.loops, seed: configuration.seed,
       recordsLimit: configuration.accessLog, records: configuration.recording)
@@ -72,6 +84,12 @@ final class Epoch {
     let (views, versions) = Epoch.views(of: old.node, plan)
     self.versions = versions
     tunnels = Array(repeating: TunnelCount(), count: plan.routes.count)
+    rules = plan.routes.indices.map { index in
+      index < configuration.routes.count ? configuration.routes[index].map(RouteRules.init) : nil
+    }
+    splits = plan.routes.map { $0.split != nil }
+    requestID = configuration.requestID
+    mirrors = plan.routes.map { $0.mirror == nil ? nil : MirrorReport() }
     flows = old.flows.moved(
       to: plan, from: old.configuration.plan, by: move, views: views, loops: configuration.loops, now: now)
     old.flows.countAnew()

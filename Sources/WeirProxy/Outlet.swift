@@ -18,7 +18,9 @@ import WeirPlatform
 /// 3. The descriptor is used only while the channel is attached, so never after it was closed.
 final class Outlet {
   /// What stands between the connection and its socket.
-  enum Way: UInt8 { case raw, pipeline }
+  ///
+  /// `nowhere`: there is no channel, and what is written is dropped; a copy of a request has no caller.
+  enum Way: UInt8 { case raw, pipeline, nowhere }
 
   private let way: Way
   private var context: ChannelHandlerContext?
@@ -72,6 +74,7 @@ final class Outlet {
     case .raw: if on { readOn() }
     // Fails only on a closed channel, which reads nothing either way.
     case .pipeline: try? context?.channel.syncOptions?.setOption(.autoRead, value: on)
+    case .nowhere: break
     }
   }
 
@@ -185,7 +188,7 @@ final class Outlet {
   /// Whether more may be written before something has gone out; `channelWritabilityChanged` tells when it may again.
   var isWritable: Bool {
     if way == .raw && !isBehind { return context != nil }
-    return context?.channel.isWritable ?? false
+    return context?.channel.isWritable ?? (way == .nowhere)
   }
 
   // MARK: - The end

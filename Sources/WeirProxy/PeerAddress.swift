@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import NIOCore
 import WeirBase
+import WeirWire
 
 /// A peer's address as 16 bytes (IPv4 as its mapped IPv6 address), and as text; made once a connection.
 struct PeerAddress: Sendable {
@@ -14,6 +15,17 @@ struct PeerAddress: Sendable {
   static let mapped: UInt64 = 0x0000_ffff_0000_0000
 
   init() {}
+
+  /// For its key only: without a text.
+  init(_ address: WireAddress) {
+    high = address.high
+    low = address.low
+    isIPv6 = address.isIPv6
+    text = []
+  }
+
+  /// A peer without an address: a UNIX socket's.
+  var isUnknown: Bool { high == 0 && low == 0 }
 
   init(_ address: SocketAddress?) {
     guard let address else { return }
@@ -75,6 +87,8 @@ package struct AddressRange: Sendable, Equatable {
     high = peer.high
     low = peer.low
   }
+
+  func contains(_ address: WireAddress) -> Bool { contains(PeerAddress(address)) }
 
   func contains(_ peer: PeerAddress) -> Bool {
     func differs(_ a: UInt64, _ b: UInt64, _ count: Int) -> Bool {

@@ -26,6 +26,12 @@ package struct ProxyConfiguration: Sendable {
   package var fallbacks: [FallbackAnswer?] = []
   /// Calls from service to service: which edge a caller's call of a name is.
   package var calls: [CallName] = []
+  /// By route: what it does beside sending requests on; nil for nothing.
+  package var routes: [RoutePolicy?] = []
+  /// Each request gets an id; nil: none.
+  package var requestID: RequestIDRule?
+  /// By service: what `$service` stands for.
+  package var serviceNames: [String] = []
   /// Also write `Forwarded` (RFC 7239); without it only a chain that has it gets ours added.
   package var writesForwarded = false
   /// The share of new traces that is marked as sampled.

@@ -59,6 +59,10 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   var out: ByteBuffer
   /// Stands where no bytes are; this loop's own, so that its count is not fought over by other loops.
   let empty: ByteBuffer
+  /// What templates are filled with that is not the request's, what is filled in, and a request's new target.
+  var own = HeadBuffer(capacity: 256)
+  var filled: [UInt8] = []
+  var target = HeadBuffer(capacity: 1 << 10)
   var random: SeededRandom
   private(set) var dateLine: [UInt8] = []
   private var dateSecond: Int64 = -1

@@ -106,6 +106,11 @@ extension Plane {
       uptime: Double(now.since(startedAt)) / 1e9, loops: settings.loops, ledger: ledger, edges: edges ?? [],
       instances: instances, events: eventCounts, eventsLost: eventsLost, recordsLost: recordsLost,
       clientConnections: reports.reduce(0) { $0 + $1.clients })
+    snapshot.mirrors = reports.first?.mirrors ?? []
+    for report in reports.dropFirst() {
+      for (index, other) in report.mirrors.enumerated() { if let other { snapshot.mirrors[index]?.merge(other) } }
+    }
+    snapshot.deprecated = (plan.gateway?.treatments ?? []).map { $0?.retirement != nil }
     snapshot.families = securityFamilies(reports) + tunnelFamilies(reports)
     return snapshot
   }

@@ -48,6 +48,11 @@ package enum Translation {
       guard case .service(let caller) = edge.caller, !edge.isModelOnly else { return nil }
       return .init(caller: plan.services[caller].name, callee: plan.services[edge.callee].name, edge: index)
     }
+    configuration.routes = try policies(plan)
+    configuration.requestID = plan.gateway?.requestID.flatMap {
+      RequestIDRule(header: $0.header.value, trusts: $0.trust.value)
+    }
+    configuration.serviceNames = plan.services.map(\.name)
     configuration.accessLog = settings.accessLog == .off ? 0 : 65_536
     return configuration
   }
@@ -88,6 +93,7 @@ package enum Translation {
         let caller: String
         switch edge.caller {
         case .gateway: caller = "gateway"
+        case .mirror: caller = String(edge.name.prefix { $0 != "→" })
         case .service(let index): caller = plan.services[index].name
         }
         return Names.Edge(

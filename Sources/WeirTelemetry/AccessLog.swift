@@ -11,6 +11,7 @@ package struct AccessFacts: Sendable, Equatable {
   package var traceId: String
   package var bytesIn: Int
   package var bytesOut: Int
+  package var requestID = ""
 
   package init(
     method: String, path: String, host: String, client: String, traceId: String, bytesIn: Int, bytesOut: Int
@@ -61,6 +62,7 @@ package struct AccessLog: Sendable {
     if record.fallback { line.field("fallback", true) }
     line.field("client", facts.client)
     if !facts.traceId.isEmpty { line.field("trace", facts.traceId) }
+    if !facts.requestID.isEmpty { line.field("request-id", facts.requestID) }
     line.field("in", facts.bytesIn)
     line.field("out", facts.bytesOut)
     return line.finished()

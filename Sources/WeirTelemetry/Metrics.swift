@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import WeirBase
 import WeirFlows
+import WeirPatterns
 
 /// The Prometheus text exposition (format 0.0.4) of a snapshot.
 ///
@@ -17,6 +18,7 @@ package struct Metrics {
     metrics.node(snapshot, version: version)
     metrics.file(snapshot.file)
     metrics.routes(snapshot.ledger)
+    metrics.treatments(snapshot)
     metrics.edges(snapshot)
     metrics.instances(snapshot)
     metrics.events(snapshot)
@@ -85,6 +87,32 @@ package struct Metrics {
     family("weir_request_duration_seconds", "histogram", "From a request's head to the end of its answer.")
     for (i, tally) in ledger.routeLatencies.enumerated() {
       histogram("weir_request_duration_seconds", [("route", names.route(i))], tally)
+    }
+  }
+
+  private mutating func treatments(_ snapshot: Snapshot) {
+    if snapshot.deprecated.contains(true) {
+      family("weir_deprecated_requests_total", "counter", "Requests of routes that are on their way out.")
+      for (i, isDeprecated) in snapshot.deprecated.enumerated() where isDeprecated {
+        sample(
+          "weir_deprecated_requests_total", [("route", names.route(i))], Double(snapshot.ledger.routes[i].requests))
+      }
+    }
+    let mirrors = snapshot.mirrors.enumerated().compactMap { i, report in report.map { (names.route(i), $0) } }
+    if mirrors.isEmpty { return }
+    family("weir_mirror_requests_total", "counter", "Copies of requests, by how the mirror's answer differs.")
+    for (route, report) in mirrors {
+      for difference in MirrorReport.Difference.allCases {
+        sample(
+          "weir_mirror_requests_total", [("route", route), ("outcome", "\(difference.name)")],
+          Double(report.count(difference)))
+      }
+      sample("weir_mirror_requests_total", [("route", route), ("outcome", "skipped")], Double(report.skipped))
+    }
+    family("weir_mirror_duration_seconds", "histogram", "Answers of pairs: the service's (given) and the mirror's.")
+    for (route, report) in mirrors {
+      histogram("weir_mirror_duration_seconds", [("route", route), ("of", "given")], report.given)
+      histogram("weir_mirror_duration_seconds", [("route", route), ("of", "mirror")], report.mirrored)
     }
   }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 package import WeirFlows
+package import WeirPatterns
 
 /// The whole node at one moment, in numbers: what metrics and status are made of.
 package struct Snapshot: Sendable {
@@ -101,6 +102,10 @@ package struct Snapshot: Sendable {
   package var recordsLost: UInt64
   package var clientConnections: Int
   package var file = FileState()
+  /// By route: how its mirror's answers differ; nil for none.
+  package var mirrors: [MirrorReport?] = []
+  /// By route: since when it is deprecated and until when, as its answers say it; nil for one that stays.
+  package var deprecated: [Bool] = []
 
   package init(
     uptime: Double, loops: Int, ledger: Ledger, edges: [Edge], instances: [[Instance]], events: [UInt64],

@@ -38,6 +38,22 @@ extension Status {
           paint.breaker(call.breaker), Status.list(call.reasons),
         ]
       }, paint)
+    let mirrors = self.mirrors ?? []
+    out += table(
+      [
+        "mirror of", "same", "other status", "other body", "unanswered", "skipped", "p50 ms", "mirror's", "p99 ms",
+        "mirror's",
+      ],
+      mirrors.map { mirror in
+        [
+          mirror.route, "\(mirror.same)", "\(mirror.otherStatus)", "\(mirror.otherBody)", "\(mirror.unanswered)",
+          "\(mirror.skipped)", Status.number(mirror.givenP50), Status.number(mirror.mirroredP50),
+          Status.number(mirror.givenP99), Status.number(mirror.mirroredP99),
+        ]
+      }, paint)
+    for example in mirrors.flatMap(\.examples) {
+      out += "  \(example.difference): \(example.request): \(example.given) for \(example.mirrored)\n"
+    }
     if !events.isEmpty {
       out += "\n\(paint.dim("events"))\n"
       for event in events { out += "  \(event.time)  \(event.text)\n" }

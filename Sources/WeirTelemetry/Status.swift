@@ -80,6 +80,8 @@ package struct Status: Sendable, Codable, Equatable {
   package var routes: [Route]
   package var services: [Service]
   package var calls: [Call]
+  /// Of routes that have one; nil from a Weir that knows none.
+  package var mirrors: [Mirror]?
   /// The last ones, oldest first.
   package var events: [Happening]
 
@@ -142,6 +144,10 @@ package struct Status: Sendable, Codable, Equatable {
           Breaker(instance: names.instance(k, of: name.service), state: state, ejected: edge.ejected[k])
         }, reasons: reasons)
     }
+    let compared = snapshot.mirrors.enumerated().compactMap { i, report in
+      report.map { Mirror(route: names.route(i), $0) }
+    }
+    mirrors = compared.isEmpty ? nil : compared
     self.events = events
   }
 }

@@ -8,6 +8,8 @@ public struct ErrorAnswer: Sendable, Equatable {
   public var head: [UInt8]
   public var body: [UInt8]
   public var status: UInt16
+  /// The line that says why, which is in `head`, too.
+  public var proxyStatus: [UInt8]
 
   /// - Parameters:
   ///   - name: the reason's one word.
@@ -34,12 +36,15 @@ public struct ErrorAnswer: Sendable, Equatable {
     text.append(StatusPhrase.of(status))
     text.append("\r\nContent-Type: application/problem+json\r\nContent-Length: ")
     text.append(decimal: Int64(body.count))
-    text.append("\r\nCache-Control: no-store\r\nProxy-Status: weir; error=")
+    text.append("\r\nCache-Control: no-store\r\n")
+    let start = text.count
+    text.append("Proxy-Status: weir; error=")
     text.append(error)
     text.append("; details=\"")
     text.append(name)
     text.append("\"\r\n")
     head = Array(text.storage.prefix(text.count))
+    proxyStatus = Array(head[start...])
   }
 }
 
@@ -51,13 +56,19 @@ public enum StatusPhrase {
     case 200: "OK"
     case 202: "Accepted"
     case 204: "No Content"
+    case 301: "Moved Permanently"
+    case 302: "Found"
+    case 303: "See Other"
     case 304: "Not Modified"
+    case 307: "Temporary Redirect"
+    case 308: "Permanent Redirect"
     case 400: "Bad Request"
     case 401: "Unauthorized"
     case 403: "Forbidden"
     case 404: "Not Found"
     case 405: "Method Not Allowed"
     case 408: "Request Timeout"
+    case 410: "Gone"
     case 411: "Length Required"
     case 413: "Content Too Large"
     case 414: "URI Too Long"

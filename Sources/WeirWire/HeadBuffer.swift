@@ -46,6 +46,9 @@ public struct HeadBuffer: Sendable, Equatable {
 
   public mutating func append(_ bytes: [UInt8]) { append(bytes.span) }
 
+  func at(_ index: Int) -> UInt8 { storage[index] }
+  mutating func set(_ index: Int, _ byte: UInt8) { storage[index] = byte }
+
   public mutating func append(byte: UInt8) {
     reserve(1)
     storage[count] = byte
@@ -133,6 +136,24 @@ public struct HeadBuffer: Sendable, Equatable {
     append(bytes, target.range)
     append(" HTTP/1.1\r\n")
     appendMissingHost(bytes, head)
+    appendKept(bytes, head.fields, head.length - 2, head.cuts)
+  }
+
+  /// As ``appendRequest(_:_:)`` with a target, and perhaps a host, that are not the request's own.
+  ///
+  /// With a host the lines of the one that came must have been dropped.
+  public mutating func appendRequest(_ bytes: Span<UInt8>, _ head: RequestHead, target: HeadBuffer, host: [UInt8]?) {
+    append(bytes, head.methodRun.range)
+    append(" ")
+    append(target.storage.span, 0..<target.count)
+    append(" HTTP/1.1\r\n")
+    if let host {
+      append("Host: ")
+      append(host)
+      append("\r\n")
+    } else {
+      appendMissingHost(bytes, head)
+    }
     appendKept(bytes, head.fields, head.length - 2, head.cuts)
   }
 

@@ -56,7 +56,7 @@ struct PlanTests {
     let plan = try plan()
     #expect(plan.loads.map(\.route) == [0, 0, 0])
     #expect(plan.loads.map(\.service) == [1, 1, 1])
-    #expect(plan.loads.map(\.operation) == [0, 2, 1])
+    #expect(plan.loads.map(\.operations) == [[0], [2], [1]])
     #expect(plan.loads.map(\.method) == [.safe, .safe, .unsafe])
   }
 

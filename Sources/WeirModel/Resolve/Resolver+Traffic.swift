@@ -37,7 +37,6 @@ extension Resolver {
       }
       return nil
     }
-    let service = gateway.routes[route].to.value
     let written = single(RootKeys.gateway, alsoReported: true)?.entry("routes")?.value.entries ?? []
     let isWhole = written.first { $0.key == gateway.routes[route].name.text }?.value.entries
       .allSatisfy { !$0.value.isReported }
@@ -45,17 +44,18 @@ extension Resolver {
     guard isWhole == true else { return nil }
     return .gateway(
       method: method, path: path, gateway: 0, route: route,
-      operation: operation(target, method: method, path: path, of: service))
+      operations: gateway.routes[route].services.map { operation(target, method: method, path: path, of: $0) },
+      mirror: gateway.routes[route].target.mirror.flatMap {
+        operation(target, method: method, path: path, of: $0.to.value)
+      })
   }
 
   private func route(of path: String, _ method: String, _ gateway: Gateway) -> Int? {
     var builder = RouteTrie.Builder()
     for (index, route) in gateway.routes.enumerated() {
       // The patterns were checked when they were read.
-      guard
-        let pattern = try? RoutePattern(
-          path: route.path.value, host: route.host?.value, methods: methodBits(route.methods?.value ?? []))
-      else { continue }
+      // Traffic says nothing of headers: it takes the routes that ask for none.
+      guard route.match.isEmpty, let pattern = try? pattern(of: route) else { continue }
       builder.add(pattern, route: index)
     }
     return (try? builder.build().candidates(path: path, methods: methodBits([method])))?.first

@@ -12,6 +12,7 @@ public struct HeaderEdits: Sendable, Equatable {
     case badName(name: String)
     case reserved(name: String)
     case twice(name: String)
+    case tooMany
     case badValue(name: String, because: Template.Mistake)
 
     public var description: String {
@@ -19,6 +20,7 @@ public struct HeaderEdits: Sendable, Equatable {
       case .badName(let name): "“\(name)” is not a name of a header field"
       case .reserved(let name): "“\(name)” frames the message or ends at this hop: it is Weir's to write"
       case .twice(let name): "“\(name)” is both removed and set, or named twice"
+      case .tooMany: "more than \(HeaderEdits.namesMax) fields are removed or set"
       case .badValue(let name, let because): "\(name): \(because)"
       }
     }
@@ -33,9 +35,14 @@ public struct HeaderEdits: Sendable, Equatable {
   }
 
   private static let reserved = [
-    "connection", "content-length", "host", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding",
-    "upgrade",
+    "connection", "content-length", "expect", "forwarded", "host", "http2-settings", "keep-alive", "proxy",
+    "proxy-connection", "proxy-status", "te", "traceparent", "tracestate", "trailer", "transfer-encoding", "upgrade",
+    "x-real-ip",
   ]
+  /// More than any route in use; drivers keep a bit for each.
+  static let namesMax = 60
+  /// Families of names that are written by hops about themselves.
+  private static let reservedBeginnings = ["weir-", "x-forwarded-"]
 
   /// Those to be written, the set ones first.
   public private(set) var edits: [Edit] = []
@@ -43,6 +50,11 @@ public struct HeaderEdits: Sendable, Equatable {
   public private(set) var dropped: [[UInt8]] = []
   /// A bit for the length of each dropped name: most fields of a request are let through after one test.
   private var lengths: UInt64 = 0
+
+  /// Changes nothing.
+  public static let none = HeaderEdits()
+
+  private init() {}
 
   public init(
     set: [(name: String, value: String)] = [], add: [(name: String, value: String)] = [], remove: [String] = [],
@@ -62,6 +74,7 @@ public struct HeaderEdits: Sendable, Equatable {
 
   private mutating func drop(_ bytes: [UInt8], _ name: String) throws(Mistake) {
     if dropped.contains(bytes) { throw .twice(name: name) }
+    if dropped.count == HeaderEdits.namesMax { throw .tooMany }
     dropped.append(bytes)
     lengths |= 1 << UInt64(min(63, bytes.count))
   }
@@ -81,7 +94,13 @@ public struct HeaderEdits: Sendable, Equatable {
         || marks.contains($0)
     }
     if bytes.isEmpty || !isToken { throw .badName(name: name) }
-    if reserved.contains(where: { Array($0.utf8) == bytes }) { throw .reserved(name: name) }
+    // `Content_Length` is `Content-Length` to CGI and what descends from it.
+    let dashed = bytes.map { $0 == UInt8(ascii: "_") ? UInt8(ascii: "-") : $0 }
+    if reserved.contains(where: { Array($0.utf8) == dashed })
+      || reservedBeginnings.contains(where: { dashed.starts(with: Array($0.utf8)) })
+    {
+      throw .reserved(name: name)
+    }
     return bytes
   }
 

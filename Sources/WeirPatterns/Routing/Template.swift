@@ -4,7 +4,7 @@
 ///
 ///     https://$host/new$rest?from=$1   ──▶  literal, host, literal, rest, literal, part 1
 ///
-/// Variables: `$host $path $query $method $scheme $client $request-id $route $service`, `$1` … `$9` for what the `*` of
+/// Variables: `$host $path $query $method $scheme $client $request-id $trace $route $service`, `$1` … `$9` for what the `*` of
 /// the route's path took, from the left, `$rest` for what its `**` took, with the slash before it. `${host}` where a
 /// letter, digit or hyphen follows; `$$` is a dollar. `$path` and `$query` are as the client sent them; `$query` is
 /// without its `?`, and `$?query` is with it, or nothing when there is none.
@@ -44,7 +44,7 @@ public struct Template: Sendable, Equatable {
   }
 
   public enum Variable: UInt8, Sendable, Equatable, CaseIterable {
-    case host, path, query, method, scheme, client, requestID, route, service
+    case host, path, query, method, scheme, client, requestID, trace, route, service
 
     public var name: String { self == .requestID ? "request-id" : "\(self)" }
 
@@ -64,10 +64,10 @@ public struct Template: Sendable, Equatable {
   }
 
   /// Where the values of one request are: ranges of the head as it came, and of a second run of bytes for what is ours
-  /// (scheme, client, request id, names).
+  /// (scheme, client, request and trace id, names).
   public struct Values: Sendable, BitwiseCopyable {
-    private var starts = InlineArray<9, UInt32>(repeating: 0)
-    private var ends = InlineArray<9, UInt32>(repeating: 0)
+    private var starts = InlineArray<10, UInt32>(repeating: 0)
+    private var ends = InlineArray<10, UInt32>(repeating: 0)
     private var isOwn: UInt16 = 0
 
     public init() {}
@@ -219,6 +219,9 @@ public struct Template: Sendable, Equatable {
       return false
     }
   }
+
+  /// The text begins as a path does: for a redirect, within the same host.
+  public var startsAsPath: Bool { isPath }
 
   /// Appends the text for a request.
   ///

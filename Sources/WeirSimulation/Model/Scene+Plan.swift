@@ -16,21 +16,24 @@ extension Scene {
       let route: Int
       if let written = load.route {
         route = written
-      } else {
+      } else if let service = load.service {
         // What does not come through the gateway is called by something that neither retries nor gives up early.
         var call = CallSettings()
         call.retry.attempts = 1
         call.breaks = false
         route = flow.routes.count
         flow.routes.append(FlowPlan.Route(edge: flow.edges.count))
-        flow.edges.append(FlowPlan.Edge(service: load.service, call: call))
-        edges.append(EdgeModel(name: "outside→\(plan.services[load.service].name)"))
+        flow.edges.append(FlowPlan.Edge(service: service, call: call))
+        edges.append(EdgeModel(name: "outside→\(plan.services[service].name)"))
         routes.append(load.name)
+      } else {
+        preconditionFailure("traffic '\(load.name)' leads nowhere")
       }
-      return TrafficModel(
-        name: load.name, route: route, rate: load.rate, clients: load.clients ?? 1,
-        operation: (load.operation ?? -1) + 1,
-        method: load.method)
+      var model = TrafficModel(
+        name: load.name, route: route, rate: load.rate, clients: load.clients ?? 1, method: load.method)
+      model.operations = load.operations.map { ($0 ?? -1) + 1 }
+      model.mirrorOperation = (load.mirrorOperation ?? -1) + 1
+      return model
     }
     self.init(plan: flow, components: components, edges: edges, routes: routes, traffic: traffic)
     for (index, service) in design.services.enumerated() {

@@ -112,8 +112,10 @@ package struct TrafficModel: Sendable, Equatable {
   package var rate: Rate
   /// Different clients, all alike.
   package var clients: Int
-  /// Index into the operations of the route's callee.
-  package var operation: Int
+  /// By callee of the route: index into its operations.
+  package var operations: [Int]
+  /// Index into the operations of the route's mirror.
+  package var mirrorOperation = 0
   package var method: RetryRule.Method
   /// A client that has waited so long goes away, in nanoseconds; nil: it waits for the gateway's answer.
   package var patience: Int64?
@@ -126,7 +128,7 @@ package struct TrafficModel: Sendable, Equatable {
     self.route = route
     self.rate = rate
     self.clients = clients
-    self.operation = operation
+    operations = [operation]
     self.method = method
     self.patience = patience
   }

@@ -174,7 +174,13 @@ struct Stream: Sendable {
   var meanGap: Double
   var sent: UInt64 = 0
   var route: UInt32
+  /// Of the first callee, where the route shares its requests out.
   var operation: Int32
+  /// Of the route's mirror.
+  var mirrorOperation: Int32 = 0
+  var isSplit = false
+  /// The split goes by a key of the client's.
+  var isKeyed = false
   var clients: UInt64
   var method: RetryRule.Method
   var patience: Int64

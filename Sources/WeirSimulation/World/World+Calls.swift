@@ -27,7 +27,9 @@ extension World {
     let client = Draws.mixed(streams[i].clientSalt &+ number)
     // A client's connection stays on the loop that accepted it.
     let l = loops.count == 1 ? 0 : Int(client % UInt64(loops.count))
-    let facts = RequestFacts(route: streams[i].route, client: client, method: streams[i].method)
+    var facts = RequestFacts(route: streams[i].route, client: client, method: streams[i].method)
+    // The key that a client was given is as random as its number; without one each request is drawn.
+    if streams[i].isSplit { facts.draw = streams[i].isKeyed ? client : key }
     let (slot, step) = loops[l].flows.begin(request: facts, now: now)
     let index = Int(slot.index)
     while loops[l].requests.count <= index { loops[l].requests.append(RequestContext()) }
@@ -57,11 +59,19 @@ extension World {
         step = loops[l].flows.answered(slot, limit: answer, now: now)
       case .call(let edge):
         let request = loops[l].requests[Int(slot.index)]
+        let operation = operation(of: Int(request.traffic), edge)
         begin(
           l, call: edge, facts,
           CallContext(
-            request: slot, key: request.key, operation: streams[Int(request.traffic)].operation, edge: Int32(edge),
-            method: facts.method))
+            request: slot, key: request.key, operation: operation, edge: Int32(edge), method: facts.method))
+        if let copy = loops[l].flows.mirrorEdge(route: facts.route, hash: request.key) {
+          mirror(l, copy, facts, request)
+        }
+        return
+      case .answer:
+        // What the gateway answers by itself takes no time.
+        loops[l].flows.end(
+          request: slot, as: RequestEnding(status: routeStatuses[Int(facts.route)]), now: now)
         return
       case .refuse(let reason, _):
         loops[l].flows.end(
@@ -69,6 +79,25 @@ extension World {
         return
       }
     }
+  }
+
+  /// A copy of a request that nobody waits for: load for the mirror, and for what it calls.
+  private mutating func mirror(_ l: Int, _ edge: Int, _ facts: RequestFacts, _ request: RequestContext) {
+    let part = streams[Int(request.traffic)].mirrorOperation
+    let copy = RequestFacts(method: facts.method)
+    begin(
+      l, call: edge, copy,
+      CallContext(key: request.key, operation: part, edge: Int32(edge), method: facts.method))
+  }
+
+  /// What the callee of a stream's request does, by the edge that the flow has chosen for it.
+  @inline(__always)
+  private func operation(of stream: Int, _ edge: Int) -> Int32 {
+    if !streams[stream].isSplit { return streams[stream].operation }
+    guard let split = splits[Int(streams[stream].route)], let part = split.edges.firstIndex(of: edge) else {
+      return streams[stream].operation
+    }
+    return splitOperations[stream][part]
   }
 
   /// The client of a request goes away, if it is still there.

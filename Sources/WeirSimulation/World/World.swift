@@ -46,6 +46,12 @@ package struct World: ~Copyable {
   var jobs = Bank<Job>()
   var freeJob: Int32 = -1
   var streams: Bank<Stream>
+  /// By route, where one shares its requests out.
+  var splits: [FlowPlan.Split?] = []
+  /// By route: what one answers with that answers by itself.
+  var routeStatuses: [UInt16] = []
+  /// By stream, then by edge of its route's split: what the callee does.
+  var splitOperations: [[Int32]] = []
   var due = Bank<Int32>()
   /// Each instance's way back, and its probes.
   var restarts: [RestartBackoff]
@@ -140,14 +146,27 @@ package struct World: ~Copyable {
       itemOperations.append(components[plan.edges[item.edge].service].firstOperation + Int32(item.operation))
     }
     streams = Bank()
+    splits = plan.routes.map(\.split)
+    routeStatuses = plan.routes.map(\.status)
     for model in scene.traffic {
-      let callee = plan.edges[plan.routes[model.route].edge].service
+      let route = plan.routes[model.route]
+      let edges = route.split?.edges ?? [route.edge].compactMap { $0 }
+      var first: [Int32] = []
+      for (edge, operation) in zip(edges, model.operations) {
+        first.append(components[plan.edges[edge].service].firstOperation + Int32(operation))
+      }
+      splitOperations.append(first)
+      var mirrorOperation: Int32 = 0
+      if let mirror = route.mirror {
+        mirrorOperation = components[plan.edges[mirror.edge].service].firstOperation + Int32(model.mirrorOperation)
+      }
       streams.append(
         Stream(
           random: SeededRandom(seed: seed, stream: "traffic \(model.name)"),
           salt: Draws.salt(seed, "requests of \(model.name)"), clientSalt: Draws.salt(seed, "clients of \(model.name)"),
           meanGap: model.rate.perSecond > 0 ? 1e9 / model.rate.perSecond : .infinity, route: UInt32(model.route),
-          operation: components[callee].firstOperation + Int32(model.operation),
+          operation: first.first ?? 0,
+          mirrorOperation: mirrorOperation, isSplit: route.split != nil, isKeyed: route.split?.by == .key,
           clients: UInt64(max(1, model.clients)), method: model.method, patience: model.patience ?? -1))
     }
     lifeRandom = SeededRandom(seed: seed, stream: "life of instances")

@@ -100,10 +100,18 @@ struct OfferedLoad {
     var rates = design.services.map { [Double](repeating: 0, count: $0.operations.count + 1) }
     for (index, rate) in entering().enumerated() {
       switch design.traffic[index].to.value {
-      case .gateway(_, _, let gateway, let route, let operation):
-        let callee = design.gateways[gateway].routes[route].to.value
-        let call = design.gateways[gateway].calls.first { $0.to.value == .service(callee) }
-        rates[callee][operation.map { $0 + 1 } ?? 0] += rate * (call.map(tries) ?? 1)
+      case .gateway(_, _, let gateway, let route, let operations, let copied):
+        let shares = design.gateways[gateway].routes[route].to
+        let weights = Double(shares.reduce(0) { $0 + $1.weight.value })
+        for (share, operation) in zip(shares, operations) {
+          let callee = share.service.value
+          let call = design.gateways[gateway].calls.first { $0.to.value == .service(callee) }
+          let part = rate * Double(share.weight.value) / weights
+          rates[callee][operation.map { $0 + 1 } ?? 0] += part * (call.map(tries) ?? 1)
+        }
+        if let mirror = design.gateways[gateway].routes[route].target.mirror {
+          rates[mirror.to.value][copied.map { $0 + 1 } ?? 0] += rate * mirror.share.value
+        }
       case .component(.service(let callee), _, _, let operation):
         rates[callee][operation.map { $0 + 1 } ?? 0] += rate
       case .component(.store(let store), let method, _, _):
@@ -151,7 +159,7 @@ struct OfferedLoad {
       for (r, route) in gateway.routes.enumerated() {
         guard let limit = route.limit else { continue }
         let members = design.traffic.indices.filter {
-          if case .gateway(_, _, g, r, _) = design.traffic[$0].to.value { true } else { false }
+          if case .gateway(_, _, g, r, _, _) = design.traffic[$0].to.value { true } else { false }
         }
         let most = limit.rate.value.perSecond
         switch limit.by.value {

@@ -61,7 +61,7 @@ enum DeadlineInversion: Rule {
       if shortest.map({ outer.wait.value < $0.wait.value }) ?? true { shortest = outer }
     }
     for gateway in subject.design.gateways {
-      for route in gateway.routes where route.to.value == service {
+      for route in gateway.routes where route.services.contains(service) {
         if let timeout = route.timeout {
           take(Outer(caller: "the route \(route.name.text)", wait: timeout, place: route.name.place))
         } else if let call = gateway.calls.first(where: { $0.to.value == .service(service) }) {

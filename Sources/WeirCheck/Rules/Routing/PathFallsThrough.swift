@@ -53,9 +53,9 @@ enum PathFallsThrough: Rule {
     for (name, bit) in PathFallsThrough.methods where !methods.value.contains(name) {
       // A route of the same path that takes the method is where it belongs.
       guard let other = land(path, bit, host), other.name != route.name, other.path.value != route.path.value,
-        other.to.value != route.to.value || isLooser(other, than: route)
+        other.services != route.services || isLooser(other, than: route)
       else { continue }
-      let own = other.to.value == route.to.value
+      let own = other.services == route.services
       return Miss(
         request: "\(name) \(path)", how: "by its method (it takes \(methods.value.count))", landsOn: other,
         mend: own
@@ -81,7 +81,7 @@ enum PathFallsThrough: Rule {
     if capitals != path { near.append((capitals, "by its capitals")) }
     for (request, how) in near {
       guard let other = land(request, bit, host), other.name != route.name, other.path.value != route.path.value,
-        other.to.value == route.to.value, isLooser(other, than: route)
+        other.services == route.services, isLooser(other, than: route)
       else { continue }
       let rest = route.path.value.hasSuffix("/*") ? String(route.path.value.dropLast(2)) : route.path.value
       return Miss(
@@ -113,10 +113,10 @@ enum PathFallsThrough: Rule {
 
   private static func finding(_ route: Route, _ miss: Miss, _ subject: Subject) -> Finding {
     let other = miss.landsOn
-    let (name, service) = (route.name.text, subject.name(of: other.to.value))
+    let (name, service) = (route.name.text, subject.names(of: other))
     var differences: [String] = []
-    if other.to.value != route.to.value {
-      differences.append("another service (\(service) for \(subject.name(of: route.to.value)))")
+    if other.services != route.services {
+      differences.append("another service (\(service) for \(subject.names(of: route)))")
     }
     if isLooser(other, than: route), let limit = route.limit {
       let rate = Say.rate(limit.rate.value.perSecond)

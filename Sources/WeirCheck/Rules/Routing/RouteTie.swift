@@ -9,9 +9,11 @@ enum RouteTie: Rule {
     why:
       "Neither is more specific, so the one that the file names first gets every request that both take: of 2 routes "
       + "1 is never reached with them, and moving lines would change where requests go.",
-    detection: "two routes of the same host and path whose methods meet",
-    formula: "host₁ = host₂, path₁ = path₂, methods₁ ∩ methods₂ ≠ ∅",
-    mend: "Take one of the two out, or tell them apart by path, host or methods.",
+    detection:
+      "two routes of the same host and path whose methods meet, and whose conditions are as many and of the same "
+      + "kinds without excluding each other",
+    formula: "host₁ = host₂, path₁ = path₂, methods₁ ∩ methods₂ ≠ ∅, rank(match₁) = rank(match₂)",
+    mend: "Take one of the two out, or tell them apart by path, host, methods or match.",
     falsePositives: "None.")
 
   static func find(_ subject: Subject) -> [Finding] {
@@ -27,7 +29,7 @@ enum RouteTie: Rule {
         "the routes \(a) and \(b) take the same requests: 2 routes for \(second.path.value)", at: place,
         spot: place.entry, caret: "as \(a)",
         why: "\(b) gets none of them, for \(a) stands first in the file",
-        mend: "take \(b) out, or give it another path, host or methods", acceptAt: second.name.place,
+        mend: "take \(b) out, or give it another path, host, methods or match", acceptAt: second.name.place,
         inputs: [
           Finding.Input("path of \(a)", first.path.value, first.path.place),
           Finding.Input("path of \(b)", second.path.value, second.path.place),

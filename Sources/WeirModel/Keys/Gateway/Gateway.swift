@@ -13,6 +13,8 @@ package struct Gateway: Sendable, Equatable {
   package var body = GatewayKeys.body.initial
   /// Requests that may be in work at the same time.
   package var atOnce = GatewayKeys.atOnce.initial
+  /// Each request gets an id; nil: none.
+  package var requestID: RequestID?
   package var identities = Identities()
   package var routes: [Route] = []
   /// How it calls each service that a route leads to: one for all routes to the same service.
@@ -50,6 +52,7 @@ enum GatewayKeys {
       .part(flood, \.flood, FloodKeys.part),
       .value(body, \.body),
       .value(atOnce, \.atOnce),
+      .optionalPart(RequestIDKeys.key, \.requestID, RequestIDKeys.part),
     ] + IdentityKeys.fields.at(\.identities) + [
       .custom(
         routes, read: { layers, resolver, gateway in resolver.routes(layers, of: &gateway) },

@@ -12,8 +12,9 @@ package struct Route: Sendable, Equatable {
   /// `*.shop.example` for every name below.
   package var host: Value<String>?
   package var match = RouteMatch()
-  /// Index in `Design.services`.
-  package var to: Value<Int>
+  /// The services that answer, with their weights: one, several that share the requests, or none for a route that answers
+  /// by itself.
+  package var to: [RouteShare]
   package var target = RouteTarget()
   package var limit: RouteLimit?
   /// Replaces the timeout of the call from the gateway to the service.
@@ -21,6 +22,19 @@ package struct Route: Sendable, Equatable {
   package var transform = RouteTransform()
   package var access = RouteAccess()
   package var care = RouteCare()
+
+  /// Indexes in `Design.services`.
+  package var services: [Int] { to.map(\.service.value) }
+  /// The first service.
+  package var service: Int? { to.first?.service.value }
+}
+
+/// A service of a route, and how much of the requests it gets.
+package struct RouteShare: Sendable, Equatable {
+  /// Index in `Design.services`.
+  package var service: Value<Int>
+  /// Its part of the sum of all weights.
+  package var weight: Value<Int>
 }
 
 /// One entry of `routes:`.
@@ -35,8 +49,13 @@ enum RouteKeys {
     "host", .host, rule: "any host", "Which host: `shop.example`, or `*.shop.example` for every name below.",
     alias: ["hosts"])
   static let to = ScalarKey(
-    "to", .name, required: true, "The service that answers.", alias: ["service", "backend", "upstream"],
-    shape: Shape.scalar(ScalarType<String>.name).orLater(map: true))
+    "to", .name, rule: "a route that answers by itself has none",
+    "The service that answers, or several with their weights: `{ web: 95, web-next: 5 }`.",
+    alias: ["service", "backend", "upstream"],
+    shape: Shape.scalar(ScalarType<String>.name).or(.named(.plain("a service"), .scalar(weight))))
+  static let weight = ScalarType<Int>.count(0...1_000_000, words: "a weight")
+  /// Keys of routes that answer by themselves.
+  static let instead = ["redirect"]
   static let limit = Key(
     "limit", .section(LimitKeys.section), "How often requests may come; more get 429.", alias: ["rate-limit"])
   static let timeout = ScalarKey(
@@ -47,9 +66,7 @@ enum RouteKeys {
     "route", "Which requests go where, and within which limits.",
     start: { layers, resolver in
       // Also without a path: a target that does not exist is a mistake of its own.
-      let target = layers.value(to).flatMap { name in
-        resolver.service(name, whatFor: "a route").map { index in name.map { _ in index } }
-      }
+      let target = resolver.target(layers)
       guard let name = layers.name, let path = layers.value(path), let target else { return nil }
       return Route(name: name, path: path, to: target)
     },
@@ -61,8 +78,17 @@ enum RouteKeys {
       .custom(
         to.key,
         explain: { route, design in
-          let name = design.services[route.to.value].name.text
-          return [Effective(key: to.name, content: .value(name), origin: route.to.origin)]
+          guard let first = route.to.first else { return [] }
+          if route.to.count == 1, !first.weight.isWritten {
+            let name = design.services[first.service.value].name.text
+            return [Effective(key: to.name, content: .value(name), origin: first.service.origin)]
+          }
+          let shares = route.to.map { share in
+            Effective(
+              key: design.services[share.service.value].name.text, content: .value(weight.write(share.weight.value)),
+              origin: share.weight.origin)
+          }
+          return [Effective(key: to.name, content: .map(shares))]
         })
     ] + RouteTargetKeys.fields.at(\.target) + [
       .optionalPart(limit, \.limit, LimitKeys.part).inDefaults,
