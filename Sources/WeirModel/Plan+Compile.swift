@@ -152,9 +152,12 @@ extension Plan {
         flow.limits.append(written.settings)
       }
       routes.append(route.name.text)
-      flow.routes.append(FlowPlan.Route(edge: edge, limit: limit, timeout: route.timeout?.value))
+      flow.routes.append(
+        FlowPlan.Route(
+          edge: edge, limit: limit, timeout: route.timeout?.value, access: access(of: route, in: gateway)))
     }
     flow.requestsAtOnce = gateway.atOnce.value
+    compileTenants()
     self.gateway = Gateway(
       listeners: gateway.listeners.map { listener in
         let secured = gateway.listeners.first { $0.security.isSecured }

@@ -15,6 +15,9 @@ package struct AccessEntry: Sendable, Equatable {
   package var traceLow: UInt64
   package var bytesIn: Int64
   package var bytesOut: Int64
+  /// Who the caller is, by the name of the identity that knows it, and its tenant; empty for nobody.
+  package var identity = ""
+  package var tenant = ""
 
   static let pathBytesMax = 512
 }

@@ -15,6 +15,7 @@ extension ClientConnection {
     answer = .none
     relay = .asIs
     requestSlot = .none
+    principal = nil
     edge = -1
     attempts = 0
     instance = CallStep.nobody
@@ -66,8 +67,9 @@ extension ClientConnection {
     case .none: refuse(.noRoute, now: now)
     case .methodNotAllowed(let allowed): refuse(.methodNotAllowed, allowed: allowed, now: now)
     case .route(let index):
-      let facts = RequestFacts(
+      var facts = RequestFacts(
         route: UInt32(index), client: clientKey(), deadline: .distantFuture, method: head.repeats, body: bodyKind)
+      facts.isOutside = isOutside(route: index)
       let (slot, step) = loop.flows.begin(request: facts, now: now)
       requestSlot = slot
       self.facts = facts
@@ -82,6 +84,7 @@ extension ClientConnection {
     while true {
       switch step {
       case .call(let edge): return beginCall(edge, facts, target: head.target, now: now)
+      case .refuse(.tooManyFailures, _): return refuse(.tooManyFailures, until: braked(until: now), now: now)
       case .refuse(let reason, let until): return refuse(reason, until: until, limit: asked, now: now)
       case .askLimit(let limit, let key):
         asked = limit
@@ -153,6 +156,7 @@ extension ClientConnection {
 
   /// The head as it goes on, but for the fields of each attempt.
   private func writeHead(_ target: Run) {
+    if !isCalls { dropIdentity() }
     let input = self.input
     let bytes = input.readableBytesUInt8Span
     loop.scratch.clear()
@@ -162,6 +166,7 @@ extension ClientConnection {
       loop.scratch.appendRequest(bytes, head)
     }
     if head.host.isEmpty { loop.scratch.append("Host: localhost\r\n") }
+    writeIdentity()
     if sender.isEmpty {
       loop.scratch.append(peerFields)
       loop.scratch.append("X-Forwarded-Host: ")

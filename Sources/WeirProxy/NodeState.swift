@@ -12,6 +12,8 @@ final class NodeState: Sendable {
   let flows: Mutex<NodeFlows>
   let rates: Mutex<[RateTable]>
   let addresses: Mutex<AddressLimit>
+  /// Wrong credentials by client: who sends many is not listened to for a while.
+  let failures: Mutex<RateTable>
   let places: Places
   /// By loop: has it look at the node's views, and at who waits, on its own thread.
   ///
@@ -32,6 +34,11 @@ final class NodeState: Sendable {
         return RateTable(GCRA(rate: limit.rate, burst: max(1, limit.burst)), settings)
       })
     addresses = Mutex(AddressLimit(configuration.addressLimit))
+    // Ten at once, then one in six seconds: a person who errs is not stopped, a dictionary takes years.
+    var settings = RateTable.Settings()
+    settings.cells = configuration.access == nil ? 8 : 65_536
+    settings.salt = configuration.seed ^ 0x1d
+    failures = Mutex(RateTable(GCRA(rate: Rate(perSecond: 1.0 / 6), burst: 10), settings))
     places = Places(configuration.plan)
   }
 

@@ -66,13 +66,14 @@ final class Journal: Sendable {
     var lines: [UInt8] = []
     for (record, entry) in report.finished {
       let at = WallTime(milliseconds: wall.milliseconds - now.since(record.startedAt) / 1_000_000)
-      lines += log.line(
-        record,
-        AccessFacts(
-          method: entry.method, path: entry.path, host: entry.host, client: entry.client,
-          traceId: entry.traceHigh | entry.traceLow == 0
-            ? "" : Journal.hex(entry.traceHigh) + Journal.hex(entry.traceLow), bytesIn: Int(entry.bytesIn),
-          bytesOut: Int(entry.bytesOut)), at: at)
+      var facts = AccessFacts(
+        method: entry.method, path: entry.path, host: entry.host, client: entry.client,
+        traceId: entry.traceHigh | entry.traceLow == 0
+          ? "" : Journal.hex(entry.traceHigh) + Journal.hex(entry.traceLow), bytesIn: Int(entry.bytesIn),
+        bytesOut: Int(entry.bytesOut))
+      facts.identity = entry.identity
+      facts.tenant = entry.tenant
+      lines += log.line(record, facts, at: at)
       if lines.count > 65_536 {
         write(lines)
         lines.removeAll(keepingCapacity: true)

@@ -102,7 +102,7 @@ extension Plane {
       uptime: Double(now.since(startedAt)) / 1e9, loops: settings.loops, ledger: ledger, edges: edges ?? [],
       instances: instances, events: eventCounts, eventsLost: eventsLost, recordsLost: recordsLost,
       clientConnections: reports.reduce(0) { $0 + $1.clients })
-    snapshot.families = securityFamilies(reports)
+    snapshot.families = securityFamilies(reports) + identityFamilies()
     return snapshot
   }
 

@@ -48,6 +48,7 @@ package enum Translation {
       guard case .service(let caller) = edge.caller, !edge.isModelOnly else { return nil }
       return .init(caller: plan.services[caller].name, callee: plan.services[edge.callee].name, edge: index)
     }
+    configuration.calls += IdentityAssembly.calls(plan)
     configuration.accessLog = settings.accessLog == .off ? 0 : 65_536
     return configuration
   }
