@@ -22,6 +22,7 @@ func test(_ target: String, _ others: [Target.Dependency] = [], exclude: [String
 func nio(_ name: String) -> Target.Dependency { .product(name: name, package: "swift-nio") }
 let tls: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let http2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
+let cryptoExtras: Target.Dependency = .product(name: "CryptoExtras", package: "swift-crypto")
 let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 
 let package = Package(
@@ -76,8 +77,12 @@ let package = Package(
       name: "WeirSimulation", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", "WeirModel"],
       swiftSettings: common),
     .target(
+      name: "WeirIdentity", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", crypto, cryptoExtras],
+      swiftSettings: common),
+    .target(
       name: "WeirProxy",
       dependencies: [
+        "WeirIdentity",
         "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirModel", "WeirPlatform", "WeirCertificates",
         nio("NIOCore"), nio("NIOPosix"), nio("NIOTLS"), tls, http2, crypto,
         .product(name: "NIOHPACK", package: "swift-nio-http2"),
@@ -98,8 +103,8 @@ let package = Package(
       name: "WeirRuntime",
       dependencies: [
         "WeirBase", "WeirPatterns", "WeirFlows", "WeirModel", "WeirPlatform", "WeirProxy", "WeirProcesses",
-        "WeirTelemetry", "WeirCertificates",
-        nio("NIOCore"), nio("NIOPosix"),
+        "WeirTelemetry", "WeirCertificates", "WeirIdentity",
+        nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
@@ -114,7 +119,7 @@ let package = Package(
       name: "weir",
       dependencies: [
         "WeirBase", "WeirFlows", "WeirModel", "WeirCheck", "WeirSimulation", "WeirReport", "WeirRuntime",
-        "WeirProcesses", "WeirPlatform", "WeirTelemetry",
+        "WeirProcesses", "WeirPlatform", "WeirTelemetry", "WeirIdentity",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: common),
     // The programs of the examples. They use nothing of Weir: any program in any language can take their place.
@@ -144,9 +149,11 @@ let package = Package(
     test(
       "WeirProxy",
       [
-        "WeirBase", "WeirPatterns", "WeirFlows", "WeirPlatform", "WeirCertificates", tls, nio("NIOCore"),
+        "WeirBase", "WeirPatterns", "WeirFlows", "WeirPlatform", "WeirCertificates", "WeirIdentity", crypto, tls,
+        nio("NIOCore"),
         nio("NIOPosix"),
       ]),
+    test("WeirIdentity", ["WeirPatterns", "WeirFlows", crypto, cryptoExtras]),
     test("WeirProcesses", ["WeirBase", "WeirPatterns", "WeirPlatform", "weir-keeper-fixture"]),
     test("WeirTelemetry", ["WeirBase", "WeirFlows"]),
     test(

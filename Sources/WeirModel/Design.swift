@@ -18,6 +18,7 @@ package struct Design: Sendable, Equatable {
   package var traffic: [Traffic]
   package var scenarios: [Scenario]
   package var acceptances: [Acceptance]
+  package var tenants: Tenants?
   /// Texts of the file that may carry a secret, with their places: what the rule `literal-secret` reads.
   package var texts: [Value<Text>]
   /// Keys that are understood but that some verb cannot honour yet: see ``unsupported(for:)``.

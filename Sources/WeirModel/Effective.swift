@@ -39,6 +39,7 @@ extension Design {
     if !services.isEmpty {
       all.append(.map(RootKeys.services, services.map { .named($0.name, ServiceKeys.part.explain($0, self)) }))
     }
+    if let tenants { all.append(.map(RootKeys.tenants, TenantKeys.part.explain(tenants, self))) }
     if !stores.isEmpty { all.append(.map(RootKeys.stores, stores.map { .named($0.name, effective($0)) })) }
     if !traffic.isEmpty {
       all.append(.map(RootKeys.traffic, traffic.map { .named($0.name, effective($0)) }))

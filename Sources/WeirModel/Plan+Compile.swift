@@ -168,7 +168,9 @@ extension Plan {
       }
       routes.append(route.name.text)
       let edges = route.services.compactMap { edgeOfService[$0] }
-      var compiled = FlowPlan.Route(edge: edges.first, limit: limit, timeout: route.timeout?.value, webSocket: route.care.webSocket?.settings)
+      var compiled = FlowPlan.Route(
+        edge: edges.first, limit: limit, timeout: route.timeout?.value, webSocket: route.care.webSocket?.settings)
+      compiled.access = access(of: route, in: gateway)
       compiled.status = UInt16(route.target.redirect?.status.value ?? 200)
       if edges.count > 1 {
         compiled.split = FlowPlan.Split(
@@ -184,6 +186,7 @@ extension Plan {
       treatments.append(treatment(of: route, pattern))
     }
     flow.requestsAtOnce = gateway.atOnce.value
+    compileTenants()
     self.gateway = Gateway(
       listeners: gateway.listeners.map { listener in
         let secured = gateway.listeners.first { $0.security.isSecured }

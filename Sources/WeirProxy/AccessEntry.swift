@@ -17,6 +17,9 @@ package struct AccessEntry: Sendable, Equatable {
   package var bytesOut: Int64
   /// Empty where the gateway gives none.
   package var requestID = ""
+  /// Who the caller is, by the name of the identity that knows it, and its tenant; empty for nobody.
+  package var identity = ""
+  package var tenant = ""
 
   static let pathBytesMax = 512
 }

@@ -289,6 +289,7 @@ extension ClientConnection {
       loop.scratch.append(Array(allowed.names.joined(separator: ", ").utf8))
       loop.scratch.append("\r\n")
     }
+    writeChallenge(answer.status)
     if let limit {
       let rule = epoch.configuration.plan.limits[limit]
       let window = Int64((Double(rule.burst) / rule.rate.perSecond).rounded(.up))

@@ -17,6 +17,7 @@ extension ClientConnection {
     answer = .none
     relay = .asIs
     requestSlot = .none
+    principal = nil
     edge = -1
     attempts = 0
     instance = CallStep.nobody
@@ -70,6 +71,7 @@ extension ClientConnection {
       var facts = RequestFacts(
         route: UInt32(index), client: clientKey(bytes), deadline: .distantFuture, method: head.repeats, body: bodyKind)
       if epoch.splits[index] { facts.draw = draw(bytes) }
+      facts.isOutside = isOutside(route: index)
       let (slot, step) = epoch.flows.begin(request: facts, now: now)
       requestSlot = slot
       self.facts = facts
@@ -88,6 +90,7 @@ extension ClientConnection {
       switch step {
       case .call(let edge): return beginCall(edge, facts, target: head.target, now: now)
       case .answer: return answerByRoute(now: now)
+      case .refuse(.tooManyFailures, _): return refuse(.tooManyFailures, until: braked(until: now), now: now)
       case .refuse(let reason, let until): return refuse(reason, until: until, limit: asked, now: now)
       case .askLimit(let limit, let key):
         asked = limit
@@ -151,6 +154,7 @@ extension ClientConnection {
 
   /// The head as it goes on, but for the fields of each attempt.
   private func writeHead(_ target: Run) {
+    if !isCalls { dropIdentity() }
     let input = self.input
     let bytes = input.readableBytesUInt8Span
     loop.scratch.clear()
@@ -164,6 +168,7 @@ extension ClientConnection {
       loop.scratch.appendRequest(bytes, head)
     }
     if head.host.isEmpty && rules?.host == nil { loop.scratch.append("Host: localhost\r\n") }
+    writeIdentity()
     if sender.isEmpty {
       loop.scratch.append(peerFields)
       loop.scratch.append("X-Forwarded-Host: ")

@@ -3,6 +3,7 @@ import NIOCore
 import Synchronization
 import WeirBase
 import WeirFlows
+import WeirIdentity
 import WeirPatterns
 import WeirWire
 
@@ -66,6 +67,8 @@ final class ClientConnection: ChannelInboundHandler {
   var isInWork = false
   var requestSlot = Slot.none
   var facts = RequestFacts()
+  /// Who the caller is, from an identity's answer until the head goes on.
+  var principal: Principal?
   var call = Slot.none
   var edge = -1
   var startedAt = Instant.zero

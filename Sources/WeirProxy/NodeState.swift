@@ -34,6 +34,8 @@ final class NodeState: Sendable {
 
   private let living: Mutex<Living>
   let addresses: Mutex<AddressLimit>
+  /// Wrong credentials by client: who sends many is not listened to for a while.
+  let failures: Mutex<RateTable>
   /// By loop: has it look at the node's views, and at who waits, on its own thread.
   ///
   /// Set once, before any traffic.
@@ -47,6 +49,11 @@ final class NodeState: Sendable {
     let flows = NodeFlows(plan: configuration.plan, seed: configuration.seed, now: now)
     living = Mutex(Living(flows: flows, epoch: NodeEpoch(configuration, contexts: contexts)))
     addresses = Mutex(AddressLimit(configuration.addressLimit))
+    // Ten at once, then one in six seconds: a person who errs is not stopped, a dictionary takes years.
+    var settings = RateTable.Settings()
+    settings.cells = 65_536
+    settings.salt = configuration.seed ^ 0x1d
+    failures = Mutex(RateTable(GCRA(rate: Rate(perSecond: 1.0 / 6), burst: 10), settings))
   }
 
   /// The newest plan's.

@@ -38,6 +38,8 @@ package struct ProxyConfiguration: Sendable {
   package var traceSample = 0.01
   /// Keep records and ``AccessEntry`` values for the access log, up to so many a loop between two takes; 0 keeps none.
   package var accessLog = 0
+  /// Who may come through routes with an access; nil when no route has one.
+  package var access: AccessConfiguration?
   /// Keep the inputs of the flows for a replay, up to so many a loop; 0 keeps none.
   package var recording = 0
 

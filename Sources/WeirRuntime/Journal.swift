@@ -93,6 +93,8 @@ final class Journal: Sendable {
             ? "" : Journal.hex(entry.traceHigh) + Journal.hex(entry.traceLow), bytesIn: Int(entry.bytesIn),
           bytesOut: Int(entry.bytesOut))
         facts.requestID = entry.requestID
+        facts.identity = entry.identity
+        facts.tenant = entry.tenant
         lines += log.line(record, facts, at: at)
         if lines.count > 65_536 {
           write(lines)

@@ -194,6 +194,7 @@ package actor Plane {
     for (index, security) in try certificates.read(now: Date()).enumerated() {
       configuration.listeners[index].security = security
     }
+    configuration.access = try IdentityAssembly.access(plan, callsPort: Int(calls.port))
     configuration.upstreamSecurity = try certificates.services()
     let send = send
     let server = try await ProxyServer.start(configuration, accepting: false) { send.yield(.health($0)) }

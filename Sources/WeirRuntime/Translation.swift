@@ -53,6 +53,7 @@ package enum Translation {
       RequestIDRule(header: $0.header.value, trusts: $0.trust.value)
     }
     configuration.serviceNames = plan.services.map(\.name)
+    configuration.calls += IdentityAssembly.calls(plan)
     configuration.accessLog = settings.accessLog == .off ? 0 : 65_536
     return configuration
   }

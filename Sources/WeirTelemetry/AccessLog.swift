@@ -12,6 +12,9 @@ package struct AccessFacts: Sendable, Equatable {
   package var bytesIn: Int
   package var bytesOut: Int
   package var requestID = ""
+  /// The identity that knows the caller, and the caller's tenant; empty for nobody.
+  package var identity = ""
+  package var tenant = ""
 
   package init(
     method: String, path: String, host: String, client: String, traceId: String, bytesIn: Int, bytesOut: Int
@@ -61,6 +64,8 @@ package struct AccessLog: Sendable {
     }
     if record.fallback { line.field("fallback", true) }
     line.field("client", facts.client)
+    if !facts.identity.isEmpty { line.field("identity", facts.identity) }
+    if !facts.tenant.isEmpty { line.field("tenant", facts.tenant) }
     if !facts.traceId.isEmpty { line.field("trace", facts.traceId) }
     if !facts.requestID.isEmpty { line.field("request-id", facts.requestID) }
     line.field("in", facts.bytesIn)

@@ -25,7 +25,9 @@ import Testing
     "WeirCertificates": Target(layer: 3, outside: ["Foundation", "Crypto", "X509", "SwiftASN1"]),
     "WeirCheck": Target(layer: 4, outside: ["Foundation", "FoundationEssentials"]),
     "WeirSimulation": Target(layer: 4, outside: ["Foundation", "FoundationEssentials", "Synchronization"]),
-    "WeirProxy": Target(layer: 4, outside: nio.union(["Synchronization", "NIOSSL", "NIOTLS"])),
+    "WeirIdentity": Target(layer: 4, outside: ["Crypto", "CryptoExtras", "Foundation", "Synchronization"]),
+    "WeirProxy": Target(
+      layer: 4, outside: nio.union(["Synchronization", "NIOSSL", "NIOTLS"]), arrows: ["WeirIdentity"]),
     "WeirProcesses": Target(layer: 4, outside: ["Foundation", "FoundationEssentials", "Synchronization"]),
     "WeirTelemetry": Target(layer: 4, outside: ["Foundation", "FoundationEssentials"]),
     "WeirReport": Target(layer: 5, outside: ["Foundation", "FoundationEssentials"]),
@@ -33,7 +35,7 @@ import Testing
       layer: 5,
       outside: nio.union([
         "Foundation", "FoundationEssentials", "Synchronization", "Hummingbird", "HummingbirdCore", "Logging",
-        "HTTPTypes", "ServiceLifecycle",
+        "HTTPTypes", "ServiceLifecycle", "AsyncHTTPClient", "NIOHTTP1",
       ])),
     "weir": Target(layer: 7, outside: ["ArgumentParser", "Foundation", "FoundationEssentials"]),
   ]

@@ -32,8 +32,10 @@ import WeirProxy
     case .breakerOpen, .noHealthyInstance, .deadlinePassed, .connectFailed, .connectionLost, .attemptTimeout,
       .badAnswer:
       .sockets("BarsTests", "reasons")
-    case .identityMissing, .identityInvalid, .identityUnavailable, .replayed, .notAllowed, .tooManyFailures:
-      .flow("no route of the proxy has identities yet; their own tests will see them on sockets")
+    case .identityMissing, .identityInvalid, .notAllowed: .sockets("IdentityTests", "refusals")
+    case .identityUnavailable: .sockets("IdentityTests", "several")
+    case .replayed: .sockets("IdentityTests", "passwordsAndSignatures")
+    case .tooManyFailures: .sockets("IdentityTests", "brake")
     case .tunnelIdle: .sockets("WebSocketProxyTests", "idle")
     case .tlsFailed: .sockets("Security/SecurityTests", "upstreams")
     case .connectTimeout: .flow("the loopback either accepts or refuses; a host that swallows packets takes a network")

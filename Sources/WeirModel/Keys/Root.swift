@@ -23,6 +23,8 @@ enum RootKeys {
   static let stores = Key(
     "stores", .named(.components("a store"), .section(StoreKeys.section)),
     "Databases: what keeps data and is called by the programs themselves.")
+  static let tenants = Key(
+    "tenants", .section(TenantKeys.section), "Customers who share the system, and their plans.")
   static let traffic = Key(
     "traffic", .named(.plain("traffic"), .section(TrafficKeys.section)), "What comes in, and how often.",
     modelOnly: true)
@@ -35,8 +37,8 @@ enum RootKeys {
   static let section = Section(
     name: "file", doc: "A Weir file describes one system.",
     keys: [
-      weir.key, system.key, owner.key, include, defaults, requirements, gateway, services, stores, traffic, scenarios,
-      accept,
+      weir.key, system.key, owner.key, include, defaults, requirements, gateway, services, stores, tenants, traffic,
+      scenarios, accept,
       .later("environments", "Values that change by environment."),
       .later("regions", "Regions, their zones and the distances between them."),
       .later("machines", "Kinds of machines, with CPU, memory and price."),
@@ -50,7 +52,6 @@ enum RootKeys {
       .later("sagas", "Transactions over several services, with what undoes each step."),
       .later("webhooks", "Events delivered to others."),
       .later("buckets", "Files, with versions and expiry."),
-      .later("tenants", "Customers who share the system, and their plans."),
       .later("flags", "Switches for features."),
       .later("observe", "Traces and where they go."),
       .later("alerts", "What somebody is woken for."),

@@ -5,6 +5,7 @@ extension Resolver {
     guard var gateway = GatewayKeys.part.read(Layers([Fields(node, GatewayKeys.section)]), &self) else { return nil }
     checkSecurity(of: &gateway.listeners)
     refuseSharedPorts(gateway.listeners)
+    refuseIdentities(of: gateway)
     return gateway
   }
 
@@ -22,6 +23,12 @@ extension Resolver {
 
   /// The routes, and one call for all that lead to the same service.
   mutating func routes(_ layers: Layers, of gateway: inout Gateway) {
+    for identity in gateway.identities.all {
+      guard let forward = identity.forwardAuth else { continue }
+      if gateway.calls.contains(where: { $0.to.value == .service(forward.to.value) }) { continue }
+      gateway.calls.append(
+        call(Layers(callDefaults), to: forward.to.map { .service($0) }, place: identity.name.place))
+    }
     for entry in layers.node(GatewayKeys.routes)?.entries ?? [] {
       let fields = Fields(entry.value, RouteKeys.section)
       let below = defaults.map { $0.section(DefaultsKeys.route, DefaultsKeys.routeSection) }

@@ -72,6 +72,7 @@ struct Resolver {
     let resolvedStores = stores.map { store($0, owner: owner) }
     refuseUnknownVariables()
     refuseForRun(resolvedStores)
+    let tenants = single(RootKeys.tenants).flatMap { self.tenants($0) }
     let gateways = single(RootKeys.gateway).flatMap { gateway($0) }.map { [$0] } ?? []
     if gateways.isEmpty, let first = roots[0].entries.first, single(RootKeys.gateway, alsoReported: true) == nil {
       refuse(
@@ -87,7 +88,8 @@ struct Resolver {
       file: file, system: system, owner: owner,
       requirements: requirements ?? Requirements(place: nil, availability: nil, latency: [], load: nil),
       gateways: gateways, services: resolvedServices, stores: resolvedStores,
-      traffic: resolvedTraffic.compactMap { $0 }, scenarios: scenarios, acceptances: acceptances, texts: texts,
+      traffic: resolvedTraffic.compactMap { $0 }, scenarios: scenarios, acceptances: acceptances, tenants: tenants,
+      texts: texts,
       refusals: refusals)
   }
 

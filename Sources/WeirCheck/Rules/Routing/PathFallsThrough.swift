@@ -8,13 +8,13 @@ enum PathFallsThrough: Rule {
   static let info = RuleInfo(
     "path-falls-through", .routing, .warning, title: "A request that misses its route lands on a broader one",
     why: "A route that takes only some methods leaves the others to whatever route is broader, with another service "
-      + "or without its limit. With `methods: [GET]` on /api/** beside /**, DELETE /api/notes goes to the web "
+      + "or without its limit or identity. With `methods: [GET]` on /api/** beside /**, DELETE /api/notes goes to the web "
       + "service; with `limit: 5/s` on /login, /login/ has none: 5 tries a second become as many as one likes.",
     detection: "for each route a request of its path with a method that it does not take, which lands on a broader "
-      + "route to another service or with a looser limit; for a route with a limit also its path in capitals, with a "
-      + "slash at the end and with one part more, which lands on a broader route to the same service with a looser "
-      + "limit",
-    formula: "match(near request) = broader route, with other service ∨ looser limit",
+      + "route to another service, with a looser limit or without an identity; for a route with a limit or an identity "
+      + "also its path in capitals, with a slash at the end and with one part more, which lands on a broader route to "
+      + "the same service with a looser limit or without an identity",
+    formula: "match(near request) = broader route, with other service ∨ looser limit ∨ no identity",
     mend: "Let the narrow route take all methods or the rest of the path, or add a route that answers them.",
     falsePositives: "A service behind the broad route that is meant to answer these methods. OPTIONS, TRACE and "
       + "CONNECT are not looked at.")
@@ -66,7 +66,7 @@ enum PathFallsThrough: Rule {
   }
 
   private static func byPath(_ route: Route, _ land: (String, MethodBits, String) -> Route?) -> Miss? {
-    guard route.limit != nil else { return nil }
+    guard route.limit != nil || !route.access.identity.isEmpty else { return nil }
     let (path, host) = (example(route), host(route))
     let taken = route.methods?.value ?? []
     let (name, bit) = methods.first { taken.isEmpty || taken.contains($0.0) } ?? methods[0]
@@ -87,14 +87,23 @@ enum PathFallsThrough: Rule {
       return Miss(
         request: "\(name) \(request)", how: how, landsOn: other,
         mend: how == "by its capitals"
-          ? "limit the broad route too, or let the service tell capitals apart"
+          ? "limit the broad route too (or name an identity there), or let the service tell capitals apart"
           : "path: \(rest.hasSuffix("/") ? String(rest.dropLast()) : rest)/**")
     }
     return nil
   }
 
-  /// Whether a route has no limit, or one that lets more through, where the other one has one.
   private static func isLooser(_ other: Route, than route: Route) -> Bool {
+    isOpen(other, unlike: route) || hasLooserLimit(other, than: route)
+  }
+
+  /// Whether everybody may come through a route, where the other one asks who it is.
+  private static func isOpen(_ other: Route, unlike route: Route) -> Bool {
+    other.access.identity.isEmpty && !route.access.identity.isEmpty
+  }
+
+  /// Whether a route has no limit, or one that lets more through, where the other one has one.
+  private static func hasLooserLimit(_ other: Route, than route: Route) -> Bool {
     guard let limit = route.limit else { return false }
     guard let broad = other.limit else { return true }
     return broad.rate.value > limit.rate.value || (limit.by.value == .route && broad.by.value == .client)
@@ -118,7 +127,10 @@ enum PathFallsThrough: Rule {
     if other.services != route.services {
       differences.append("another service (\(service) for \(subject.names(of: route)))")
     }
-    if isLooser(other, than: route), let limit = route.limit {
+    if isOpen(other, unlike: route) {
+      differences.append("no identity for \(route.access.identity.map(\.value).joined(separator: " or "))")
+    }
+    if hasLooserLimit(other, than: route), let limit = route.limit {
       let rate = Say.rate(limit.rate.value.perSecond)
       differences.append(
         other.limit.map { "a limit of \(Say.rate($0.rate.value.perSecond)) for \(rate)" } ?? "no limit for \(rate)")
