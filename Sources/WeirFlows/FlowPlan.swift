@@ -100,7 +100,8 @@ public struct FlowPlan: Sendable, Equatable {
     public var webSocket: TunnelWatch.Settings?
 
     public init(
-      edge: Int?, limit: Int? = nil, timeout: Duration? = nil, access: Int? = nil, webSocket: TunnelWatch.Settings? = nil
+      edge: Int?, limit: Int? = nil, timeout: Duration? = nil, access: Int? = nil,
+      webSocket: TunnelWatch.Settings? = nil
     ) {
       self.access = access
       self.edge = edge

@@ -359,7 +359,8 @@ package final class ProxyServer: Sendable {
           eventsLost: eventsLost + old.reduce(0) { $0 + $1.eventsLost }, records: records,
           oldRecords: old.filter { !$0.records.isEmpty }.map { (epoch: $0.epoch, records: $0.records) },
           recordsLost: recordsLost + old.reduce(0) { $0 + $1.recordsLost }, access: access, accessLost: accessLost,
-          clients: loop.clientCount, handshakes: loop.handshakes, mirrors: loop.epoch.mirrors, isDraining: loop.isDraining,
+          clients: loop.clientCount, handshakes: loop.handshakes, mirrors: loop.epoch.mirrors,
+          isDraining: loop.isDraining,
           waiting: loop.waiting, tunnels: loop.tunnels)
       }.get()
       if let report { all.append(report) }
