@@ -305,20 +305,3 @@ extension ClientConnection {
     loop.scratch.append(access.challenges[index])
   }
 }
-
-extension PeerAddress {
-  init(_ address: WireAddress) {
-    self.init()
-    let plain = address.unmapped
-    isIPv6 = plain.isIPv6
-    if plain.isIPv6 {
-      high = plain.high
-      low = plain.low
-    } else {
-      low = PeerAddress.mapped | UInt64(plain.ipv4)
-    }
-    var buffer = HeadBuffer(capacity: 64)
-    buffer.append(address: plain)
-    text = Array(buffer.storage.prefix(buffer.count))
-  }
-}

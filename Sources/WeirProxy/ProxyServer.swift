@@ -6,7 +6,7 @@ import Synchronization
 import WeirBase
 package import WeirCertificates
 package import WeirFlows
-import WeirPatterns
+package import WeirPatterns
 import WeirPlatform
 import WeirWire
 

@@ -194,7 +194,7 @@ extension Plane {
         configuration.listeners[index].security = security
       }
       configuration.upstreamSecurity = try read.services()
-      configuration.access = try IdentityAssembly.access(plan, callsPort: callsPort)
+      configuration.access = try IdentityAssembly.access(new, callsPort: Int(calls.port))
       // What a program needs and cannot get is found before it is started.
       var trial = moved
       for service in new.services.indices where new.isStarted(service) {

@@ -36,6 +36,7 @@ import WeirProxy
     case .identityUnavailable: .sockets("IdentityTests", "several")
     case .replayed: .sockets("IdentityTests", "passwordsAndSignatures")
     case .tooManyFailures: .sockets("IdentityTests", "brake")
+    case .retired: .sockets("Routes/TreatmentTests", "retirement")
     case .tunnelIdle: .sockets("WebSocketProxyTests", "idle")
     case .tlsFailed: .sockets("Security/SecurityTests", "upstreams")
     case .connectTimeout: .flow("the loopback either accepts or refuses; a host that swallows packets takes a network")

@@ -70,7 +70,8 @@ extension ClientConnection {
     }
     let watch = MirrorWatch(route: route, request: requestLine(), startedAt: now, comparesBodies: compares)
     self.watch = watch
-    let copy = ClientConnection(loop: loop, kind: kind, peer: peer, way: .nowhere)
+    let copy = ClientConnection(loop: loop, kind: .gateway(epoch.trie), listener: listener, peer: peer, way: .nowhere)
+    copy.take(epoch)
     loop.add(copy)
     copy.beginCopy(of: self, watch, edge, now: now)
   }
@@ -128,7 +129,7 @@ extension ClientConnection {
     self.watch = nil
     watch.isVoid = watch.isVoid || status == 499
     watch.given.ended(status: status, duration: now.since(watch.startedAt))
-    loop.compare(watch, now: now)
+    epoch.compare(watch, now: now)
   }
 
   /// The copy's call is over: with an answer, or without.
@@ -142,11 +143,11 @@ extension ClientConnection {
     watch.copied.ended(status: answered, duration: now.since(watch.startedAt))
     stage = .closed
     loop.remove(self)
-    loop.compare(watch, now: now)
+    epoch.compare(watch, now: now)
   }
 }
 
-extension ProxyLoop {
+extension Epoch {
   /// Counts a pair of which both are over.
   func compare(_ watch: MirrorWatch, now: Instant) {
     guard watch.given.isOver, watch.copied.isOver else { return }
