@@ -4,7 +4,8 @@
 package enum Rules {
   /// Those that look at the design, in the order of their ids.
   static let checks: [any Rule.Type] = [
-    CallCycle.self, ConnectionStorm.self, DeadlineInversion.self, LiteralSecret.self, NoRequirements.self,
+    CallCycle.self, ConnectionStorm.self, DeadlineInversion.self, GRPCOverHTTP1.self,
+    LiteralSecret.self, NoRequirements.self,
     OverCapacity.self, PathFallsThrough.self,
 
     RetryAmplification.self, RetryUnsafeMethod.self,

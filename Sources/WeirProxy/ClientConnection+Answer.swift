@@ -32,7 +32,7 @@ extension ClientConnection {
     }
     decideWhetherToClose()
     answer = .relaying
-    loop.silentAt[Int(place)] = now.nanoseconds + loop.times.answerIdle
+    loop.silentAt[Int(place)] = now.nanoseconds + answerIdle
 
     loop.scratch.clear()
     loop.scratch.appendResponse(&upstream.input, upstream.head)
@@ -78,7 +78,7 @@ extension ClientConnection {
       advance()
       return
     }
-    loop.silentAt[Int(place)] = now.nanoseconds + loop.times.answerIdle
+    loop.silentAt[Int(place)] = now.nanoseconds + answerIdle
     flush()
     // The flush may have ended it all.
     if self.upstream === upstream, !outlet.isWritable { upstream.setReading(false) }
@@ -127,6 +127,7 @@ extension ClientConnection {
   /// The answer has been written whole.
   func endAnswer(_ upstream: UpstreamConnection, now: Instant) {
     answer = .done
+    if awaitsStatus { settleGRPC(upstream, now: now) }
     carry(loop.flows.ended(call, now: now), now: now)
     loop.syncIfUrgent(edge, now: now)
   }
@@ -258,6 +259,7 @@ extension ClientConnection {
   private func write(
     _ answer: ErrorAnswer, retryAfter: Int64, limit: Int?, allowed: MethodBits? = nil, now: Instant
   ) {
+    if isGRPC { return writeGRPC(answer, retryAfter: retryAfter) }
     loop.scratch.clear()
     loop.scratch.append(answer.head)
     loop.scratch.append(loop.dateLine)
@@ -280,7 +282,7 @@ extension ClientConnection {
     writeScratch()
   }
 
-  private func writeScratch() {
+  func writeScratch() {
     loop.out.clear()
     loop.scratch.write(to: &loop.out)
     write(loop.out)
@@ -311,7 +313,7 @@ extension ClientConnection {
     }
     if stage == .body {
       stage = .draining
-      loop.silentAt[Int(place)] = now.nanoseconds + loop.times.bodyIdle
+      loop.silentAt[Int(place)] = now.nanoseconds + bodyIdle
       setReading(true)
       return
     }

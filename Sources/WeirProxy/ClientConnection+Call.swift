@@ -78,10 +78,17 @@ extension ClientConnection {
       return loop.flows.failed(call, .connectRefused, now: now)
     }
     let context = loop.contexts.service(service)
-    let made = UpstreamConnection(loop: loop, place: place, client: self, way: context == nil ? .raw : .pipeline)
+    let isHTTP2 = loop.configuration.http2Services.contains(service)
+    let made = UpstreamConnection(
+      loop: loop, place: place, client: self, way: context == nil && !isHTTP2 ? .raw : .pipeline)
+    made.isStream = isHTTP2
     upstream = made
-    made.connect(
-      to: address, securedBy: context, name: context == nil ? nil : loop.contexts.name(of: service, at: address))
+    if isHTTP2 {
+      loop.http2.open(made, place, service, loop)
+    } else {
+      made.connect(
+        to: address, securedBy: context, name: context == nil ? nil : loop.contexts.name(of: service, at: address))
+    }
     armCall()
     return nil
   }
@@ -108,7 +115,11 @@ extension ClientConnection {
     guard upstream === self.upstream, call != .none else { return upstream.close() }
     let now = loop.now()
     if failure == .connectRefused { loop.suspect(service: loop.edgeServices[edge], instance: instance) }
-    let step = loop.flows.failed(call, failure, now: now)
+    // Nothing of it was processed, and all of it is still here: whatever the method, it may be sent again.
+    if upstream.isUnprocessed, bodyIn == Int64(request.writerIndex - bodyStart) {
+      loop.flows.sent(call, .nothing, now: now)
+    }
+    let step = loop.flows.failed(call, upstream.isBroken ? .protocolError : failure, now: now)
     carry(step, now: now)
     loop.syncIfUrgent(edge, now: now)
     armCall()
@@ -127,14 +138,17 @@ extension ClientConnection {
     } else if !upstream.head.retryAfterDate.isEmpty {
       retryAfter = waitUntilDate(upstream)
     }
-    var step = loop.flows.head(
-      call, status: upstream.head.status, retryAfter: retryAfter,
-      fromWeir: upstream.head.flags.contains(.fromWeir), now: now)
+    let answered = meaning(of: upstream)
+    var step =
+      awaitsStatus
+      ? loop.flows.begun(call, now: now)
+      : loop.flows.head(
+        call, status: answered, retryAfter: retryAfter, fromWeir: upstream.head.flags.contains(.fromWeir), now: now)
     // A retry that the node refuses makes this head the answer: it must be known before the head is passed over.
     if case .ask(let question) = step.action { step = loop.answer(question, self, now: now) }
     if case .answer = step.action {
       phase = .receive
-      status = upstream.head.status
+      status = answered
       relayHead(upstream, now: now)
     } else {
       // Not wanted: what has come of it, and what is still to come, is read past.

@@ -12,6 +12,7 @@ extension ClientConnection {
   func begin(now: Instant) {
     startedAt = now
     isInWork = true
+    isFirst = false
     answer = .none
     relay = .asIs
     requestSlot = .none
@@ -34,12 +35,12 @@ extension ClientConnection {
       stage = .body
       bodyLeft = length
       keepsBody = length <= Int64(loop.limits.replayBytes)
-      loop.silentAt[Int(place)] = now.nanoseconds + loop.times.bodyIdle
+      loop.silentAt[Int(place)] = now.nanoseconds + bodyIdle
     case .chunked:
       stage = .body
       chunks.clear()
       keepsBody = false
-      loop.silentAt[Int(place)] = now.nanoseconds + loop.times.bodyIdle
+      loop.silentAt[Int(place)] = now.nanoseconds + bodyIdle
     }
     if loop.keepsAccess && !isCalls { note() }
 
@@ -67,7 +68,7 @@ extension ClientConnection {
     case .methodNotAllowed(let allowed): refuse(.methodNotAllowed, allowed: allowed, now: now)
     case .route(let index):
       let facts = RequestFacts(
-        route: UInt32(index), client: clientKey(), deadline: .distantFuture, method: head.repeats, body: bodyKind)
+        route: UInt32(index), client: clientKey(), deadline: grpcDeadline(now), method: head.repeats, body: bodyKind)
       let (slot, step) = loop.flows.begin(request: facts, now: now)
       requestSlot = slot
       self.facts = facts
@@ -253,6 +254,7 @@ extension ClientConnection {
     loop.scratch.appendRetriesTaken()
     let left = loop.flows.deadline(of: call).since(now)
     loop.scratch.appendDeadline(milliseconds: left / 1_000_000)
+    if grpcTimeout >= 0 { loop.scratch.appendGRPCTimeout(nanoseconds: grpcDeadline(now).since(now)) }
     loop.scratch.append("\r\n")
     loop.scratch.write(to: &request)
     bodyStart = request.writerIndex
@@ -278,7 +280,7 @@ extension ClientConnection {
       refuseWithinBody(error.reason, OwnAnswers.detailed(error.reason, error), now: loop.now())
       return false
     }
-    if case .chunked = head.framing, chunks.announced > loop.limits.bodyBytes {
+    if case .chunked = head.framing, !isGRPC, chunks.announced > loop.limits.bodyBytes {
       refuseWithinBody(.bodyTooLarge, loop.answers[.bodyTooLarge], now: loop.now())
       return false
     }
@@ -291,7 +293,7 @@ extension ClientConnection {
       loop.silentAt[Int(place)] = .max
       upstream.isRequestSent = true
     } else {
-      loop.silentAt[Int(place)] = now.nanoseconds + loop.times.bodyIdle
+      loop.silentAt[Int(place)] = now.nanoseconds + bodyIdle
     }
     if isFirst {
       if keepsBody || count <= ClientConnection.copyMax {

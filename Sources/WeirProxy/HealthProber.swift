@@ -17,8 +17,8 @@ final class HealthProber {
     var instance: Int
     var check: ProxyConfiguration.HealthCheck
     var monitor: HealthMonitor
-    var ready: Probe?
-    var live: Probe?
+    var ready: (any HealthProbe)?
+    var live: (any HealthProbe)?
   }
 
   private unowned let loop: ProxyLoop
@@ -91,7 +91,9 @@ final class HealthProber {
     let place = loop.firstPlace[watch.service] + watch.instance
     let path = kind == .ready ? watch.check.ready : watch.check.live ?? watch.check.ready
     guard let address = loop.address(place) else { return settle(i, kind, nil, false) }
-    let probe = Probe(path: path)
+    let probe: any HealthProbe =
+      loop.configuration.http2Services.contains(watch.service)
+      ? HTTP2Probe(path: path, service: watch.check.grpc) : Probe(path: path)
     probe.done = { [weak self, unowned probe] isWell in self?.settle(i, kind, probe, isWell) }
     if kind == .ready {
       watches[i].ready?.abandon()
@@ -105,7 +107,7 @@ final class HealthProber {
     probe.start(address, securedBy: context, name: name, on: loop.eventLoop)
   }
 
-  private func settle(_ i: Int, _ kind: HealthMonitor.Kind, _ probe: Probe?, _ isWell: Bool) {
+  private func settle(_ i: Int, _ kind: HealthMonitor.Kind, _ probe: (any HealthProbe)?, _ isWell: Bool) {
     if isStopped { return }
     // An answer that came after its probe was given up tells of the past.
     if let probe, probe !== (kind == .ready ? watches[i].ready : watches[i].live) { return }
@@ -130,7 +132,7 @@ final class HealthProber {
   }
 
   /// One question on a connection of its own.
-  private final class Probe: ChannelInboundHandler {
+  private final class Probe: ChannelInboundHandler, HealthProbe {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 

@@ -25,7 +25,8 @@ import Testing
     "WeirCertificates": Target(layer: 3, outside: ["Foundation", "Crypto", "X509", "SwiftASN1"]),
     "WeirCheck": Target(layer: 4, outside: ["Foundation", "FoundationEssentials"]),
     "WeirSimulation": Target(layer: 4, outside: ["Foundation", "FoundationEssentials", "Synchronization"]),
-    "WeirProxy": Target(layer: 4, outside: nio.union(["Synchronization", "NIOSSL", "NIOTLS"])),
+    "WeirProxy": Target(
+      layer: 4, outside: nio.union(["Synchronization", "NIOSSL", "NIOTLS", "NIOHTTP2", "NIOHPACK"])),
     "WeirProcesses": Target(layer: 4, outside: ["Foundation", "FoundationEssentials", "Synchronization"]),
     "WeirTelemetry": Target(layer: 4, outside: ["Foundation", "FoundationEssentials"]),
     "WeirReport": Target(layer: 5, outside: ["Foundation", "FoundationEssentials"]),
