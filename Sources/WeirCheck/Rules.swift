@@ -4,7 +4,7 @@
 package enum Rules {
   /// Those that look at the design, in the order of their ids.
   static let checks: [any Rule.Type] = [
-    CallCycle.self, ConnectionStorm.self, DeadlineInversion.self, HedgeWithoutEffect.self,
+    CallCycle.self, ConnectionStorm.self, DeadlineInversion.self, GRPCOverHTTP1.self, HedgeWithoutEffect.self,
     IdentityWithoutTLS.self, KeysWithoutTLS.self,
     LiteralSecret.self, NoRequirements.self,
     OverCapacity.self, PathFallsThrough.self,

@@ -269,6 +269,21 @@ public struct LoopFlows: Sendable {
     return close(slot, step)
   }
 
+  /// The attempt's answer has begun, and its end will say whether it is a good one (`outcome`).
+  public mutating func begun(_ slot: Slot, now: Instant) -> CallStep {
+    enter(slot, now)
+    let step = calls[slot].begun(&state)
+    recorder?.record(.begun, slot, now, step)
+    return close(slot, step)
+  }
+
+  /// What the end of an answer that has `begun` says; `ended` follows.
+  public mutating func outcome(_ slot: Slot, status: UInt16, now: Instant) {
+    enter(slot, now)
+    calls[slot].outcome(status: status, &state)
+    recorder?.record(.outcome(status: status), slot, now, CallStep(.none))
+  }
+
   /// The answer was received and relayed whole.
   public mutating func ended(_ slot: Slot, now: Instant) -> CallStep {
     enter(slot, now)

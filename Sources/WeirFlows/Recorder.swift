@@ -11,7 +11,8 @@ public struct RecordedInput: Sendable, Equatable {
     case requestEnded(RequestEnding)
     case call(edge: UInt32, RequestFacts)
     case permit(CircuitBreaker.Ticket?)
-    case full, connected, ended, wake, callerGone
+    case full, connected, begun, ended, wake, callerGone
+    case outcome(status: UInt16)
     case turn(edge: UInt32)
     case sent(RetryRule.Sent)
     case head(status: UInt16, retryAfter: Int64?, fromWeir: Bool)
@@ -122,6 +123,10 @@ extension LoopFlows {
     case .head(let status, let retryAfter, let fromWeir):
       return .call(
         head(slot, status: status, retryAfter: retryAfter, fromWeir: fromWeir, of: instance, now: now))
+    case .begun: return .call(begun(slot, now: now))
+    case .outcome(let status):
+      outcome(slot, status: status, now: now)
+      return .call(CallStep(.none))
     case .ended: return .call(ended(slot, now: now))
     case .failed(let failure): return .call(failed(slot, failure, of: instance, now: now))
     case .wake: return .call(wake(slot, now: now))

@@ -72,7 +72,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
 
   /// What is true of a call, a bit each: as bytes they would not fit beside a second attempt's record.
   private struct Flags: OptionSet, Sendable, Equatable, BitwiseCopyable {
-    var rawValue: UInt8
+    var rawValue: UInt16
     static let outerRetries = Flags(rawValue: 1)
     static let probesInstance = Flags(rawValue: 2)
     static let isTrial = Flags(rawValue: 4)
@@ -81,6 +81,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     static let isDeposited = Flags(rawValue: 32)
     static let failedFinally = Flags(rawValue: 64)
     static let isBlameless = Flags(rawValue: 128)
+    static let isOpen = Flags(rawValue: 256)
 
     @inline(__always)
     subscript(_ flag: Flags) -> Bool {
@@ -116,6 +117,12 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   private var isDeposited: Bool {
     get { flags[.isDeposited] }
     set { flags[.isDeposited] = newValue }
+  }
+  /// The answer has begun, and its end will say whether it is a good one.
+  @inline(__always)
+  private var isOpen: Bool {
+    get { flags[.isOpen] }
+    set { flags[.isOpen] = newValue }
   }
   @inline(__always)
   private var failedFinally: Bool {
@@ -308,6 +315,37 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     return again(verdict, retryAfter: retryAfter, &state)
   }
 
+  /// The answer has begun and goes to the caller, but only its end says whether it is a good one: gRPC's way.
+  ///
+  /// Feed `outcome` before `ended`.
+  mutating func begun(_ state: inout LoopState) -> CallStep {
+    guard stage == .connecting || stage == .sending || stage == .waiting else { return CallStep(.none) }
+    // No attempt is given up any more: the field keeps when the answer began.
+    limit = state.now
+    isOpen = true
+    status = 200
+    stage = .answering
+    nextWake = .distantFuture
+    return CallStep(.answer)
+  }
+
+  /// What the end of such an answer says: the status of HTTP that means the same.
+  mutating func outcome(status: UInt16, _ state: inout LoopState) {
+    guard stage == .answering, isOpen else { return }
+    self.status = status
+    let outcome = state.here.upstream.thresholds.outcome(status: status, took: limit.since(attemptStartedAt))
+    failedFinally = outcome == .failure
+    settleOpen(outcome, &state)
+  }
+
+  private mutating func settleOpen(_ outcome: CircuitBreaker.Outcome, _ state: inout LoopState) {
+    guard isOpen else { return }
+    isOpen = false
+    settleAttempt(outcome, latency: limit.since(attemptStartedAt), failed: outcome == .failure, &state)
+    // The place is held until the last byte.
+    state.here.upstream.balancer.started(Int(instance), now: state.now)
+  }
+
   /// The answer has been received whole.
   @inline(__always)
   mutating func ended(_ state: inout LoopState) -> CallStep {
@@ -323,6 +361,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
       return fail(failure, cancels: UpstreamCall.leavesOpen(failure), &state)
     case .answering:
       failedFinally = true
+      settleOpen(.failure, &state)
       let reason = failure == .protocolError ? Reason.badAnswer : .answerCut
       return last(.abort(reason), &state, freed: true, cancels: UpstreamCall.leavesOpen(failure))
     default: return CallStep(.none)
@@ -349,6 +388,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     guard stage != .over else { return CallStep(.none) }
     let under = isUnderWay
     if under && stage != .answering && stage != .askingRetry { release(.ignored, &state) }
+    if isOpen { giveBackInstanceProbe(.ignored, &state) }
     return last(.refuse(.callerGone, until: .zero), &state, freed: under, cancels: under)
   }
 

@@ -47,7 +47,13 @@ package struct Plan: Sendable, Equatable {
   package struct Health: Sendable, Equatable {
     package var ready: String?
     package var live: String?
+    package var grpc: String?
     package var settings: HealthMonitor.Settings
+  }
+
+  /// Whether something asks a service's instances if they take requests.
+  package func isAsked(_ service: Int) -> Bool {
+    services[service].health.map { $0.ready != nil || $0.grpc != nil } ?? false
   }
 
   /// `NOTES_DB_URL`, and what it leads to.

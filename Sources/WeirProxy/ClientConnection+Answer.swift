@@ -32,7 +32,7 @@ extension ClientConnection {
     }
     decideWhetherToClose()
     answer = .relaying
-    loop.silentAt[Int(place)] = now.nanoseconds + loop.times.answerIdle
+    loop.silentAt[Int(place)] = now.nanoseconds + answerIdle
 
     let rules = self.rules
     if let page = rules?.page(upstream.head.status) { return replace(upstream, by: page, now: now) }
@@ -85,7 +85,7 @@ extension ClientConnection {
       advance()
       return
     }
-    loop.silentAt[Int(place)] = now.nanoseconds + loop.times.answerIdle
+    loop.silentAt[Int(place)] = now.nanoseconds + answerIdle
     flush()
     // The flush may have ended it all.
     if self.upstream === upstream, !outlet.isWritable { upstream.setReading(false) }
@@ -136,6 +136,7 @@ extension ClientConnection {
   /// The answer has been written whole.
   func endAnswer(_ upstream: UpstreamConnection, now: Instant) {
     answer = .done
+    if awaitsStatus { settleGRPC(upstream, now: now) }
     carry(epoch.flows.ended(call, now: now), now: now)
     epoch.syncIfUrgent(edge, now: now)
   }
@@ -277,6 +278,7 @@ extension ClientConnection {
   private func write(
     _ answer: ErrorAnswer, retryAfter: Int64, limit: Int?, allowed: MethodBits? = nil, now: Instant
   ) {
+    if isGRPC { return writeGRPC(answer, retryAfter: retryAfter) }
     let page = rules?.page(answer.status)
     loop.scratch.clear()
     if let page { loop.scratch.append(answer, page) } else { loop.scratch.append(answer.head) }
@@ -337,7 +339,7 @@ extension ClientConnection {
     }
     if stage == .body {
       stage = .draining
-      loop.silentAt[Int(place)] = now.nanoseconds + loop.times.bodyIdle
+      loop.silentAt[Int(place)] = now.nanoseconds + bodyIdle
       setReading(true)
       return
     }

@@ -93,11 +93,16 @@ extension ClientConnection {
   /// A connection to an instance that is not opened yet.
   func newConnection(at place: Int, of service: Int) -> UpstreamConnection {
     let isSecured = epoch.shared.contexts.service(service) != nil
-    return UpstreamConnection(loop: loop, place: place, client: self, way: isSecured ? .pipeline : .raw)
+    let isHTTP2 = epoch.configuration.http2Services.contains(service)
+    let made = UpstreamConnection(
+      loop: loop, place: place, client: self, way: isSecured || isHTTP2 ? .pipeline : .raw)
+    made.isStream = isHTTP2
+    return made
   }
 
   /// Opens it; it must be this client's before, for a UNIX socket is connected within this call.
   func open(_ made: UpstreamConnection, to address: SocketAddress, of service: Int) {
+    if made.isStream { return loop.http2.open(made, made.place, service, loop) }
     let context = epoch.shared.contexts.service(service)
     made.connect(
       to: address, securedBy: context, name: context == nil ? nil : epoch.shared.contexts.name(of: service, at: address)
@@ -129,7 +134,11 @@ extension ClientConnection {
     if failure == .connectRefused && epoch === loop.epoch {
       loop.suspect(service: epoch.edgeServices[edge], instance: instance)
     }
-    let step = epoch.flows.failed(call, failure, of: instance, now: now)
+    // Nothing of it was processed, and all of it is still here: whatever the method, it may be sent again.
+    if upstream.isUnprocessed, bodyIn == Int64(request.writerIndex - bodyStart) {
+      epoch.flows.sent(call, .nothing, of: instance, now: now)
+    }
+    let step = epoch.flows.failed(call, upstream.isBroken ? .protocolError : failure, of: instance, now: now)
     carry(step, now: now)
     epoch.syncIfUrgent(edge, now: now)
     armCall()
@@ -148,14 +157,18 @@ extension ClientConnection {
     } else if !upstream.head.retryAfterDate.isEmpty {
       retryAfter = waitUntilDate(upstream)
     }
-    var step = epoch.flows.head(
-      call, status: upstream.head.status, retryAfter: retryAfter,
-      fromWeir: upstream.head.flags.contains(.fromWeir), of: instance(of: upstream), now: now)
+    let answered = meaning(of: upstream)
+    var step =
+      awaitsStatus
+      ? epoch.flows.begun(call, now: now)
+      : epoch.flows.head(
+        call, status: answered, retryAfter: retryAfter, fromWeir: upstream.head.flags.contains(.fromWeir),
+        of: instance(of: upstream), now: now)
     // A retry that the node refuses makes this head the answer: it must be known before the head is passed over.
     if case .ask(let question) = step.action { step = epoch.answer(question, self, now: now) }
     if case .answer = step.action {
       phase = .receive
-      status = upstream.head.status
+      status = answered
       if hedge != nil { wins(upstream, step, now: now) }
       relayHead(upstream, now: now)
     } else {

@@ -14,6 +14,7 @@ extension ClientConnection {
     takeNewest()
     startedAt = now
     isInWork = true
+    isFirst = false
     answer = .none
     relay = .asIs
     requestSlot = .none
@@ -38,12 +39,12 @@ extension ClientConnection {
       stage = .body
       bodyLeft = length
       keepsBody = length <= Int64(loop.limits.replayBytes)
-      loop.silentAt[Int(place)] = now.nanoseconds + loop.times.bodyIdle
+      loop.silentAt[Int(place)] = now.nanoseconds + bodyIdle
     case .chunked:
       stage = .body
       chunks.clear()
       keepsBody = false
-      loop.silentAt[Int(place)] = now.nanoseconds + loop.times.bodyIdle
+      loop.silentAt[Int(place)] = now.nanoseconds + bodyIdle
     }
     if let rule = epoch.requestID, !isCalls { takeRequestID(rule) }
     if loop.keepsAccess && !isCalls { note() }
@@ -69,7 +70,7 @@ extension ClientConnection {
       if head.flags.contains(.upgrade), !asksForTunnel(route: index, now: now) { return }
       rules = epoch.rules[index]
       var facts = RequestFacts(
-        route: UInt32(index), client: clientKey(bytes), deadline: .distantFuture, method: head.repeats, body: bodyKind)
+        route: UInt32(index), client: clientKey(bytes), deadline: grpcDeadline(now), method: head.repeats, body: bodyKind)
       if epoch.splits[index] { facts.draw = draw(bytes) }
       facts.isOutside = isOutside(route: index)
       let (slot, step) = epoch.flows.begin(request: facts, now: now)
@@ -265,6 +266,7 @@ extension ClientConnection {
     if isCopy { loop.scratch.append("Weir-Mirror: yes\r\n") }
     let left = epoch.flows.deadline(of: call).since(now)
     loop.scratch.appendDeadline(milliseconds: left / 1_000_000)
+    if grpcTimeout >= 0 { loop.scratch.appendGRPCTimeout(nanoseconds: grpcDeadline(now).since(now)) }
     loop.scratch.append("\r\n")
     loop.scratch.write(to: &request)
     bodyStart = request.writerIndex
@@ -290,7 +292,7 @@ extension ClientConnection {
       refuseWithinBody(error.reason, OwnAnswers.detailed(error.reason, error), now: loop.now())
       return false
     }
-    if case .chunked = head.framing, chunks.announced > loop.limits.bodyBytes {
+    if case .chunked = head.framing, !isGRPC, chunks.announced > loop.limits.bodyBytes {
       refuseWithinBody(.bodyTooLarge, loop.answers[.bodyTooLarge], now: loop.now())
       return false
     }
@@ -303,7 +305,7 @@ extension ClientConnection {
       loop.silentAt[Int(place)] = .max
       upstream.isRequestSent = true
     } else {
-      loop.silentAt[Int(place)] = now.nanoseconds + loop.times.bodyIdle
+      loop.silentAt[Int(place)] = now.nanoseconds + bodyIdle
     }
     if isFirst {
       if keepsBody || count <= ClientConnection.copyMax {

@@ -20,7 +20,7 @@ import WeirWire
 /// 1. `call` is live exactly from `begin(call:)` to the step that is its last.
 /// 2. A place is held (`holdsPlace`) from `acquire` to the step that says `freed`.
 /// 3. Nothing is written to the client after its answer's last byte but the next answer.
-final class ClientConnection: ChannelInboundHandler {
+final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   typealias InboundIn = ByteBuffer
 
   enum Stage: UInt8 { case head, body, waiting, draining, lingering, closed, tunnel }
@@ -61,6 +61,18 @@ final class ClientConnection: ChannelInboundHandler {
   var owesContinue = false
   var isAdvancing = false
   var needsFlush = false
+  /// No request has been read.
+  var isFirst = true
+  /// The channel is a stream of HTTP/2: one exchange, then its end.
+  var isStream = false
+  /// The client reads trailers: `te: trailers` of HTTP/2.
+  var acceptsTrailers = false
+  /// The request is a call of gRPC, which HTTP/2 carries.
+  var isGRPC = false
+  /// The time that its caller gives it, in nanoseconds; -1 when it gives none.
+  var grpcTimeout: Int64 = -1
+  /// The answer's end will say whether it is a good one.
+  var awaitsStatus = false
 
   // The request in work.
   /// From a head that was read to the record of how it ended.
@@ -220,7 +232,7 @@ final class ClientConnection: ChannelInboundHandler {
     stage = .closed
     if wasOpen || call != .none { leaveCall(now: loop.now()) }
     loop.remove(self)
-    if !isCalls { loop.node.addresses.withLock { $0.closed(peer.key) } }
+    if !isCalls && !isStream { loop.node.addresses.withLock { $0.closed(peer.key) } }
     outlet.detach()
     input = loop.empty
   }
@@ -267,6 +279,12 @@ final class ClientConnection: ChannelInboundHandler {
       }
       return false
     case .refused(let error):
+      let preface = beginsHTTP2()
+      if preface.isWhole {
+        becomeHTTP2()
+        return false
+      }
+      if preface.mayBe { return false }
       refuse(unreadable: error, now: loop.now())
       return false
     }
@@ -332,6 +350,14 @@ final class ClientConnection: ChannelInboundHandler {
   }
 
   // MARK: - The end
+
+  /// Gives its channel to another handler.
+  func leaveChannel() {
+    stage = .closed
+    loop.remove(self)
+    outlet.detach()
+    input = loop.empty
+  }
 
   func drain() {
     closeAfter = true

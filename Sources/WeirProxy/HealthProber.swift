@@ -19,8 +19,8 @@ final class HealthProber {
     var instance: Int
     var check: ProxyConfiguration.HealthCheck
     var monitor: HealthMonitor
-    var ready: Probe?
-    var live: Probe?
+    var ready: (any HealthProbe)?
+    var live: (any HealthProbe)?
   }
 
   private unowned let loop: ProxyLoop
@@ -133,7 +133,9 @@ final class HealthProber {
     let place = loop.epoch.place(watch.service, UInt16(watch.instance))
     let path = kind == .ready ? watch.check.ready : watch.check.live ?? watch.check.ready
     guard let address = loop.address(place) else { return settle(watch.id, kind, nil, false) }
-    let probe = Probe(path: path)
+    let probe: any HealthProbe =
+      loop.epoch.configuration.http2Services.contains(watch.service)
+      ? HTTP2Probe(path: path, service: watch.check.grpc) : Probe(path: path)
     probe.done = { [weak self, unowned probe] isWell in self?.settle(watch.id, kind, probe, isWell) }
     if kind == .ready {
       watches[i].ready?.abandon()
@@ -147,7 +149,7 @@ final class HealthProber {
     probe.start(address, securedBy: context, name: name, on: loop.eventLoop)
   }
 
-  private func settle(_ id: Int, _ kind: HealthMonitor.Kind, _ probe: Probe?, _ isWell: Bool) {
+  private func settle(_ id: Int, _ kind: HealthMonitor.Kind, _ probe: (any HealthProbe)?, _ isWell: Bool) {
     guard !isStopped, let i = watches.firstIndex(where: { $0.id == id }) else { return }
     // An answer that came after its probe was given up tells of the past.
     if let probe, probe !== (kind == .ready ? watches[i].ready : watches[i].live) { return }
@@ -174,7 +176,7 @@ final class HealthProber {
   }
 
   /// One question on a connection of its own.
-  private final class Probe: ChannelInboundHandler {
+  private final class Probe: ChannelInboundHandler, HealthProbe {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 

@@ -23,7 +23,7 @@ final class Outlet {
   enum Way: UInt8 { case raw, pipeline, nowhere }
 
   private let way: Way
-  private var context: ChannelHandlerContext?
+  private(set) var context: ChannelHandlerContext?
   /// The channel's own end of the pipeline; raw only.
   private var core: (any ChannelCore)?
   /// The socket, or -1 when bytes can only go through NIO.
@@ -72,8 +72,11 @@ final class Outlet {
     isReading = on
     switch way {
     case .raw: if on { readOn() }
-    // Fails only on a closed channel, which reads nothing either way.
-    case .pipeline: try? context?.channel.syncOptions?.setOption(.autoRead, value: on)
+    case .pipeline:
+      // Fails only on a closed channel, which reads nothing either way.
+      try? context?.channel.syncOptions?.setOption(.autoRead, value: on)
+      // A stream of HTTP/2 does not begin by itself.
+      if on { context?.read() }
     case .nowhere: break
     }
   }

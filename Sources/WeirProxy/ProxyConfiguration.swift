@@ -18,6 +18,8 @@ package struct ProxyConfiguration: Sendable {
   package var trusted: [AddressRange] = []
   /// By service and instance: where it listens; nil while it does not run.
   package var addresses: [[InstanceAddress?]]
+  /// Services whose instances are spoken to in HTTP/2.
+  package var http2Services: Set<Int> = []
   /// By service: how its instances are probed; nil for none.
   package var health: [HealthCheck?] = []
   /// By service: how connections to its instances are secured; nil for plain ones, and behind the end of the list.
@@ -90,6 +92,8 @@ package struct ProxyConfiguration: Sendable {
     /// The path that is asked for; an answer from 200 to 399 is a yes.
     package var ready: String
     package var live: String?
+    /// In HTTP/2: the service that gRPC's health checking is asked for, instead of a path; empty for the whole server.
+    package var grpc: String?
     package var settings: HealthMonitor.Settings
 
     package init(ready: String, live: String? = nil, settings: HealthMonitor.Settings = .init()) {
@@ -138,6 +142,10 @@ package struct ProxyLimits: Sendable {
   package var answerIdle = Duration.seconds(60)
   /// How long a connection is kept without a request.
   package var keepAlive = Duration.seconds(60)
+  /// The longest silence within a gRPC call, of both sides: its streams wait for events.
+  ///
+  /// Envoy's `stream_idle_timeout`.
+  package var grpcIdle = Duration.seconds(300)
   /// How long a connection to an instance is kept without a request: below the 5 s of Node and uvicorn, the shortest of
   /// the servers in wide use.
   package var upstreamIdle = Duration.seconds(4)
@@ -152,6 +160,15 @@ package struct ProxyLimits: Sendable {
   /// Bytes waiting for a slow reader before the other side is paused, and the level at which it goes on.
   package var writeHigh = 256 << 10
   package var writeLow = 64 << 10
+  /// HTTP/2: streams of one client's connection at the same time; 0 does not speak it.
+  package var http2Streams = 100
+  /// What one stream, and one connection, may send before we have read it.
+  package var http2Window = 256 << 10
+  package var http2ConnectionWindow = 1 << 20
+  /// Bytes waiting for the window of one stream before the other side is paused.
+  package var http2WriteHigh = 64 << 10
+  /// Resets by one client within 30 s; one more ends its connection.
+  package var http2Resets = 200
 
   package init() {}
 }

@@ -77,10 +77,11 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   private(set) var accessLost: UInt64 = 0
   private var tag: UInt64 = 0
   var prober: HealthProber?
+  let http2 = HTTP2Loop()
 
   /// The limits' times in nanoseconds.
   struct Times {
-    var head, bodyIdle, answerIdle, keepAlive, upstreamIdle, linger: Int64
+    var head, bodyIdle, answerIdle, keepAlive, upstreamIdle, linger, grpcIdle: Int64
 
     init(_ limits: ProxyLimits) {
       head = limits.headTime.inNanoseconds
@@ -89,6 +90,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
       keepAlive = limits.keepAlive.inNanoseconds
       upstreamIdle = limits.upstreamIdle.inNanoseconds
       linger = limits.linger.inNanoseconds
+      grpcIdle = limits.grpcIdle.inNanoseconds
     }
   }
 
@@ -177,6 +179,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     prober?.tick(now: now)
     // Idle connections to instances: each second, the oldest are at the bottom.
     if ticks % 10 == 0 {
+      http2.sweep(now: time, keepAlive: times.keepAlive)
       for place in pools.indices where !pools[place].isEmpty { trim(place, before: time - times.upstreamIdle) }
     }
   }
@@ -324,6 +327,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     let idle = pools[place]
     pools[place] = []
     for connection in idle { connection.close() }
+    http2.leaveUpstreams(place)
   }
 
   func address(_ place: Int) -> SocketAddress? { addresses[place] }
@@ -388,10 +392,13 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     silentAt[place] = .max
     generations[place] &+= 1
     free.append(client.place)
-    if clientCount == 0, let drained {
-      self.drained = nil
-      drained.succeed(())
-    }
+    if clientCount == 0 { hasDrained() }
+  }
+
+  private func hasDrained() {
+    guard clientCount == 0, http2.isEmpty, let drained else { return }
+    self.drained = nil
+    drained.succeed(())
   }
 
   // MARK: - Access log
@@ -426,12 +433,14 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     epoch.flows.drain(until: ends, now: now())
     drainEnds = ends.nanoseconds
     prober?.stop()
-    if clientCount == 0 {
+    if clientCount == 0 && http2.isEmpty {
       promise.succeed(())
       return
     }
     drained?.succeed(())
     drained = promise
+    http2.whenEmpty = { [unowned self] in hasDrained() }
+    http2.drain()
     for client in clients { client?.drain() }
   }
 
@@ -448,6 +457,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     scheduled?.cancel()
     scheduled = nil
     for client in clients { client?.cut() }
+    http2.stop()
     for place in pools.indices {
       let idle = pools[place]
       pools[place] = []

@@ -41,6 +41,14 @@ final class UpstreamConnection: ChannelInboundHandler {
   private var discardLeft = 0
   private var isClosing = false
   private var isSecured = false
+  /// The channel is a stream of a connection that others use too: one call, then its end.
+  var isStream = false
+  /// How the call ended, by `grpc-status`, as far as it has been said.
+  var grpcStatus: GRPCStatus?
+  /// The instance has said that nothing of the request was processed.
+  var isUnprocessed = false
+  /// What came was no answer.
+  var isBroken = false
 
   init(loop: ProxyLoop, place: Int, client: ClientConnection, way: Outlet.Way = .raw) {
     self.loop = loop
@@ -76,7 +84,7 @@ final class UpstreamConnection: ChannelInboundHandler {
     bootstrap.connect(to: address).whenFailure { _ in bound.value.connectFailed() }
   }
 
-  private func connectFailed(_ failure: RetryRule.Failure = .connectRefused) {
+  func connectFailed(_ failure: RetryRule.Failure = .connectRefused) {
     if state == .closed { return }
     // Never within the call that asked for the connection: its step is still being carried out.
     let bound = NIOLoopBound(self, eventLoop: loop.eventLoop)
@@ -246,6 +254,7 @@ final class UpstreamConnection: ChannelInboundHandler {
   /// The call is done with this connection: keep it if it can be used again, read out what is left if that is little.
   @inline(__always)
   func release(now: Int64) {
+    if isStream { return releaseStream() }
     client = nil
     setReading(true)
     if isAnswerWhole && isRequestSent && head.flags.contains(.keepAlive) && state == .body {
@@ -255,6 +264,20 @@ final class UpstreamConnection: ChannelInboundHandler {
       return
     }
     leave()
+  }
+
+  /// A stream that is whole in both directions ends by itself, and any other is reset.
+  private func releaseStream() {
+    let isWhole = isAnswerWhole && isRequestSent && state == .body
+    let hadBody = client.map { $0.head.framing != .none } ?? true
+    client = nil
+    if !isWhole { return close() }
+    state = .closed
+    input = loop.empty
+    if !hadBody { return }
+    // The end of the request may still wait for a window that never opens: nobody needs it any more.
+    let bound = NIOLoopBound(self, eventLoop: loop.eventLoop)
+    loop.eventLoop.execute { bound.value.outlet.close() }
   }
 
   @inline(never)

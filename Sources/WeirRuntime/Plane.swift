@@ -207,7 +207,7 @@ package actor Plane {
       for (instance, address) in addresses.enumerated() {
         guard case .tcp(let host, let port)? = address else { continue }
         states[service][instance].address = "\(host):\(port)"
-        states[service][instance].isReady = plan.services[service].health?.ready == nil
+        states[service][instance].isReady = !plan.isAsked(service)
       }
     }
     client.send(.order(stages: supervisor.stopStages))
@@ -324,7 +324,7 @@ package actor Plane {
     states[reference].pid = pid
     states[reference].socket = ""
     states[reference].address = "127.0.0.1:\(port)"
-    states[reference].awaitsPort = plan.services[reference.service].health?.ready == nil
+    states[reference].awaitsPort = !plan.isAsked(reference.service)
     await server?.started(
       service: reference.service, instance: reference.instance - 1, at: .tcp(host: "127.0.0.1", port: Int(port)))
   }

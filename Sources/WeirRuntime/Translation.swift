@@ -36,8 +36,11 @@ package enum Translation {
       configuration.trusted = gateway.trusted.compactMap { AddressRange($0) }
     }
     configuration.health = plan.services.map { service in
-      guard let health = service.health, let ready = health.ready else { return nil }
-      return .init(ready: ready, live: health.live, settings: health.settings)
+      guard let health = service.health, health.ready != nil || health.grpc != nil else { return nil }
+      var check = ProxyConfiguration.HealthCheck(
+        ready: health.ready ?? "/", live: health.live, settings: health.settings)
+      check.grpc = health.grpc
+      return check
     }
     configuration.fallbacks = plan.edges.map { edge in
       guard case .answer(let body)? = edge.call.fallback?.value else { return nil }
@@ -54,6 +57,8 @@ package enum Translation {
     }
     configuration.serviceNames = plan.services.map(\.name)
     configuration.calls += IdentityAssembly.calls(plan)
+    configuration.http2Services = Set(
+      plan.design.services.indices.filter { plan.design.services[$0].speaks.value.isHTTP2 })
     configuration.accessLog = settings.accessLog == .off ? 0 : 65_536
     return configuration
   }

@@ -39,7 +39,8 @@ public struct ChunkedScanner: Sendable, Equatable, BitwiseCopyable {
   private var remaining: Int64 = 0
   private var line = 0
   private var excess = 0
-  private var trailerBytes = 0
+  /// Bytes behind the last chunk's line so far, the empty line included.
+  public private(set) var trailerBytes = 0
   private var trailers = 0
   private var nameLength = 0
   private var name = FixedArray<24, UInt8>(repeating: 0)

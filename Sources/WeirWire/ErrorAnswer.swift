@@ -7,6 +7,8 @@ public struct ErrorAnswer: Sendable, Equatable {
   /// Status line and fields, no empty line.
   public var head: [UInt8]
   public var body: [UInt8]
+  /// The head for a gRPC client: all that it is told stands in the one block of fields ("trailers-only").
+  public var grpcHead: [UInt8]
   public var status: UInt16
   /// The line that says why, which is in `head`, too.
   public var proxyStatus: [UInt8]
@@ -45,6 +47,19 @@ public struct ErrorAnswer: Sendable, Equatable {
     text.append("\"\r\n")
     head = Array(text.storage.prefix(text.count))
     proxyStatus = Array(head[start...])
+
+    text.clear()
+    text.append("HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\ngrpc-status: ")
+    text.append(decimal: Int64(GRPCStatus(refusal: status).rawValue))
+    // Our sentences have nothing in them that would have to be escaped.
+    text.append("\r\ngrpc-message: ")
+    text.append(detail)
+    text.append("\r\nProxy-Status: weir; error=")
+    text.append(error)
+    text.append("; details=\"")
+    text.append(name)
+    text.append("\"\r\n")
+    grpcHead = Array(text.storage.prefix(text.count))
   }
 }
 

@@ -64,6 +64,22 @@ extension HeadBuffer {
     append("\r\n")
   }
 
+  /// `grpc-timeout`: what is left of the caller's time, in the finest unit that eight digits hold.
+  public mutating func appendGRPCTimeout(nanoseconds: Int64) {
+    append("grpc-timeout: ")
+    let left = max(0, nanoseconds)
+    if left < 99_999_999_000 {
+      append(decimal: left / 1_000)
+      append("u\r\n")
+    } else if left < 99_999_999_000_000 {
+      append(decimal: left / 1_000_000)
+      append("m\r\n")
+    } else {
+      append(decimal: min(left / 1_000_000_000, 99_999_999))
+      append("S\r\n")
+    }
+  }
+
   /// `Weir-Retries: taken`: an inner hop leaves retrying to this one.
   public mutating func appendRetriesTaken() { append("Weir-Retries: taken\r\n") }
 }

@@ -27,7 +27,8 @@ import Testing
     "WeirSimulation": Target(layer: 4, outside: ["Foundation", "FoundationEssentials", "Synchronization"]),
     "WeirIdentity": Target(layer: 4, outside: ["Crypto", "CryptoExtras", "Foundation", "Synchronization"]),
     "WeirProxy": Target(
-      layer: 4, outside: nio.union(["Synchronization", "NIOSSL", "NIOTLS"]), arrows: ["WeirIdentity"]),
+      layer: 4, outside: nio.union(["Synchronization", "NIOSSL", "NIOTLS", "NIOHTTP2", "NIOHPACK"]),
+      arrows: ["WeirIdentity"]),
     "WeirProcesses": Target(layer: 4, outside: ["Foundation", "FoundationEssentials", "Synchronization"]),
     "WeirTelemetry": Target(layer: 4, outside: ["Foundation", "FoundationEssentials"]),
     "WeirReport": Target(layer: 5, outside: ["Foundation", "FoundationEssentials"]),

@@ -64,6 +64,15 @@ final class Handshake: ChannelInboundHandler, RemovableChannelHandler {
 
   /// What was agreed on decides who speaks from here on.
   private func become(_ negotiated: String?, _ origin: SecureOrigin, _ context: ChannelHandlerContext) throws {
+    if negotiated == "h2" {
+      let (loop, kind, listener, peer) = (self.loop, self.kind, self.listener, self.peer)
+      let handlers = HTTP2ClientConnection.handlers(loop: loop, peer: peer, counts: !kind.isCalls) {
+        ClientConnection(loop: loop, kind: kind, listener: listener, peer: peer, way: .pipeline, secure: origin)
+      }
+      try context.pipeline.syncOperations.addHandlers(handlers, position: .after(self))
+      context.pipeline.syncOperations.removeHandler(self, promise: nil)
+      return
+    }
     let connection = ClientConnection(
       loop: loop, kind: kind, listener: listener, peer: peer, way: .pipeline, secure: origin)
     try context.pipeline.syncOperations.addHandler(connection, position: .after(self))

@@ -14,7 +14,7 @@ package struct ListenerSecurity: Sendable, Equatable {
   /// PEM of the authorities that clients' certificates must come from; empty: those that the system trusts.
   package var clientAuthorities = ""
   /// What is offered in the handshake, the best first.
-  package var protocols = ["http/1.1"]
+  package var protocols = ["h2", "http/1.1"]
 
   package init(certificates: [CertificateChain]) { self.certificates = certificates }
 

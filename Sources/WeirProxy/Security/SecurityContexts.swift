@@ -17,7 +17,13 @@ final class SecurityContexts: Sendable {
     for listener in configuration.listeners { contexts.append(try listener.security.map(Self.server)) }
     listeners = Mutex(contexts)
     var clients: [NIOSSLContext?] = []
-    for security in configuration.upstreamSecurity { clients.append(try security.map(Self.client)) }
+    for (service, security) in configuration.upstreamSecurity.enumerated() {
+      guard let security else {
+        clients.append(nil)
+        continue
+      }
+      clients.append(try Self.client(security, isHTTP2: configuration.http2Services.contains(service)))
+    }
     services = clients
     names = configuration.upstreamSecurity.map { $0?.name }
   }
@@ -87,11 +93,11 @@ final class SecurityContexts: Sendable {
     }
   }
 
-  private static func client(_ security: UpstreamSecurity) throws(CertificateMistake) -> NIOSSLContext {
+  private static func client(_ security: UpstreamSecurity, isHTTP2: Bool) throws(CertificateMistake) -> NIOSSLContext {
     do {
       var configuration = TLSConfiguration.makeClientConfiguration()
       configuration.minimumTLSVersion = .tlsv12
-      configuration.applicationProtocols = ["http/1.1"]
+      configuration.applicationProtocols = [isHTTP2 ? "h2" : "http/1.1"]
       configuration.shutdownTimeout = shutdown
       switch security.verification {
       case .system: break

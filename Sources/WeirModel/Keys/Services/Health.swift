@@ -10,9 +10,14 @@ package struct Health: Sendable, Equatable {
   ///
   /// Nil: only its exit counts.
   package var live: Value<String>?
+  /// The service that gRPC's health checking is asked for; empty for the whole server.
+  package var grpc: Value<String>?
   package var startWithin = HealthKeys.startWithin.initial
   package var every = HealthKeys.every.initial
   package var timeout = HealthKeys.timeout.initial
+
+  /// Something asks whether it takes requests.
+  var isAsked: Bool { ready != nil || grpc != nil }
 
   var compiled: Plan.Health {
     var settings = HealthMonitor.Settings()
@@ -20,7 +25,7 @@ package struct Health: Sendable, Equatable {
     settings.timeout = timeout.value
     settings.startWithin = startWithin.value
     settings.checksLiveness = live != nil
-    return Plan.Health(ready: ready?.value, live: live?.value, settings: settings)
+    return Plan.Health(ready: ready?.value, live: live?.value, grpc: grpc?.value, settings: settings)
   }
 }
 
@@ -33,6 +38,13 @@ enum HealthKeys {
   static let live = ScalarKey(
     "live", .urlPath, rule: "only its exit counts",
     "Asked by GET: when it fails in a row, the instance is restarted.", alias: ["liveness"])
+  static let grpc = ScalarKey(
+    "grpc",
+    .text("a gRPC service", example: "shop.Orders", pattern: "^[A-Za-z0-9_.]{0,100}$") { text in
+      let isName = text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "." || $0 == "_") }
+      return isName && text.utf8.count <= 100 ? nil : "a gRPC service is written shop.Orders"
+    },
+    "Asked by gRPC's health checking protocol: the name of a service, or \"\" for the whole server.")
   static let startWithin = ScalarKey(
     "start-within", .duration(), default: standard.startWithin, rule: "health.start-within",
     "A program that is not ready by then has failed to start.", alias: ["start-timeout", "start-period"])
@@ -46,12 +58,15 @@ enum HealthKeys {
   static let part = Part<Health>(
     "health", "How Weir learns whether an instance can be used.", short: ready.key,
     start: { layers, _ in
-      guard let place = layers.place, layers.value(ready) != nil || layers.value(live) != nil else { return nil }
+      guard let place = layers.place,
+        layers.value(ready) != nil || layers.value(live) != nil || layers.value(grpc) != nil
+      else { return nil }
       return Health(place: place)
     },
     [
       .optional(ready, \.ready),
       .optional(live, \.live),
+      .optional(grpc, \.grpc),
       .value(startWithin, \.startWithin),
       .value(every, \.every),
       .value(timeout, \.timeout),

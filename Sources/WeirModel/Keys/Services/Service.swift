@@ -28,6 +28,7 @@ package struct Service: Sendable, Equatable {
   package var availability: Value<Double>?
   /// It stops working when its caller has given up.
   package var cancels = ServiceKeys.cancels.initial
+  package var speaks = SpeaksKeys.speaks.initial
 
   package enum Kind: Sendable, Equatable {
     case program(Program)
@@ -114,6 +115,7 @@ enum ServiceKeys {
         }
       ).inDefaults,
       UpstreamTLSKeys.field,
+      .value(SpeaksKeys.speaks, \.speaks).inDefaults,
       .optionalPart(health, \.health, HealthKeys.part).inDefaults,
       .value(balance, \.balance).inDefaults,
     ] + BalanceKeys.fields.at(\.balancing) + [
@@ -164,6 +166,6 @@ extension Service {
   var compiled: FlowPlan.Service {
     FlowPlan.Service(
       instances: instances.value, atOnce: atOnce.map { Int32($0.value) } ?? .max,
-      startsReady: health?.ready == nil && !isStarted, hasHealthCheck: health?.ready != nil)
+      startsReady: health?.isAsked != true && !isStarted, hasHealthCheck: health?.isAsked == true)
   }
 }
