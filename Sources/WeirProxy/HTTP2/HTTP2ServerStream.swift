@@ -124,7 +124,7 @@ final class HTTP2ServerStream: ChannelDuplexHandler {
     }
     if isHead {
       let now = loop.now()
-      epoch.flows.refused(
+      loop.epoch.flows.refused(
         RequestEnding(status: Reason.badRequest.status, reason: .badRequest, phase: .head), startedAt: now, now: now)
     } else {
       connection.override = .badRequest

@@ -186,6 +186,7 @@ extension HTTP2Loop {
     let shared = HTTP2Upstream(loop: loop, place: place)
     upstreams[place, default: []].append(shared)
     shared.open(connection)
+    let epoch = connection.client?.epoch ?? loop.epoch
     let context = epoch.shared.contexts.service(service)
     shared.connect(
       to: address, securedBy: context, name: context == nil ? nil : epoch.shared.contexts.name(of: service, at: address))
