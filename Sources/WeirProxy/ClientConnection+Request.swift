@@ -70,7 +70,8 @@ extension ClientConnection {
       if head.flags.contains(.upgrade), !asksForTunnel(route: index, now: now) { return }
       rules = epoch.rules[index]
       var facts = RequestFacts(
-        route: UInt32(index), client: clientKey(bytes), deadline: grpcDeadline(now), method: head.repeats, body: bodyKind)
+        route: UInt32(index), client: clientKey(bytes), deadline: grpcDeadline(now), method: head.repeats,
+        body: bodyKind)
       if epoch.splits[index] { facts.draw = draw(bytes) }
       facts.isOutside = isOutside(route: index)
       let (slot, step) = epoch.flows.begin(request: facts, now: now)

@@ -189,7 +189,8 @@ extension HTTP2Loop {
     let epoch = connection.client?.epoch ?? loop.epoch
     let context = epoch.shared.contexts.service(service)
     shared.connect(
-      to: address, securedBy: context, name: context == nil ? nil : epoch.shared.contexts.name(of: service, at: address))
+      to: address, securedBy: context, name: context == nil ? nil : epoch.shared.contexts.name(of: service, at: address)
+    )
   }
 
   func remove(_ upstream: HTTP2Upstream, _ place: Int) {
