@@ -42,7 +42,7 @@ package struct Allow: Sendable, Equatable {
 /// The keys of a route that say who may call.
 enum RouteAccessKeys {
   static let identity = Key(
-    "identity", Shape.list(.scalar(.name), least: 1).or(.scalar(.name)), default: "everybody",
+    "identity", Shape.list(.scalar(.name)).or(.scalar(.name)), default: "everybody",
     "Who may call: one of `identities`, or several of which one will do. All others get 401.",
     alias: ["auth", "identities", "authentication"])
   static let allow = Key(
