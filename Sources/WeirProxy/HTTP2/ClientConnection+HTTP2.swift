@@ -23,12 +23,14 @@ extension ClientConnection {
   /// Puts HTTP/2 in this connection's place; what has been read goes there.
   func becomeHTTP2() {
     guard let context = outlet.context else { return }
-    let (loop, kind, peer, secure) = (self.loop, self.kind, self.peer, self.secure)
+    let (loop, listener, peer, secure) = (self.loop, self.listener, self.peer, self.secure)
+    let kind: ProxyConfiguration.Listener.Kind =
+      isCalls ? .calls : redirectPort.map { .redirect(port: $0) } ?? .gateway(epoch.trie)
     let counts = !isCalls
     let given = input
     leaveChannel()
     let handlers = HTTP2ClientConnection.handlers(loop: loop, peer: peer, counts: counts) {
-      ClientConnection(loop: loop, kind: kind, peer: peer, way: .pipeline, secure: secure)
+      ClientConnection(loop: loop, kind: kind, listener: listener, peer: peer, way: .pipeline, secure: secure)
     }
     do {
       let pipeline = context.pipeline.syncOperations

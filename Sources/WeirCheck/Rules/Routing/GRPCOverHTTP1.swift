@@ -20,7 +20,7 @@ enum GRPCOverHTTP1: Rule {
     for (index, service) in subject.design.services.enumerated() where !service.speaks.value.isHTTP2 {
       let name = service.name.text
       let route = subject.design.gateways.flatMap(\.routes).first {
-        $0.to.value == index && isMethodPath($0.path.value)
+        $0.services.contains(index) && isMethodPath($0.path.value)
       }
       let asks: String
       if service.health?.grpc != nil {
