@@ -8,7 +8,7 @@
 /// wrong is not.
 public enum GRPCStatus: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case ok, cancelled, unknown, invalidArgument, deadlineExceeded, notFound, alreadyExists, permissionDenied
-  case resourceExhausted, failedPrecondition, aborted, outOfRange, unimplemented, `internal`, unavailable, dataLoss
+  case resourceExhausted, failedPrecondition, aborted, outOfRange, notImplemented, `internal`, unavailable, dataLoss
   case unauthenticated
 
   /// The status of HTTP that says the same.
@@ -24,7 +24,7 @@ public enum GRPCStatus: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case .permissionDenied: 403
     case .resourceExhausted: 429
     // 501 would count as a failure of the callee; a method that it does not have is none.
-    case .unimplemented: 404
+    case .notImplemented: 404
     case .unavailable: 503
     case .unauthenticated: 401
     }
@@ -39,7 +39,7 @@ public enum GRPCStatus: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case 400: self = .internal
     case 401: self = .unauthenticated
     case 403: self = .permissionDenied
-    case 404, 405, 501: self = .unimplemented
+    case 404, 405, 501: self = .notImplemented
     case 408: self = .deadlineExceeded
     case 413, 429, 431: self = .resourceExhausted
     case 499: self = .cancelled

@@ -188,7 +188,17 @@ final class HTTP2ClientConnection: ChannelInboundHandler {
     }
   }
 
-  func close() { context?.close(promise: nil) }
+  /// Ends the connection behind what its last stream has written: that is flushed with this turn of the loop, and a close
+  /// within it would come first.
+  func close() {
+    guard let context else { return }
+    context.flush()
+    let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
+    context.eventLoop.execute {
+      bound.value.flush()
+      bound.value.close(promise: nil)
+    }
+  }
 }
 
 /// What a loop keeps for HTTP/2.

@@ -28,7 +28,7 @@ enum IdentityWithoutTLS: Rule {
       info.finding(
         "\(named.value) of \(first.name.text) comes in over plain HTTP at port \(open.port.value)", at: place,
         spot: place.entry, caret: "no TLS", why: "whoever reads one request on the way is that caller from then on",
-        mend: "listen: { port: \(open.port.value), tls: development }", acceptAt: first.name.place,
+        mend: "listen: { port: \(open.port.value), tls: development }", acceptAt: gateway.name.place,
         inputs: [
           Finding.Input("routes with an identity", String(routes.count), first.name.place),
           Finding.Input("port", String(open.port.value), place),

@@ -217,7 +217,7 @@ enum SignedKeys {
     "keys", .reference("a secret or a file", example: "$(secret:signing-keys)"), required: true,
     "The secrets, a line each: name, base64, claims.")
   static let window = ScalarKey(
-    "window", .duration(), default: .seconds(300), rule: "hmac.window (as AWS, whose is 5 minutes)",
+    "window", .duration(), default: .seconds(300), rule: "hmac.window (as AWS)",
     "By how much the time of a request may differ; within it none is taken twice.")
   static let part = Part<SignedIdentity>(
     "hmac", "Requests signed with a shared secret.",

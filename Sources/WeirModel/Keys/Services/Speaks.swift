@@ -11,6 +11,6 @@ package enum Speaks: String, Sendable, CaseIterable {
 /// The key of a service that says what its instances speak.
 enum SpeaksKeys {
   static let speaks = ScalarKey(
-    "protocol", ScalarType<Speaks>.word, default: .http, rule: "service.protocol (HTTP/1.1, which every server speaks)",
+    "protocol", ScalarType<Speaks>.word, default: .http, rule: "service.protocol (what every server speaks)",
     "What its instances speak: HTTP/1.1, or HTTP/2 on shared connections, which gRPC needs.")
 }
