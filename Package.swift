@@ -46,7 +46,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
     .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
     .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
-    .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
     .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
   ],
   targets: [
@@ -87,7 +86,6 @@ let package = Package(
         nio("NIOCore"), nio("NIOPosix"), nio("NIOTLS"), tls, http2, crypto,
         .product(name: "NIOHPACK", package: "swift-nio-http2"),
         .product(name: "CryptoExtras", package: "swift-crypto"),
-        .product(name: "JWTKit", package: "jwt-kit"),
       ], swiftSettings: common),
     .target(
       name: "WeirProcesses", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", "WeirModel", "WeirPlatform"],
@@ -109,10 +107,6 @@ let package = Package(
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
-        .product(name: "X509", package: "swift-certificates"),
-        .product(name: "SwiftASN1", package: "swift-asn1"),
-        .product(name: "GRDB", package: "GRDB.swift"),
-        crypto,
       ], swiftSettings: common),
     // Layer 7.
     .executableTarget(

@@ -118,7 +118,7 @@ final class HTTP2ClientConnection: ChannelInboundHandler {
     // Errors of one stream, which NIO has reset. Where one of these ends the connection, its GOAWAY has gone out.
     case is NIOHTTP2Errors.StreamError, is NIOHTTP2Errors.BadStreamStateTransition,
       is NIOHTTP2Errors.FlowControlViolation,
-      is NIOHTTP2Errors.TrailersWithoutEndStream, is NIOHTTP2Errors.InvalidWindowIncrementSize:
+      is NIOHTTP2Errors.TrailersWithoutEndStream:
       break
     case is NIOHTTP2Errors.NoSuchStream:
       goAway(lastStream, context, .protocolError)

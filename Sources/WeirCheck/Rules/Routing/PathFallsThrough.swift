@@ -128,7 +128,8 @@ enum PathFallsThrough: Rule {
       differences.append("another service (\(service) for \(subject.names(of: route)))")
     }
     if isOpen(other, unlike: route) {
-      differences.append("0 identities, where \(name) wants \(route.access.identity.map(\.value).joined(separator: " or "))")
+      differences.append(
+        "0 identities, where \(name) wants \(route.access.identity.map(\.value).joined(separator: " or "))")
     }
     if hasLooserLimit(other, than: route), let limit = route.limit {
       let rate = Say.rate(limit.rate.value.perSecond)

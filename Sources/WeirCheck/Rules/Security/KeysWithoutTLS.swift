@@ -22,7 +22,8 @@ enum KeysWithoutTLS: Rule {
       let host = keys.value.raw.dropFirst(7).prefix { $0 != "/" && $0 != ":" }
       if ["127.0.0.1", "localhost", "[", "[::1]"].contains(String(host)) { return nil }
       return info.finding(
-        "the keys of \(identity.name.text) come from \(host) without TLS: 1 wrong answer replaces them", at: place, spot: place.entry,
+        "the keys of \(identity.name.text) come from \(host) without TLS: 1 wrong answer replaces them", at: place,
+        spot: place.entry,
         caret: "anybody on the way may answer", why: "who answers in its place signs tokens for every user",
         mend: "keys: https://\(keys.value.raw.dropFirst(7))", acceptAt: identity.name.place,
         inputs: [Finding.Input("keys of \(identity.name.text)", keys.value.raw, place)], result: "http")
