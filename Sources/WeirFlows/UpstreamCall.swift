@@ -55,20 +55,20 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   var hedgeInstance = CallStep.nobody
   /// The status of the answer that is relayed; 0 before.
   public private(set) var status: UInt16 = 0
+  private var flags: Flags
   /// Attempts so far.
   public internal(set) var attempts: UInt8 = 0
   var stage = Stage.new
   /// Of the attempt beside it: `new` before anything is known of it, `queued` planned for an attempt that found no place,
   /// `resting` planned, then as of an attempt, `over` when there is none any more, or none was planned.
   var hedgeStage = Stage.new
-  let method: RetryRule.Method
-  let body: RetryRule.Body
+  /// Method and body of the request, two bits each: as bytes they would not fit.
+  private let shape: UInt8
   var sent = RetryRule.Sent.nothing
   var hedgeSent = RetryRule.Sent.nothing
   var withdrawn: UInt8 = 0
   private var lastReason = Reason.none
   private var failure = FailedAttempt()
-  private var flags: Flags
 
   /// What is true of a call, a bit each: as bytes they would not fit beside a second attempt's record.
   private struct Flags: OptionSet, Sendable, Equatable, BitwiseCopyable {
@@ -90,6 +90,10 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     }
   }
 
+  @inline(__always)
+  var method: RetryRule.Method { RetryRule.Method(rawValue: shape & 3) ?? .unsafe }
+  @inline(__always)
+  var body: RetryRule.Body { RetryRule.Body(rawValue: shape >> 2) ?? .streaming }
   @inline(__always)
   private var outerRetries: Bool { flags[.outerRetries] }
   @inline(__always)
@@ -160,8 +164,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
 
   init(edge: Int, facts: RequestFacts, timeout: Int64, now: Instant) {
     self.edge = UInt32(edge)
-    method = facts.method
-    body = facts.body
+    shape = facts.method.rawValue | facts.body.rawValue << 2
     flags = facts.outerRetries ? .outerRetries : []
     startedAt = now
     half = timeout / 2

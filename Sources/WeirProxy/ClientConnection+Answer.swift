@@ -135,6 +135,8 @@ extension ClientConnection {
 
   /// The answer has been written whole.
   func endAnswer(_ upstream: UpstreamConnection, now: Instant) {
+    // What follows may begin the next request, by another plan and along another edge.
+    let (epoch, edge) = (self.epoch, self.edge)
     answer = .done
     if awaitsStatus { settleGRPC(upstream, now: now) }
     carry(epoch.flows.ended(call, now: now), now: now)

@@ -128,6 +128,8 @@ extension ClientConnection {
   }
 
   func attemptFailed(_ upstream: UpstreamConnection, _ failure: RetryRule.Failure) {
+    // What follows may begin the next request, by another plan and along another edge.
+    let (epoch, edge) = (self.epoch, self.edge)
     guard isMine(upstream), call != .none else { return upstream.close() }
     let now = loop.now()
     let instance = instance(of: upstream)
@@ -147,6 +149,8 @@ extension ClientConnection {
 
   /// The head of an answer has come; it stands at the start of the connection's input.
   func answered(_ upstream: UpstreamConnection) {
+    // What follows may begin the next request, by another plan and along another edge.
+    let (epoch, edge) = (self.epoch, self.edge)
     guard isMine(upstream), call != .none else { return upstream.close() }
     let now = loop.now()
     upstream.state = .body

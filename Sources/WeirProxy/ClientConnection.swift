@@ -311,6 +311,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
 
   /// The call's moment has come, or an entry that was armed for an earlier one.
   func wake(now: Instant) {
+    // What follows may begin the next request, by another plan and along another edge.
+    let (epoch, edge) = (self.epoch, self.edge)
     guard call != .none else { return stage == .tunnel ? wakeTunnel(now: now) : () }
     if epoch.flows.nextWake(of: call) <= now {
       let step = epoch.flows.wake(call, now: now)

@@ -178,7 +178,7 @@ final class Epoch {
   /// What a step has learned may trip a breaker or give back a permit: the node hears of it now.
   @inline(__always)
   func syncIfUrgent(_ edge: Int, now: Instant) {
-    if flows.wantsMerge(edge: edge) { syncUrgent(edge, now: now) }
+    if edge >= 0 && flows.wantsMerge(edge: edge) { syncUrgent(edge, now: now) }
   }
 
   @inline(never)
