@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import NIOCore
+import NIOPosix
 import Synchronization
 import WeirBase
 import WeirCertificates
@@ -255,7 +256,7 @@ extension ClientConnection {
     let bound = NIOLoopBound(self, eventLoop: loop.eventLoop)
     let eventLoop = loop.eventLoop
     phase = .wait
-    Task.detached {
+    Task.detached(executorPreference: OwnThreads.shared) {
       let verdict = await work()
       eventLoop.execute { bound.value.identityAnswered(verdict, slot) }
     }
@@ -303,5 +304,16 @@ extension ClientConnection {
       let index = epoch.configuration.plan.routes[Int(facts.route)].access
     else { return }
     loop.scratch.append(access.challenges[index])
+  }
+}
+
+/// Threads for checking signatures and passwords: some take milliseconds, which neither an event loop nor the threads of
+/// all other tasks should be kept busy with.
+private final class OwnThreads: TaskExecutor {
+  static let shared = OwnThreads()
+
+  func enqueue(_ job: consuming ExecutorJob) {
+    let job = UnownedJob(job)
+    NIOThreadPool.singleton.submit { _ in job.runSynchronously(on: self.asUnownedTaskExecutor()) }
   }
 }

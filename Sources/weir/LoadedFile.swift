@@ -63,3 +63,15 @@ struct LoadedFile {
     StatusClient(system: design.system.value, statePath: statePath(state))
   }
 }
+
+extension StatusClient {
+  /// Of the running system of a file.
+  ///
+  /// With its state folder known the file is not read: it may be wrong just now, and what runs is asked about.
+  static func of(_ file: String, state: String?) throws -> StatusClient {
+    if let state, FileManager.default.fileExists(atPath: state + "/admin.sock") {
+      return StatusClient(system: (state as NSString).lastPathComponent, statePath: state)
+    }
+    return try LoadedFile(path: file).statusClient(state: state)
+  }
+}

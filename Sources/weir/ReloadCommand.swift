@@ -14,7 +14,7 @@ struct ReloadCommand: ParsableCommand {
   @Option(help: "text or json.") var format = OutputFormat.text
 
   func run() throws {
-    let client = try LoadedFile(path: file).statusClient(state: state)
+    let client = try StatusClient.of(file, state: state)
     do {
       let outcome = try client.reload()
       switch format {

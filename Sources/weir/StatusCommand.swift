@@ -15,7 +15,7 @@ struct StatusCommand: ParsableCommand {
   @Flag(help: "Show it again every second, until Ctrl-C.") var watch = false
 
   func run() throws {
-    let client = try LoadedFile(path: file).statusClient(state: state)
+    let client = try StatusClient.of(file, state: state)
     repeat {
       do {
         switch format {

@@ -16,6 +16,9 @@ import WeirProxy
     var hedge = HedgeTrigger.Settings()
     hedge.samplesMin = 20
     hedge.delay = .milliseconds(30)
+    // Who wins is the question here, not how often one is allowed.
+    hedge.share = 0.5
+    setup.call.budget.floor = 50
     setup.call.hedge = hedge
     return setup
   }
