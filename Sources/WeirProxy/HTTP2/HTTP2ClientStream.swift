@@ -81,7 +81,8 @@ final class HTTP2ClientStream: ChannelDuplexHandler {
         }
         if let held { write(held, isLast: false, context) }
         let fields = loop.http2.scratch
-        guard fields.fields.trailers(body.trailers.readableBytesUInt8Span) else { return fail(context) }
+        let trailers = body.trailers
+        guard fields.fields.trailers(trailers.readableBytesUInt8Span) else { return fail(context) }
         let headers = fields.fields.headers()
         context.write(wrapOutboundOut(.headers(.init(headers: headers, endStream: true))), promise: nil)
         return

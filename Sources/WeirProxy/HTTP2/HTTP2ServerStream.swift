@@ -183,7 +183,8 @@ final class HTTP2ServerStream: ChannelDuplexHandler {
         }
         if let held { write(held, isLast: false, context) }
         let fields = loop.http2.scratch
-        guard fields.fields.trailers(body.trailers.readableBytesUInt8Span) else {
+        let trailers = body.trailers
+        guard fields.fields.trailers(trailers.readableBytesUInt8Span) else {
           return reset(.internalError, context)
         }
         let frame = HTTP2Frame.FramePayload.headers(.init(headers: fields.fields.headers(), endStream: true))
