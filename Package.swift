@@ -81,11 +81,10 @@ let package = Package(
     .target(
       name: "WeirProxy",
       dependencies: [
-        "WeirIdentity",
         "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirModel", "WeirPlatform", "WeirCertificates",
-        nio("NIOCore"), nio("NIOPosix"), nio("NIOTLS"), tls, http2, crypto,
+        "WeirIdentity",
+        nio("NIOCore"), nio("NIOPosix"), nio("NIOTLS"), tls, http2,
         .product(name: "NIOHPACK", package: "swift-nio-http2"),
-        .product(name: "CryptoExtras", package: "swift-crypto"),
       ], swiftSettings: common),
     .target(
       name: "WeirProcesses", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", "WeirModel", "WeirPlatform"],

@@ -462,7 +462,12 @@ extension ProxyLoop {
       let answer = node.addresses.withLock { $0.opened(peer.key, now: now) }
       if case .refuse = answer {
         // A client that waits for a handshake can be told nothing; the close is the answer.
-        if context != nil { throw ChannelError.operationUnsupported }
+        if context != nil {
+          epoch.flows.refused(
+            RequestEnding(status: Reason.tooManyConnections.status, reason: .tooManyConnections, phase: .accept),
+            startedAt: now, now: now)
+          throw ChannelError.operationUnsupported
+        }
         try channel.pipeline.syncOperations.addHandler(TurnAway(loop: self))
         return
       }

@@ -99,6 +99,29 @@ import WeirProxy
     }
   }
 
+  @Test("a secured connection over its address's limit is closed before any handshake, and counted with its reason")
+  func addressLimit() async throws {
+    let authority = try TestAuthority()
+    let security = ListenerSecurity(certificates: [try authority.leaf("test.example")])
+    let backend = try Backend(answering: { _, _, _ in Backend.ok() })
+    var setup = Setup()
+    setup.configure = {
+      $0.listeners[0].security = security
+      $0.addressLimit.perAddress = 1
+    }
+    try await withProxy(to: [backend.port], setup) { server, port in
+      let relay = try await TLSRelay(.client(authority.client(), name: "test.example"), to: port)
+      let first = try Wire(port: relay.port)
+      #expect(try first.get().status == 200)
+      #expect(try Wire(port: port).ends())
+      try await eventually("the reason is counted") {
+        await server.reports().contains { $0.records.contains { $0.reason == .tooManyConnections } }
+      }
+      #expect(try first.get().status == 200)
+      relay.stop()
+    }
+  }
+
   @Test("clients' certificates: required, or taken when shown")
   func clientCertificates() async throws {
     let authority = try TestAuthority()
