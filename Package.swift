@@ -79,6 +79,11 @@ let package = Package(
       name: "WeirIdentity", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", crypto, cryptoExtras],
       swiftSettings: common),
     .target(
+      name: "WeirStorage",
+      dependencies: [
+        "WeirBase", "WeirPatterns", "WeirWire", "WeirPlatform", .product(name: "GRDB", package: "GRDB.swift"),
+      ], swiftSettings: common),
+    .target(
       name: "WeirProxy",
       dependencies: [
         "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirModel", "WeirPlatform", "WeirCertificates",
@@ -112,7 +117,7 @@ let package = Package(
       name: "weir",
       dependencies: [
         "WeirBase", "WeirFlows", "WeirModel", "WeirCheck", "WeirSimulation", "WeirReport", "WeirRuntime",
-        "WeirProcesses", "WeirPlatform", "WeirTelemetry", "WeirIdentity",
+        "WeirProcesses", "WeirPlatform", "WeirTelemetry", "WeirIdentity", "WeirStorage",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: common),
     // The programs of the examples. They use nothing of Weir: any program in any language can take their place.
@@ -130,6 +135,11 @@ let package = Package(
     .executableTarget(
       name: "weir-keeper-fixture", dependencies: ["WeirBase", "WeirPatterns", "WeirPlatform", "WeirProcesses"],
       path: "Tests/WeirKeeperFixture", swiftSettings: common),
+    // The state process with a store that dies where it is told to.
+    .executableTarget(
+      name: "weir-state-fixture",
+      dependencies: ["WeirBase", "WeirPatterns", "WeirWire", "WeirPlatform", "WeirStorage"],
+      path: "Tests/WeirStateFixture", swiftSettings: common),
     test("WeirBase"),
     test("WeirPatterns", ["WeirBase"]),
     test("WeirWire", ["WeirBase"]),
@@ -147,6 +157,7 @@ let package = Package(
         nio("NIOPosix"),
       ]),
     test("WeirIdentity", ["WeirPatterns", "WeirFlows", crypto, cryptoExtras]),
+    test("WeirStorage", ["WeirBase", "WeirPatterns", "WeirWire", "WeirPlatform", "weir-state-fixture"]),
     test("WeirProcesses", ["WeirBase", "WeirPatterns", "WeirPlatform", "weir-keeper-fixture"]),
     test("WeirTelemetry", ["WeirBase", "WeirFlows"]),
     test(

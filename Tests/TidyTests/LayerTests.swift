@@ -29,6 +29,7 @@ import Testing
     "WeirProxy": Target(
       layer: 4, outside: nio.union(["Synchronization", "NIOSSL", "NIOTLS", "NIOHTTP2", "NIOHPACK"]),
       arrows: ["WeirIdentity"]),
+    "WeirStorage": Target(layer: 4, outside: ["GRDB", "Foundation", "FoundationEssentials"]),
     "WeirProcesses": Target(layer: 4, outside: ["Foundation", "FoundationEssentials", "Synchronization"]),
     "WeirTelemetry": Target(layer: 4, outside: ["Foundation", "FoundationEssentials"]),
     "WeirReport": Target(layer: 5, outside: ["Foundation", "FoundationEssentials"]),
