@@ -35,8 +35,9 @@ import WeirWire
     }
   }
 
-  /// Three keys are executed and completed, one is released and executed again: nine changes, each of which the process dies
-  /// at. Whoever asks repeats what was not answered, as the plane does.
+  /// Three keys are executed and completed, one is released and executed again: nine changes.
+  ///
+  /// The process dies at each; whoever asks repeats what was not answered, as the plane does.
   @Test("nothing that was said is forgotten, nothing is executed twice", arguments: 1...9, ["inside", "after"])
   func each(number: Int, point: String) throws {
     let scratch = try Scratch()
