@@ -57,6 +57,13 @@ let package = Package(
     .target(name: "WeirWire", dependencies: ["WeirBase"], swiftSettings: pure),
     .target(name: "CWeirPlatform"),
     .target(name: "WeirPlatform", dependencies: ["WeirBase", "CWeirPlatform"], swiftSettings: common),
+    .target(
+      name: "CWeirCompression",
+      // Into the program itself: it is carried to machines that have none of them.
+      linkerSettings: [":libz.a", ":libbrotlienc.a", ":libbrotlicommon.a", ":libzstd.a"].map {
+        .linkedLibrary($0, .when(platforms: [.linux]))
+      } + ["z", "brotlienc", "brotlicommon", "zstd"].map { .linkedLibrary($0, .when(platforms: [.macOS])) }),
+    .target(name: "WeirCompression", dependencies: ["CWeirCompression"], swiftSettings: common),
     // Layer 2.
     .target(name: "WeirFlows", dependencies: ["WeirBase", "WeirPatterns"], swiftSettings: pure),
     // Layer 3.
@@ -87,7 +94,7 @@ let package = Package(
       name: "WeirProxy",
       dependencies: [
         "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirModel", "WeirPlatform", "WeirCertificates",
-        "WeirIdentity",
+        "WeirIdentity", "WeirCompression",
         nio("NIOCore"), nio("NIOPosix"), nio("NIOTLS"), tls, http2,
         .product(name: "NIOHPACK", package: "swift-nio-http2"),
       ], swiftSettings: common),
@@ -104,7 +111,7 @@ let package = Package(
     .target(
       name: "WeirRuntime",
       dependencies: [
-        "WeirBase", "WeirPatterns", "WeirFlows", "WeirModel", "WeirPlatform", "WeirProxy", "WeirProcesses",
+        "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirModel", "WeirPlatform", "WeirProxy", "WeirProcesses",
         "WeirTelemetry", "WeirCertificates", "WeirIdentity",
         nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -144,6 +151,7 @@ let package = Package(
     test("WeirPatterns", ["WeirBase"]),
     test("WeirWire", ["WeirBase"]),
     test("WeirPlatform", ["WeirBase"]),
+    test("WeirCompression"),
     test("WeirFlows", ["WeirBase", "WeirPatterns"]),
     test("WeirModel", ["WeirBase", "WeirPatterns", "WeirFlows"], exclude: ["Fixtures"]),
     test("WeirCertificates"),
@@ -152,7 +160,8 @@ let package = Package(
     test(
       "WeirProxy",
       [
-        "WeirBase", "WeirPatterns", "WeirFlows", "WeirPlatform", "WeirCertificates", "WeirIdentity", crypto, tls,
+        "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirPlatform", "WeirCertificates", "WeirIdentity", crypto,
+        tls,
         nio("NIOCore"),
         nio("NIOPosix"),
       ]),

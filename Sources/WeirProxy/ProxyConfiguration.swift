@@ -26,6 +26,10 @@ package struct ProxyConfiguration: Sendable {
   package var upstreamSecurity: [UpstreamSecurity?] = []
   /// By edge: what is answered when a call fails that has a fallback; nil leaves the answer out (204).
   package var fallbacks: [FallbackAnswer?] = []
+  /// By route: what the gateway itself does for it; nil for nothing.
+  ///
+  /// Empty when no route has any.
+  package var edgePolicies: [EdgePolicy?] = []
   /// Calls from service to service: which edge a caller's call of a name is.
   package var calls: [CallName] = []
   /// By route: what it does beside sending requests on; nil for nothing.

@@ -22,6 +22,7 @@ package struct Route: Sendable, Equatable {
   package var transform = RouteTransform()
   package var access = RouteAccess()
   package var care = RouteCare()
+  package var edge = RouteEdge()
 
   /// Indexes in `Design.services`.
   package var services: [Int] { to.map(\.service.value) }
@@ -55,7 +56,7 @@ enum RouteKeys {
     shape: Shape.scalar(ScalarType<String>.name).or(.named(.plain("a service"), .scalar(weight))))
   static let weight = ScalarType<Int>.count(0...1_000_000, words: "a weight")
   /// Keys of routes that answer by themselves.
-  static let instead = ["redirect"]
+  static let instead = ["redirect", "answer", "files", "compose"]
   static let limit = Key(
     "limit", .section(LimitKeys.section), "How often requests may come; more get 429.", alias: ["rate-limit"])
   static let timeout = ScalarKey(
@@ -93,7 +94,8 @@ enum RouteKeys {
     ] + RouteTargetKeys.fields.at(\.target) + [
       .optionalPart(limit, \.limit, LimitKeys.part).inDefaults,
       .optional(timeout, \.timeout).inDefaults,
-    ] + RouteTransformKeys.fields.at(\.transform) + RouteAccessKeys.fields.at(\.access)
+    ] + RouteEdgeKeys.fields.at(\.edge) + RouteTransformKeys.fields.at(\.transform)
+      + RouteAccessKeys.fields.at(\.access)
       + RouteCareKeys.fields.at(\.care))
   static let section = part.section
 }
