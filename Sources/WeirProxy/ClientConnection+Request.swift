@@ -233,6 +233,7 @@ extension ClientConnection {
   /// The attempt has a connection: head and what there is of the body go out in one write.
   func send(now: Instant) {
     guard let upstream else { return }
+    if let tcp { return openTCP(tcp, upstream, now: now) }
     phase = .send
     writeTail(now: now)
     upstream.expectAnswer()

@@ -79,6 +79,8 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   private var tag: UInt64 = 0
   var prober: HealthProber?
   let http2 = HTTP2Loop()
+  /// By the name of a listener of TCP, of any plan so far.
+  private(set) var tcpCounters: [String: TCPCounter] = [:]
 
   /// The limits' times in nanoseconds.
   struct Times {
@@ -400,6 +402,13 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     guard clientCount == 0, http2.isEmpty, let drained else { return }
     self.drained = nil
     drained.succeed(())
+  }
+
+  func tcpCounter(_ listener: String) -> TCPCounter {
+    if let counter = tcpCounters[listener] { return counter }
+    let counter = TCPCounter()
+    tcpCounters[listener] = counter
+    return counter
   }
 
   // MARK: - Access log

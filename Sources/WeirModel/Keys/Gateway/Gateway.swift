@@ -40,7 +40,8 @@ enum GatewayKeys {
     "Requests that may be in work at the same time, whatever they call; more get 503, `overloaded`.",
     alias: ["max-requests", "max-in-flight", "max-concurrent-requests"])
   static let routes = Key(
-    "routes", .named(.plain("a route"), .section(RouteKeys.section)), required: true,
+    "routes", .named(.plain("a route"), .section(RouteKeys.section)),
+    default: "needed by every listener but those of TCP",
     "Which requests go where. The most specific path wins; order means nothing.")
 
   static let part = Part<Gateway>(
