@@ -64,6 +64,8 @@ extension ClientConnection {
   private func route(now: Instant) {
     let input = self.input
     let bytes = input.readableBytesUInt8Span
+    // Held by a constant, its trie is lent; out of the property it would be copied, storage by storage.
+    let epoch = self.epoch
     if head.method == .options && epoch.answersPreflights && answerPreflight(now: now) { return }
     switch find(epoch.trie, bytes) {
     case .none: refuse(.noRoute, now: now)
