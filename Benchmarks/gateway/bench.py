@@ -55,12 +55,14 @@ def cpu(pid):
 
 
 def memory(pid):
+    """Bytes resident in a proxy's processes; a page that two of them share counts half for each."""
     total = 0
     for p, _ in own(pid):
         try:
-            total += int(pathlib.Path(f"/proc/{p}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            text = pathlib.Path(f"/proc/{p}/smaps_rollup").read_text()
         except OSError:
-            pass
+            continue
+        total += int(re.search(r"^Pss:\s+(\d+)", text, re.M)[1]) * 1024
     return total
 
 
@@ -87,7 +89,7 @@ def wait_for(port, what, path="/"):
 class Bench:
     def __init__(self, options):
         self.o = options
-        self.routes, self.instances = 1, 1
+        self.routes, self.instances, self.connections_max = 1, 1, 4096
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-bench-"))
         # nginx's workers, which are somebody else when root starts it, read the larger bodies here.
         self.folder.chmod(0o755)
@@ -149,7 +151,7 @@ class Bench:
             answer = f"root {self.folder}; try_files /body.html =404;"
         configuration = self.write("origin.conf", f"""
             daemon off; worker_processes 1; pid {self.folder}/origin.pid; error_log stderr crit;
-            events {{ worker_connections 4096; }}
+            events {{ worker_connections {self.connections_max}; }}
             http {{ access_log off; keepalive_requests 1000000000; sendfile on; default_type text/plain;
               client_body_temp_path {self.folder}/t1; proxy_temp_path {self.folder}/t2; fastcgi_temp_path {self.folder}/t3;
               uwsgi_temp_path {self.folder}/t4; scgi_temp_path {self.folder}/t5;
@@ -173,7 +175,8 @@ class Bench:
         process = self.start("haproxy", ["haproxy", "-db", "-f", self.write(f"haproxy-{port}.cfg", f"""
 global
     nbthread 1
-    maxconn 4096
+    no strict-limits
+    maxconn {self.connections_max}
 defaults
     mode http
     timeout connect 1s
@@ -206,7 +209,7 @@ backend b
         upstream = f"unix:{self.socket_path}" if self.o.unix else f"127.0.0.1:{origin}"
         process = self.start("nginx", ["nginx", "-p", str(self.folder), "-c", self.write("nginx.conf", f"""
             daemon off; worker_processes 1; pid {self.folder}/nginx.pid; {"user root;" if os.geteuid() == 0 and self.o.unix else ""} error_log stderr crit;
-            events {{ worker_connections 4096; }}
+            events {{ worker_connections {self.connections_max}; }}
             http {{ access_log off; keepalive_requests 1000000000;
               client_body_temp_path {self.folder}/n1; proxy_temp_path {self.folder}/n2; fastcgi_temp_path {self.folder}/n3;
               uwsgi_temp_path {self.folder}/n4; scgi_temp_path {self.folder}/n5;
@@ -399,4 +402,5 @@ def main():
                   + ", ".join(f"{k} {v:.2f}" for k, v in sorted(r["syscalls"].items(), key=lambda kv: -kv[1])))
 
 
-main()
+if __name__ == "__main__":
+    main()
