@@ -151,7 +151,7 @@ extension ClientConnection {
 
   /// The flow has closed its books on a relayed answer.
   func finished(now: Instant) {
-    call = .none
+    over()
     if stage == .tunnel { return }
     endRequest(.none, status: status, now: now)
     answerDone(now: now)

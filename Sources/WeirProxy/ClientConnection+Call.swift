@@ -56,8 +56,9 @@ extension ClientConnection {
     }
   }
 
+  /// The call is over; who waited in it waits no more, or the epoch would keep its connection, which keeps the epoch.
   @inline(__always)
-  private func over() {
+  func over() {
     epoch.waitsNoMore(call)
     call = .none
   }

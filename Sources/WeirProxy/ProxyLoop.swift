@@ -238,6 +238,8 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     {
       guard let move = old.toCurrent else { continue }
       older.removeAll { $0 === old }
+      // Whose request was its last waits for the next one by the newest plan, and keeps nothing of the old one.
+      for client in clients where client?.epoch === old { client?.take(epoch) }
       lastWords.append(OldReport(old, move))
       epoch.flows.absorb(ledgerOf: old.flows, by: move)
       Epoch.add(old.tunnels, to: &epoch.tunnels, by: move)
