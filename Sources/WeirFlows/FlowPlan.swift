@@ -88,6 +88,8 @@ public struct FlowPlan: Sendable, Equatable {
     public var mirror: Mirror?
     /// The calls whose answers make that of a route that has no edge; all are made at the same time.
     public var parts: [Part] = []
+    /// What is answered when the call fails.
+    public var fallback = Fallback.none
     /// Index into `limits`, or nil.
     public var limit: Int?
     /// What a route answers with that has no edge.
@@ -172,6 +174,15 @@ public struct FlowPlan: Sendable, Equatable {
     /// The edge of a request.
     @inline(__always)
     func edge(_ facts: RequestFacts) -> Int { edges[choice.choose(key: by == .client ? facts.client : facts.draw)] }
+  }
+
+  /// What a route answers when its call fails.
+  public enum Fallback: Sendable, Equatable {
+    case none
+    /// Something that is at hand: a text, nothing at all, the last good answer.
+    case own
+    /// What is answered along another edge.
+    case edge(Int)
   }
 
   /// One call of a composed answer.

@@ -132,7 +132,7 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
     limitsClients = route.limitsClients
     isOutside = facts.isOutside
     client = facts.client
-    ends = min(facts.deadline, now.advanced(by: route.timeout))
+    ends = min(facts.deadline, now.advanced(by: route.timeout + route.after))
   }
 
   /// A request that has no route.

@@ -83,8 +83,15 @@ public struct LoopFlows: Sendable {
     var hasTimeout: Bool
     /// Of a route that shares its requests out and has none of its own: the longest of its edges.
     var timeout: Int64
+    /// What a fallback's own call may take beside it.
+    var after: Int64
     var access: Int32
     var identities: UInt64
+  }
+
+  private static func after(_ route: FlowPlan.Route, _ plan: FlowPlan) -> Duration {
+    if case .edge(let other) = route.fallback, route.timeout == nil { return plan.edges[other].call.timeout }
+    return .zero
   }
 
   private static func timeout(of route: FlowPlan.Route, _ plan: FlowPlan) -> Duration {
@@ -109,6 +116,7 @@ public struct LoopFlows: Sendable {
         edge: Int32(route.edge ?? -1), isSplit: route.split != nil, limit: Int32(route.limit ?? -1),
         limitsClients: route.limit.map { plan.limits[$0].by == .client } ?? false,
         hasTimeout: route.timeout != nil, timeout: LoopFlows.timeout(of: route, plan).inNanoseconds,
+        after: LoopFlows.after(route, plan).inNanoseconds,
         access: Int32(route.access ?? -1), identities: route.access.map { plan.accesses[$0].identities } ?? 0)
     }
     var flat: [UInt64] = []
@@ -198,7 +206,9 @@ public struct LoopFlows: Sendable {
       timeout = timeouts[edge]
     } else {
       let route = routes[Int(facts.route)]
-      timeout = route.isSplit && !route.hasTimeout ? timeouts[edge] : route.timeout
+      // Of a split, or of a fallback, each edge has its own.
+      let isOther = route.isSplit || Int(route.edge) != edge
+      timeout = isOther && !route.hasTimeout ? timeouts[edge] : route.timeout
     }
     let slot = calls.insert(UpstreamCall(edge: edge, facts: facts, timeout: timeout, now: now))
     enter(slot, edge: edge, now)

@@ -83,6 +83,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     static let isBlameless = Flags(rawValue: 128)
     static let isOpen = Flags(rawValue: 256)
     static let isSettled = Flags(rawValue: 512)
+    static let hasFallback = Flags(rawValue: 1024)
 
     @inline(__always)
     subscript(_ flag: Flags) -> Bool {
@@ -97,6 +98,8 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   var body: RetryRule.Body { RetryRule.Body(rawValue: shape >> 2) ?? .streaming }
   @inline(__always)
   private var outerRetries: Bool { flags[.outerRetries] }
+  /// The request's own, beside that of all calls along the edge.
+  private var hasFallback: Bool { flags[.hasFallback] }
   @inline(__always)
   private(set) var probesInstance: Bool {
     get { flags[.probesInstance] }
@@ -173,6 +176,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     self.edge = UInt32(edge)
     shape = facts.method.rawValue | facts.body.rawValue << 2
     flags = facts.outerRetries ? .outerRetries : []
+    if facts.hasFallback { flags[.hasFallback] = true }
     startedAt = now
     half = timeout / 2
     deadline = min(facts.deadline, now.advanced(by: timeout))
@@ -574,7 +578,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   private mutating func giveUp(_ state: inout LoopState) -> CallStep {
     failedFinally = true
     if failure.status == 0 { return end(lastReason, &state, freed: true, cancels: failure.cancels) }
-    if state.here.upstream.constants.hasFallback {
+    if hasFallback || state.here.upstream.constants.hasFallback {
       return last(.fallback(.failedAnswer), &state, freed: true, cancels: true)
     }
     return answer(&state)
@@ -691,7 +695,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     _ reason: Reason, _ state: inout LoopState, freed: Bool, cancels: Bool, until: Instant = .zero
   ) -> CallStep {
     let action: CallAction =
-      state.here.upstream.constants.hasFallback ? .fallback(reason) : .refuse(reason, until: until)
+      hasFallback || state.here.upstream.constants.hasFallback ? .fallback(reason) : .refuse(reason, until: until)
     return last(action, &state, freed: freed, cancels: cancels)
   }
 
