@@ -102,6 +102,8 @@ public struct FlowPlan: Sendable, Equatable {
     ///
     /// Its call is the handshake: with the 101 the call is over and its place free.
     public var webSocket: TunnelWatch.Settings?
+    /// Requests with a key are done once; nil: keys are the callee's business alone.
+    public var idempotency: IdempotencyRecord.Settings?
 
     public init(
       edge: Int?, limit: Int? = nil, timeout: Duration? = nil, access: Int? = nil,

@@ -87,6 +87,7 @@ public struct LoopFlows: Sendable {
     var after: Int64
     var access: Int32
     var identities: UInt64
+    var requiresKey: Bool
   }
 
   private static func after(_ route: FlowPlan.Route, _ plan: FlowPlan) -> Duration {
@@ -117,7 +118,8 @@ public struct LoopFlows: Sendable {
         limitsClients: route.limit.map { plan.limits[$0].by == .client } ?? false,
         hasTimeout: route.timeout != nil, timeout: LoopFlows.timeout(of: route, plan).inNanoseconds,
         after: LoopFlows.after(route, plan).inNanoseconds,
-        access: Int32(route.access ?? -1), identities: route.access.map { plan.accesses[$0].identities } ?? 0)
+        access: Int32(route.access ?? -1), identities: route.access.map { plan.accesses[$0].identities } ?? 0,
+        requiresKey: route.idempotency?.required ?? false)
     }
     var flat: [UInt64] = []
     accesses = plan.accesses.map { access in
@@ -165,6 +167,13 @@ public struct LoopFlows: Sendable {
   public mutating func answered(_ slot: Slot, limit answer: LimitAnswer, now: Instant) -> RequestStep {
     let step = requests[slot].answered(limit: answer)
     recorder?.record(.limit(answer), slot, now, step)
+    return step
+  }
+
+  /// What the record of a request's key said.
+  public mutating func answered(_ slot: Slot, record answer: RecordAnswer, now: Instant) -> RequestStep {
+    let step = requests[slot].answered(record: answer, now: now)
+    recorder?.record(.record(answer), slot, now, step)
     return step
   }
 

@@ -344,6 +344,10 @@ package final class ProxyServer: Sendable {
     package var waiting: [Int]
     /// By route.
     package var tunnels: [TunnelCount]
+    /// By route: what became of requests with a key.
+    package var keyed: [KeyedCount] = []
+    /// The state process answers; nil when nothing needs it.
+    package var hasState: Bool?
   }
 
   /// Takes events, records and access entries out of every loop, and copies its counters.
@@ -364,7 +368,7 @@ package final class ProxyServer: Sendable {
           clients: loop.clientCount, handshakes: loop.handshakes, mirrors: loop.epoch.mirrors,
           tcp: loop.tcpCounters.mapValues(\.count),
           isDraining: loop.isDraining,
-          waiting: loop.waiting, tunnels: loop.tunnels)
+          waiting: loop.waiting, tunnels: loop.tunnels, keyed: loop.keyed, hasState: loop.state?.isUp)
       }.get()
       if let report { all.append(report) }
     }
