@@ -23,7 +23,7 @@ enum IdempotencyWithoutEffect: Rule {
       let name = route.name.text
       let what = takes ? "leads to no service" : "takes \(Say.list(methods ?? [])) only"
       return info.finding(
-        "\(name) keeps records of keys and \(what): no request is ever kept", at: spot, spot: spot.entry,
+        "\(name) keeps records of keys and \(what): 0 requests are ever kept", at: spot, spot: spot.entry,
         caret: "0 requests", why: "whoever repeats a POST elsewhere is not protected by this",
         mend: "idempotency: none",
         acceptAt: route.name.place,
