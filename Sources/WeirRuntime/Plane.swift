@@ -371,6 +371,7 @@ package actor Plane {
         do {
           guard var programs else { continue }
           let spec = try programs.spec(reference, freshPort: freshPort)
+          programs.makeWay(for: reference)
           self.programs = programs
           client.send(.start(program: spec))
         } catch {

@@ -22,7 +22,14 @@ struct Programs {
 
   /// Where an instance may listen beside its port; nil where the path would be too long.
   func socket(of reference: Supervisor.Reference) -> String? {
-    sockets.path(service: reference.service, instance: reference.instance)
+    sockets.path(service: plan.services[reference.service].name, instance: reference.instance)
+  }
+
+  /// What the program before it left there; the next one could not bind.
+  ///
+  /// Not in ``spec(_:freshPort:)``, which a reload also asks for programs that run.
+  func makeWay(for reference: Supervisor.Reference) {
+    if let socket = socket(of: reference) { sockets.clean(socket) }
   }
 
   /// The same ports under a changed plan.
@@ -62,8 +69,6 @@ struct Programs {
       given[id] = port
     }
     let socket = socket(of: reference) ?? ""
-    // What the program before it left there; the next one could not bind.
-    if !socket.isEmpty { sockets.clean(socket) }
     let environment = try environment(
       reference.service, program, instance: reference.instance, port: port, socket: socket)
     let command = try References.resolve(program.command.value, folder: folder)
