@@ -488,10 +488,11 @@ def run(o):
         trouble_for = max(30, seconds - calm)
         log = Log(system.state / "logs/access.log")
         log.start()
+        # Into a file: its report on half an hour is longer than a pipe that nobody reads until its end.
         loader = subprocess.Popen(
             [o.bin / "weir-example", "load", "--target", f"http://127.0.0.1:{system.port}", "--mix", ROOT / "examples/webapp/load.json",
              "--rate", str(o.rate), "--for", f"{int(trouble_for + calm)}s", "--timeout", "30s", "--format", "json", "--seed", str(o.seed)],
-            env=system.env, stdout=subprocess.PIPE, text=True)
+            env=system.env, stdout=open(folder / "load.json", "w"))
         rude, trouble = Rude(system.port, chance), Trouble(system, random.Random(o.seed), can)
         time.sleep(2)
         trouble.start()
@@ -519,7 +520,7 @@ def run(o):
                 told = at
                 say(f"{at / 60:.0f} min: plane {samples[-1][1]:.1f} MiB, {samples[-1][2]} descriptors; keeper {samples[-1][3]:.1f} MiB, "
                     f"{samples[-1][4]}; access log {log.lines} lines")
-        report = json.loads(loader.communicate()[0])
+        report = json.loads((folder / "load.json").read_text())
         # Connections that are kept alive on either side end with their idle times; what is pooled may stay.
         last = system.status() or {"calls": [], "services": []}
         watch(last, trouble, wedged)
