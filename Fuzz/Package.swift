@@ -15,7 +15,7 @@ let package = Package(
   targets: [
     .target(name: "WeirBase", swiftSettings: covered, linkerSettings: [.linkedLibrary("m")]),
     .target(name: "WeirWire", dependencies: ["WeirBase"], swiftSettings: covered),
-    .target(name: "WeirPatterns", dependencies: ["WeirBase"], sources: ["Routing"], swiftSettings: covered),
+    .target(name: "WeirPatterns", dependencies: ["WeirBase"], sources: ["Routing", "Balancing/KeyedHash.swift"], swiftSettings: covered),
     .executableTarget(
       name: "weir-fuzz", dependencies: ["WeirBase", "WeirWire", "WeirPatterns"], path: "Sources/Fuzz",
       swiftSettings: covered, linkerSettings: [.unsafeFlags(["-sanitize=fuzzer"])]),

@@ -187,7 +187,9 @@ struct HedgeTruthTests {
     #expect(abs(quantile(plain, 0.5) - 10.025) < 0.1)
     #expect(abs(quantile(plain, 0.999) - 112.816) < 3)
     #expect(abs(quantile(hedged, 0.5) - 10.025) < 0.1)
-    #expect(abs(quantile(hedged, 0.99) - 18.4) < 0.9, "\(quantile(hedged, 0.99))")
+    // A debug build draws fewer.
+    let noise = (1_000_000 / Double(calls)).squareRoot()
+    #expect(abs(quantile(hedged, 0.99) - 18.4) < 0.9 * noise, "\(quantile(hedged, 0.99))")
     #expect(quantile(hedged, 0.999) < 34, "\(quantile(hedged, 0.999))")
     #expect(Double(sent) <= 0.05 * Double(calls))
   }
