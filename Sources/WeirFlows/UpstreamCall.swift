@@ -23,7 +23,7 @@ import WeirPatterns
 /// 3. A permit to probe is settled exactly once, however the call ends: a probe is never lost here.
 public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   enum Stage: UInt8, Sendable {
-    case new, askingPlace, askingService, askingInstance, queued, connecting, sending,
+    case new, atGate, askingPlace, askingService, askingInstance, queued, connecting, sending,
       waiting, askingRetry, resting, answering, over
   }
 
@@ -67,6 +67,8 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   var hedgeSent = RetryRule.Sent.nothing
   var withdrawn: UInt8 = 0
   private var lastReason = Reason.none
+  /// How much it matters: the class, and in the highest bit whether it is inside the callee's gate.
+  private var importance: UInt8
   private var failure = FailedAttempt()
   private var flags: Flags
 
@@ -87,6 +89,14 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
       get { rawValue & flag.rawValue != 0 }
       set { rawValue = newValue ? rawValue | flag.rawValue : rawValue & ~flag.rawValue }
     }
+  }
+
+  /// How much it matters.
+  var rank: PriorityAdmission.Class { PriorityAdmission.Class(rawValue: importance & 127) ?? .normal }
+  /// It was let in at the callee's gate, and gives that place back.
+  var isInside: Bool {
+    get { importance & 128 != 0 }
+    set { importance = newValue ? importance | 128 : importance & 127 }
   }
 
   @inline(__always)
@@ -151,7 +161,8 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     }
   }
 
-  init(edge: Int, facts: RequestFacts, timeout: Int64, now: Instant) {
+  init(edge: Int, facts: RequestFacts, timeout: Int64, rank: PriorityAdmission.Class, now: Instant) {
+    importance = rank.rawValue
     self.edge = UInt32(edge)
     method = facts.method
     body = facts.body
@@ -164,7 +175,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   /// Where in its life the call is, for logs.
   public var phase: Phase {
     switch stage {
-    case .new, .askingPlace, .askingService, .askingInstance, .queued, .resting: .queue
+    case .new, .atGate, .askingPlace, .askingService, .askingInstance, .queued, .resting: .queue
     case .connecting: .connect
     case .sending: .send
     case .waiting, .askingRetry: .wait
@@ -174,7 +185,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   }
 
   /// The call waits for a place, and `turn` may hand it one.
-  public var isQueued: Bool { stage == .queued }
+  public var isQueued: Bool { stage == .queued || stage == .atGate }
 
   // MARK: - Inputs
 
@@ -182,6 +193,18 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   mutating func begin(_ state: inout LoopState) -> CallStep {
     state.ledger.began(edge: Int(edge))
     if state.now >= deadline { return refuse(.deadlinePassed, &state) }
+    if state.here.upstream.constants.isThrottled,
+      !state.here.upstream.throttle[0].admit(now: state.now, using: &state.random)
+    {
+      return refuse(.throttled, &state)
+    }
+    if state.here.upstream.constants.isGated, let step = enterGate(&state) { return step }
+    return proceed(&state)
+  }
+
+  /// Whoever has come this far is inside: a place of the edge, if it is limited, then the callee's breaker.
+  @inline(__always)
+  mutating func proceed(_ state: inout LoopState) -> CallStep {
     if state.here.upstream.constants.isLimited {
       if state.here.upstream.waiting.count > 0 { return queue(&state) }
       stage = .askingPlace
@@ -293,6 +316,9 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     if isHedge(given) { changeOver() }
     guard stage == .connecting || stage == .sending || stage == .waiting else { return CallStep(.none) }
     let latency = state.now.since(attemptStartedAt)
+    if state.here.upstream.constants.isThrottled, status != 429, status != 503 {
+      state.here.upstream.throttle[0].accepted(now: state.now)
+    }
     var outcome = state.here.upstream.thresholds.outcome(status: status, took: latency)
     let isFailure = outcome == .failure
     if isFailure && fromWeir { outcome = .ignored }
@@ -337,7 +363,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
       // A retry was due before the deadline and its wake-up came after it.
       failedFinally = true
       return refuse(.deadlinePassed, &state)
-    case .queued:
+    case .queued, .atGate:
       return refuse(state.now >= deadline ? .deadlinePassed : .queueTimeout, &state)
     case .connecting, .sending, .waiting: return late(&state)
     case .new, .askingPlace, .askingService, .askingInstance, .askingRetry, .answering, .over: return CallStep(.none)
@@ -623,7 +649,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     state.here.upstream.settleProbe(instance: instance, ticket: ticket, outcome)
   }
 
-  private mutating func refuse(_ reason: Reason, _ state: inout LoopState, until: Instant = .zero) -> CallStep {
+  mutating func refuse(_ reason: Reason, _ state: inout LoopState, until: Instant = .zero) -> CallStep {
     end(reason, &state, freed: false, cancels: false, until: until)
   }
 
@@ -645,11 +671,12 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     if isDeposited { state.here.upstream.withdrawEnded(retries: withdrawn) }
     count(action, &state)
     let loser = isHedgeOut ? dropHedge(&state) : CallStep.nobody
+    let turns = state.here.upstream.constants.isGated ? leaveGate(action, &state) : false
     stage = .over
     nextWake = .distantFuture
     return CallStep(
       action, freed: freed ? instance : CallStep.nobody, cancels: freed && cancels, freesEdge: holdsPlaceOfEdge,
-      loser: loser)
+      loser: loser, turns: turns)
   }
 
   /// The callee's breaker hears of final outcomes: of every success, and of failures when no instance was left to try.

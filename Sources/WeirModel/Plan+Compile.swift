@@ -136,6 +136,7 @@ extension Plan {
       let edge = add(call, from: .gateway, name: gateway.name.text)
       edgeOfService[edges[edge].callee] = edge
     }
+    let shared = gateway.limits.map { add($0, named: gateway.name.text) }
     var builder = RouteTrie.Builder()
     for route in gateway.routes {
       guard let edge = edgeOfService[route.to.value] else { continue }
@@ -145,16 +146,13 @@ extension Plan {
       {
         builder.add(pattern, route: routes.count)
       }
-      var limit: Int?
-      if let written = route.limit {
-        limit = flow.limits.count
-        limits.append(route.name.text)
-        flow.limits.append(written.settings)
-      }
+      let own = route.limits.map { add($0, named: route.name.text) }
       routes.append(route.name.text)
-      flow.routes.append(
-        FlowPlan.Route(
-          edge: edge, limit: limit, timeout: route.timeout?.value, webSocket: route.care.webSocket?.settings))
+      var compiled = FlowPlan.Route(
+        edge: edge, timeout: route.timeout?.value, webSocket: route.care.webSocket?.settings)
+      compiled.limits = shared + own
+      compiled.priority = route.care.priority.value.rank
+      flow.routes.append(compiled)
     }
     flow.requestsAtOnce = gateway.atOnce.value
     self.gateway = Gateway(
@@ -166,6 +164,13 @@ extension Plan {
       }, trie: builder.build(),
       ties: builder.ties, trusted: gateway.trustForwardedFrom.map(\.value), addressLimit: gateway.flood.settings,
       bodyBytes: gateway.body.value.count)
+  }
+
+  private mutating func add(_ limit: RouteLimit, named name: String) -> Int {
+    limits.append(name)
+    flow.limits.append(limit.settings)
+    limitFields.append(limit.by.value)
+    return flow.limits.count - 1
   }
 
   // MARK: Traffic

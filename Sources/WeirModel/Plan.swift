@@ -18,6 +18,8 @@ package struct Plan: Sendable, Equatable {
   package var routes: [String]
   /// By limit of `flow`: the name of its route.
   package var limits: [String]
+  /// By limit: what it counts by, for those that know more of a request than the flows do.
+  package var limitFields: [RouteLimit.By] = []
   /// Nil if the design has no gateway.
   package var gateway: Gateway?
   /// What comes in, by traffic of the design.

@@ -38,6 +38,7 @@ extension ClientConnection {
     loop.scratch.appendResponse(&upstream.input, upstream.head)
     if isChunked { loop.scratch.append("Transfer-Encoding: chunked\r\n") }
     if !upstream.head.flags.contains(.date) { loop.scratch.append(loop.dateLine) }
+    if limitAsked >= 0 { appendLimit() }
     writeConnection(http10)
     loop.scratch.append("\r\n")
     upstream.input.moveReaderIndex(forwardBy: upstream.head.length)
@@ -158,7 +159,7 @@ extension ClientConnection {
     if startedAt == .zero { startedAt = now }
     isInWork = true
     noteUnread()
-    write(answer, retryAfter: 0, limit: nil, now: now)
+    write(answer, retryAfter: 0, now: now)
     endRequest(reason, status: answer.status, now: now)
     linger(now: now)
   }
@@ -172,7 +173,7 @@ extension ClientConnection {
     leaveCall(now: now)
     override = nil
     if before == .none {
-      write(answer, retryAfter: 0, limit: nil, now: now)
+      write(answer, retryAfter: 0, now: now)
       linger(now: now)
     } else {
       cut()
@@ -181,8 +182,7 @@ extension ClientConnection {
 
   /// Answers in our own name.
   func refuse(
-    _ reason: Reason, until: Instant = .zero, limit: Int? = nil, allowed: MethodBits? = nil,
-    with answer: ErrorAnswer? = nil, now: Instant
+    _ reason: Reason, until: Instant = .zero, allowed: MethodBits? = nil, with answer: ErrorAnswer? = nil, now: Instant
   ) {
     if reason == .callerGone {
       endRequest(override ?? reason, status: override?.status ?? Reason.callerGone.status, now: now)
@@ -191,8 +191,7 @@ extension ClientConnection {
     if call == .none && edge < 0 { input.moveReaderIndex(forwardBy: head.length) }
     decideWhetherToClose()
     write(
-      answer ?? loop.answers[reason], retryAfter: until == .zero ? 0 : until.since(now), limit: limit, allowed: allowed,
-      now: now)
+      answer ?? loop.answers[reason], retryAfter: until == .zero ? 0 : until.since(now), allowed: allowed, now: now)
     self.answer = .done
     endRequest(reason, status: answer?.status ?? reason.status, now: now)
     answerDone(now: now)
@@ -259,7 +258,7 @@ extension ClientConnection {
   }
 
   private func write(
-    _ answer: ErrorAnswer, retryAfter: Int64, limit: Int?, allowed: MethodBits? = nil, now: Instant
+    _ answer: ErrorAnswer, retryAfter: Int64, allowed: MethodBits? = nil, now: Instant
   ) {
     loop.scratch.clear()
     loop.scratch.append(answer.head)
@@ -270,13 +269,7 @@ extension ClientConnection {
       loop.scratch.append(Array(allowed.names.joined(separator: ", ").utf8))
       loop.scratch.append("\r\n")
     }
-    if let limit {
-      let rule = loop.configuration.plan.limits[limit]
-      let window = Int64((Double(rule.burst) / rule.rate.perSecond).rounded(.up))
-      loop.scratch.appendRateLimit(
-        quota: Int64(rule.burst), window: max(1, window), remaining: 0,
-        reset: (retryAfter + 999_999_999) / 1_000_000_000)
-    }
+    if limitAsked >= 0 { appendLimit() }
     writeConnection(head.flags.contains(.http10))
     loop.scratch.append("\r\n")
     if head.method != .head { loop.scratch.append(answer.body) }

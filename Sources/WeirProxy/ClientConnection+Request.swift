@@ -23,6 +23,7 @@ extension ClientConnection {
     bodyOut = 0
     hasTail = false
     phase = .head
+    limitAsked = -1
     closeAfter = !head.flags.contains(.keepAlive) || loop.isDraining || inputClosed
     owesContinue = head.flags.contains(.expectsContinue)
     switch head.framing {
@@ -79,26 +80,15 @@ extension ClientConnection {
   /// Does what the request's flow says, until the call has begun, the request is refused, or somebody must be waited for.
   func carry(_ first: RequestStep, now: Instant) {
     var step = first
-    var asked: Int?
     while true {
       switch step {
       case .call(let edge): return beginCall(edge, facts, target: head.target, now: now)
-      case .refuse(let reason, let until): return refuse(reason, until: until, limit: asked, now: now)
+      case .refuse(let reason, let until): return refuse(reason, until: until, now: now)
       case .askLimit(let limit, let key):
-        asked = limit
         step = loop.flows.answered(requestSlot, limit: ask(limit: limit, key, now: now), now: now)
       case .askIdentity(let identity):
         guard let answer = ask(identity: identity, now: now) else { return }
         step = loop.flows.answered(requestSlot, identity: answer, now: now)
-      }
-    }
-  }
-
-  private func ask(limit: Int, _ key: UInt64, now: Instant) -> LimitAnswer {
-    loop.node.rates.withLock { tables in
-      switch tables[limit].admit(key: key, now: now) {
-      case .allow: .allowed
-      case .refuse(let until): .refused(until: until)
       }
     }
   }

@@ -61,6 +61,9 @@ final class ClientConnection: ChannelInboundHandler {
   var isInWork = false
   var requestSlot = Slot.none
   var facts = RequestFacts()
+  /// The limit that is nearest to its end of those that were asked, or -1, and what is told of it.
+  var limitAsked: Int32 = -1
+  var limitReading = LimitReading(limit: 0, window: 0, remaining: 0, resetAfter: 0)
   var call = Slot.none
   var edge = -1
   var startedAt = Instant.zero

@@ -10,7 +10,7 @@ import WeirPatterns
 /// turns (a trip, a probe), ``rates`` once for a request whose route has a limit, ``addresses`` once a connection.
 final class NodeState: Sendable {
   let flows: Mutex<NodeFlows>
-  let rates: Mutex<[RateTable]>
+  let rates: Mutex<[LimitTable]>
   let addresses: Mutex<AddressLimit>
   let places: Places
   let tunnels: OpenTunnels
@@ -25,13 +25,7 @@ final class NodeState: Sendable {
 
   init(_ configuration: ProxyConfiguration, now: Instant) {
     flows = Mutex(NodeFlows(plan: configuration.plan, seed: configuration.seed, now: now))
-    rates = Mutex(
-      configuration.plan.limits.map { limit in
-        var settings = RateTable.Settings()
-        settings.cells = limit.cells
-        settings.salt = configuration.seed
-        return RateTable(GCRA(rate: limit.rate, burst: max(1, limit.burst)), settings)
-      })
+    rates = Mutex(configuration.plan.limits.map { LimitTable($0, salt: configuration.seed) })
     addresses = Mutex(AddressLimit(configuration.addressLimit))
     places = Places(configuration.plan)
     tunnels = OpenTunnels(routes: configuration.plan.routes.count)

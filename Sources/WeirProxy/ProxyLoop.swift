@@ -329,7 +329,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
 
   /// Lets those go on who waited longest, while there is room.
   func turn(_ edge: Int, now: Instant) {
-    if flows.waiting(edge: edge) == 0 { return }
+    if flows.waiting(edge: edge) == 0 && !flows.hasVerdicts(edge: edge) { return }
     // What a turn sets free may be another edge's turn: it comes after this one, not within it.
     if isTurning {
       turnsDue.append(edge)
@@ -346,6 +346,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
       guard let client = waiters[Int(slot.index)] else { break }
       if case .wait = step.action {
         client.carry(step, now: now)
+        if flows.hasVerdicts(edge: edge) { continue }
         break
       }
       client.carry(step, now: now)

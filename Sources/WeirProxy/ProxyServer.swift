@@ -235,6 +235,8 @@ package final class ProxyServer: Sendable {
     package var waiting: [Int]
     /// By route.
     package var tunnels: [TunnelCount]
+    /// By edge: how many may be at the callee at the same time; nil where no gate stands before it.
+    package var gateLimits: [Int?]
   }
 
   /// Takes events, records and access entries out of every loop, and copies its counters.
@@ -250,7 +252,8 @@ package final class ProxyServer: Sendable {
           ledger: loop.flows.state.ledger, events: events, eventsLost: eventsLost, records: records,
           recordsLost: recordsLost, access: access, accessLost: accessLost, clients: loop.clientCount,
           handshakes: loop.handshakes, isDraining: loop.isDraining,
-          waiting: loop.flows.state.upstreams.map(\.waiting.count), tunnels: loop.tunnels)
+          waiting: loop.flows.state.upstreams.map(\.waitingCount),
+          tunnels: loop.tunnels, gateLimits: loop.flows.state.upstreams.map(\.gateLimit))
       }.get()
       if let report { all.append(report) }
     }
