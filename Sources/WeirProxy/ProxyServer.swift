@@ -342,6 +342,8 @@ package final class ProxyServer: Sendable {
     package var waiting: [Int]
     /// By route.
     package var tunnels: [TunnelCount]
+    /// By edge: how many may be at the callee at the same time; nil where no gate stands before it.
+    package var gateLimits: [Int?]
   }
 
   /// Takes events, records and access entries out of every loop, and copies its counters.
@@ -361,7 +363,7 @@ package final class ProxyServer: Sendable {
           recordsLost: recordsLost + old.reduce(0) { $0 + $1.recordsLost }, access: access, accessLost: accessLost,
           clients: loop.clientCount, handshakes: loop.handshakes, mirrors: loop.epoch.mirrors,
           isDraining: loop.isDraining,
-          waiting: loop.waiting, tunnels: loop.tunnels)
+          waiting: loop.waiting, tunnels: loop.tunnels, gateLimits: loop.gateLimits)
       }.get()
       if let report { all.append(report) }
     }

@@ -39,6 +39,8 @@ import WeirProxy
     case .retired: .sockets("Routes/TreatmentTests", "retirement")
     case .tunnelIdle: .sockets("WebSocketProxyTests", "idle")
     case .tlsFailed: .sockets("Security/SecurityTests", "upstreams")
+    case .shed: .sockets("LimitTests", "adaptive")
+    case .throttled: .sockets("LimitTests", "throttle")
     case .connectTimeout: .flow("the loopback either accepts or refuses; a host that swallows packets takes a network")
     case .internalError: .flow("a defect of ours: no input is known that leads to it")
     }

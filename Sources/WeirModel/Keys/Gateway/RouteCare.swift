@@ -1,8 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
+internal import WeirPatterns
 
 /// How carefully requests are treated: once only, in which order when there are too many, how long they may last.
 package struct RouteCare: Sendable, Equatable {
   package var webSocket: RouteWebSocket?
+  package var priority = RouteCareKeys.priority.initial
+}
+
+/// What comes first when a service has too much to do.
+package enum Priority: String, Sendable, Equatable, CaseIterable {
+  case critical, normal, low
+
+  var rank: PriorityAdmission.Class {
+    switch self {
+    case .critical: .critical
+    case .normal: .normal
+    case .low: .low
+    }
+  }
 }
 
 /// The keys of a route that say how carefully requests are treated.
@@ -12,9 +27,13 @@ enum RouteCareKeys {
     "WebSockets pass, within these limits; without it an upgrade gets 501.",
     alias: ["websockets", "ws", "upgrade"])
 
+  static let priority = ScalarKey(
+    "priority", ScalarType<Priority>.word, default: .normal, rule: "route.priority",
+    "What comes first when the service has too much to do; `low` is shed first, `critical` last.", alias: ["importance"]
+  )
   static let fields: [Field<RouteCare>] = [
     .later("idempotency", "Requests with a key are done once."),
-    .later("priority", "What is shed last."),
+    .value(priority, \.priority).inDefaults,
     .optionalPart(webSocket, \.webSocket, WebSocketKeys.part).inDefaults,
   ]
 }
