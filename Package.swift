@@ -57,6 +57,13 @@ let package = Package(
     .target(name: "WeirWire", dependencies: ["WeirBase"], swiftSettings: pure),
     .target(name: "CWeirPlatform"),
     .target(name: "WeirPlatform", dependencies: ["WeirBase", "CWeirPlatform"], swiftSettings: common),
+    .target(
+      name: "CWeirCompression",
+      // Into the program itself: it is carried to machines that have none of them.
+      linkerSettings: [":libz.a", ":libbrotlienc.a", ":libbrotlicommon.a", ":libzstd.a"].map {
+        .linkedLibrary($0, .when(platforms: [.linux]))
+      } + ["z", "brotlienc", "brotlicommon", "zstd"].map { .linkedLibrary($0, .when(platforms: [.macOS])) }),
+    .target(name: "WeirCompression", dependencies: ["CWeirCompression"], swiftSettings: common),
     // Layer 2.
     .target(name: "WeirFlows", dependencies: ["WeirBase", "WeirPatterns"], swiftSettings: pure),
     // Layer 3.
@@ -79,10 +86,15 @@ let package = Package(
       name: "WeirIdentity", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", crypto, cryptoExtras],
       swiftSettings: common),
     .target(
+      name: "WeirStorage",
+      dependencies: [
+        "WeirBase", "WeirPatterns", "WeirWire", "WeirPlatform", .product(name: "GRDB", package: "GRDB.swift"),
+      ], swiftSettings: common),
+    .target(
       name: "WeirProxy",
       dependencies: [
         "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirModel", "WeirPlatform", "WeirCertificates",
-        "WeirIdentity",
+        "WeirIdentity", "WeirCompression",
         nio("NIOCore"), nio("NIOPosix"), nio("NIOTLS"), tls, http2,
         .product(name: "NIOHPACK", package: "swift-nio-http2"),
       ], swiftSettings: common),
@@ -99,7 +111,7 @@ let package = Package(
     .target(
       name: "WeirRuntime",
       dependencies: [
-        "WeirBase", "WeirPatterns", "WeirFlows", "WeirModel", "WeirPlatform", "WeirProxy", "WeirProcesses",
+        "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirModel", "WeirPlatform", "WeirProxy", "WeirProcesses",
         "WeirTelemetry", "WeirCertificates", "WeirIdentity",
         nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
@@ -112,7 +124,7 @@ let package = Package(
       name: "weir",
       dependencies: [
         "WeirBase", "WeirFlows", "WeirModel", "WeirCheck", "WeirSimulation", "WeirReport", "WeirRuntime",
-        "WeirProcesses", "WeirPlatform", "WeirTelemetry", "WeirIdentity",
+        "WeirProcesses", "WeirPlatform", "WeirTelemetry", "WeirIdentity", "WeirStorage",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: common),
     // The programs of the examples. They use nothing of Weir: any program in any language can take their place.
@@ -130,10 +142,16 @@ let package = Package(
     .executableTarget(
       name: "weir-keeper-fixture", dependencies: ["WeirBase", "WeirPatterns", "WeirPlatform", "WeirProcesses"],
       path: "Tests/WeirKeeperFixture", swiftSettings: common),
+    // The state process with a store that dies where it is told to.
+    .executableTarget(
+      name: "weir-state-fixture",
+      dependencies: ["WeirBase", "WeirPatterns", "WeirWire", "WeirPlatform", "WeirStorage"],
+      path: "Tests/WeirStateFixture", swiftSettings: common),
     test("WeirBase"),
     test("WeirPatterns", ["WeirBase"]),
     test("WeirWire", ["WeirBase"]),
     test("WeirPlatform", ["WeirBase"]),
+    test("WeirCompression"),
     test("WeirFlows", ["WeirBase", "WeirPatterns"]),
     test("WeirModel", ["WeirBase", "WeirPatterns", "WeirFlows"], exclude: ["Fixtures"]),
     test("WeirCertificates"),
@@ -142,11 +160,13 @@ let package = Package(
     test(
       "WeirProxy",
       [
-        "WeirBase", "WeirPatterns", "WeirFlows", "WeirPlatform", "WeirCertificates", "WeirIdentity", crypto, tls,
+        "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirPlatform", "WeirCertificates", "WeirIdentity", crypto,
+        tls,
         nio("NIOCore"),
         nio("NIOPosix"),
       ]),
     test("WeirIdentity", ["WeirPatterns", "WeirFlows", crypto, cryptoExtras]),
+    test("WeirStorage", ["WeirBase", "WeirPatterns", "WeirWire", "WeirPlatform", "weir-state-fixture"]),
     test("WeirProcesses", ["WeirBase", "WeirPatterns", "WeirPlatform", "weir-keeper-fixture"]),
     test("WeirTelemetry", ["WeirBase", "WeirFlows"]),
     test(

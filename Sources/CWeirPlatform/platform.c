@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #ifdef __linux__
+#include <linux/openat2.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #endif
@@ -34,6 +35,47 @@ int weir_open(const char *path, int flags, int mode) {
     descriptor = open(path, flags | O_CLOEXEC, mode);
   } while (descriptor < 0 && errno == EINTR);
   return descriptor;
+}
+
+// One part after another, no links at all.
+static int open_parts(int folder, const char *path) {
+  int here = folder;
+  while (1) {
+    const char *slash = strchr(path, '/');
+    size_t length = slash == NULL ? strlen(path) : (size_t)(slash - path);
+    char part[256];
+    int found = -1;
+    if (length >= sizeof part) {
+      errno = ENAMETOOLONG;
+    } else {
+      memcpy(part, path, length);
+      part[length] = 0;
+      int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW | (slash == NULL ? 0 : O_DIRECTORY);
+      if (strcmp(part, "..") == 0) errno = EXDEV;
+      else found = openat(here, length == 0 ? "." : part, flags);
+    }
+    int error = errno;
+    if (here != folder) close(here);
+    errno = error;
+    if (found < 0 || slash == NULL) return found;
+    here = found;
+    path = slash + 1;
+  }
+}
+
+int weir_open_beneath(int folder, const char *path) {
+#if defined(__linux__) && defined(SYS_openat2)
+  struct open_how how = {0};
+  how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  // EAGAIN: a folder on the way was moved meanwhile.
+  for (int tries = 0; tries < 4; tries++) {
+    int found = (int)syscall(SYS_openat2, folder, path, &how, sizeof how);
+    if (found >= 0 || (errno != EINTR && errno != EAGAIN && errno != ENOSYS && errno != EPERM)) return found;
+    if (errno == ENOSYS || errno == EPERM) break;
+  }
+#endif
+  return open_parts(folder, path);
 }
 
 int weir_set_close_on_exec(int descriptor, int on) {

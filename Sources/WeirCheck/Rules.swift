@@ -10,7 +10,7 @@ package enum Rules {
     OverCapacity.self, PathFallsThrough.self, PriorityWithoutEffect.self,
 
     RetryAmplification.self, RetryUnsafeMethod.self,
-    RouteShadowed.self, RouteTie.self, SingleInstance.self, UnverifiedUpstream.self,
+    RouteShadowed.self, RouteTie.self, SingleInstance.self, UnverifiedUpstream.self, WideCORS.self,
   ]
 
   /// All that can stand in brackets behind a finding, in the order of their ids.

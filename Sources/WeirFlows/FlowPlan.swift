@@ -100,6 +100,8 @@ public struct FlowPlan: Sendable, Equatable {
     public var split: Split?
     /// Where a share of the requests goes, too.
     public var mirror: Mirror?
+    /// The calls whose answers make that of a route that has no edge; all are made at the same time.
+    public var parts: [Part] = []
     /// Indexes into `limits`, asked in this order; a later one that refuses gives nothing back of an earlier one.
     public var limits: [Int]
     /// What a route answers with that has no edge.
@@ -186,6 +188,22 @@ public struct FlowPlan: Sendable, Equatable {
     /// The edge of a request.
     @inline(__always)
     func edge(_ facts: RequestFacts) -> Int { edges[choice.choose(key: by == .client ? facts.client : facts.draw)] }
+  }
+
+  /// One call of a composed answer.
+  public struct Part: Sendable, Equatable {
+    /// Index into `edges`.
+    public var edge: Int
+    /// Which of the callee's operations it is, for who models them; nil: none that is named.
+    public var operation: Int?
+    /// The answer is whole without it.
+    public var isOptional: Bool
+
+    public init(edge: Int, operation: Int? = nil, isOptional: Bool = false) {
+      self.edge = edge
+      self.operation = operation
+      self.isOptional = isOptional
+    }
   }
 
   /// A rate limit and what it counts by.

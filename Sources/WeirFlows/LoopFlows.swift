@@ -98,7 +98,8 @@ public struct LoopFlows: Sendable {
 
   private static func timeout(of route: FlowPlan.Route, _ plan: FlowPlan) -> Duration {
     if let own = route.timeout { return own }
-    let edges = route.split?.edges ?? [route.edge].compactMap { $0 }
+    // Calls of a composed answer are made at the same time: it takes as long as the longest.
+    let edges = route.split?.edges ?? [route.edge].compactMap { $0 } + route.parts.map(\.edge)
     return edges.map { plan.edges[$0].call.timeout }.max() ?? .zero
   }
 

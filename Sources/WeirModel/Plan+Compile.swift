@@ -169,7 +169,12 @@ extension Plan {
       compiled.limits = shared + own
       compiled.priority = route.care.priority.value.rank
       compiled.access = access(of: route, in: gateway)
-      compiled.status = UInt16(route.target.redirect?.status.value ?? 200)
+      compiled.status = UInt16(route.target.redirect?.status.value ?? route.edge.answer?.status.value ?? 200)
+      compiled.parts = route.edge.compose.compactMap { part in
+        edgeOfService[part.to.value].map {
+          FlowPlan.Part(edge: $0, operation: part.operation, isOptional: part.optional.value)
+        }
+      }
       if edges.count > 1 {
         compiled.split = FlowPlan.Split(
           edges: edges, weights: route.to.map(\.weight.value), salt: Plan.salt(route.name.text),

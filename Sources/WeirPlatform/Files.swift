@@ -70,6 +70,16 @@ public enum Files {
 
   public static func isWritable(_ path: String) -> Bool { access(path, W_OK) == 0 }
 
+  /// Bytes that this user may still write to the file system of an existing path; nil when nobody says.
+  public static func freeBytes(at path: String) -> Int64? {
+    var facts = statvfs()
+    guard statvfs(path, &facts) == 0 else { return nil }
+    return Int64(clamping: UInt64(facts.f_bavail).multipliedReportingOverflow(by: UInt64(facts.f_frsize)).partialValue)
+  }
+
+  /// Whether there is room for as much as a page; yes when nobody says.
+  public static func hasRoom(at path: String) -> Bool { freeBytes(at: path).map { $0 >= 65_536 } ?? true }
+
   public static func setPermissions(_ path: String, _ permissions: Int32) throws(SystemError) {
     if chmod(path, mode_t(permissions)) < 0 { throw .last("set permissions of \(path)") }
   }

@@ -38,8 +38,13 @@ extension ClientConnection {
     if let page = rules?.page(upstream.head.status) { return replace(upstream, by: page, now: now) }
     if let rule = epoch.requestID, !isCalls { upstream.head.drop(&upstream.input, rule.names) }
     if let rules, !rules.droppedInAnswers.isEmpty { upstream.head.drop(&upstream.input, rules.droppedInAnswers) }
+    let varies = edgePolicy != nil && dropEdgeFields(upstream)
     loop.scratch.clear()
     loop.scratch.appendResponse(&upstream.input, upstream.head)
+    if edgePolicy != nil {
+      appendEdgeFields(upstream, varies: varies)
+      if relay == .compress { isChunked = true }
+    }
     if rules != nil { loop.scratch.append(answerLines) }
     if let rule = epoch.requestID, !isCalls { appendRequestID(rule) }
     if isChunked { loop.scratch.append("Transfer-Encoding: chunked\r\n") }
@@ -74,6 +79,7 @@ extension ClientConnection {
       watch?.isVoid = true
       (isLast, error) = upstream.takeData(into: &loop.out)
       write(loop.out)
+    case .compress: (isLast, error) = relayCompressed(upstream, withHead: withHead)
     }
     if error != nil {
       flush()
@@ -228,6 +234,11 @@ extension ClientConnection {
     if head.method != .head { loop.scratch.append(body) }
     writeScratch()
     bodyOut = head.method == .head ? 0 : Int64(body.count)
+    endOwnAnswer(status: status, now: now)
+  }
+
+  /// An answer of our own has been written whole.
+  func endOwnAnswer(status: UInt16, now: Instant) {
     answer = .done
     endRequest(.none, status: status, now: now)
     answerDone(now: now)
@@ -258,6 +269,7 @@ extension ClientConnection {
     loop.scratch.append("; details=\"")
     loop.scratch.append(reason.name)
     loop.scratch.append("\"\r\n")
+    if edgePolicy != nil { appendEdgeFields() }
     if let rules { appendOwnAnswerLines(rules) }
     if let rule = epoch.requestID, !isCalls { appendRequestID(rule) }
     loop.scratch.append(loop.dateLine)
@@ -283,6 +295,7 @@ extension ClientConnection {
     let page = rules?.page(answer.status)
     loop.scratch.clear()
     if let page { loop.scratch.append(answer, page) } else { loop.scratch.append(answer.head) }
+    if edgePolicy != nil { appendEdgeFields() }
     loop.scratch.append(loop.dateLine)
     // Before a head was read there is none.
     if let rule = epoch.requestID, !isCalls, requestID.count > 0 { appendRequestID(rule) }
@@ -345,6 +358,7 @@ extension ClientConnection {
     if closeAfter || inputClosed && input.readableBytes == 0 { return closeWhenWritten() }
     stage = .head
     answer = .none
+    if edgePolicy != nil { edgePolicy = nil }
     startedAt = .zero
     if rules != nil { rules = nil }
     requestID.clear()
@@ -357,6 +371,11 @@ extension ClientConnection {
   func endRequest(_ reason: Reason, status: UInt16, now: Instant) {
     guard isInWork else { return }
     isInWork = false
+    if edgePolicy != nil { leaveEdge() }
+    if isCalls, let part {
+      part.reason = reason
+      part.isFallback = isFallback
+    }
     if let watch { given(watch, status: status, now: now) }
     let ending = RequestEnding(
       status: status, reason: reason, phase: reason == .none ? .done : phase, instance: instance, attempts: attempts,

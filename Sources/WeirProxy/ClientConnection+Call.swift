@@ -201,6 +201,9 @@ extension ClientConnection {
       loop.out.clear()
       loop.out.writeStaticString("0\r\n\r\n")
       write(loop.out)
+    } else if relay == .compress {
+      endCompressed()
+      guard call != .none else { return }
     }
     endAnswer(upstream, now: loop.now())
     flush()

@@ -11,7 +11,8 @@ import WeirWire
 extension ClientConnection {
   /// A head is whole: find its route, ask what must be asked, begin its call.
   func begin(now: Instant) {
-    takeNewest()
+    // A part of an answer goes by its whole's plan.
+    if part == nil { takeNewest() }
     startedAt = now
     isInWork = true
     isFirst = false
@@ -64,10 +65,12 @@ extension ClientConnection {
   private func route(now: Instant) {
     let input = self.input
     let bytes = input.readableBytesUInt8Span
+    if head.method == .options && epoch.answersPreflights && answerPreflight(now: now) { return }
     switch find(epoch.trie, bytes) {
     case .none: refuse(.noRoute, now: now)
     case .methodNotAllowed(let allowed): refuse(.methodNotAllowed, allowed: allowed, now: now)
     case .route(let index):
+      if let policy = epoch.edgePolicies[index] { enterEdge(policy) }
       if head.flags.contains(.upgrade), !asksForTunnel(route: index, now: now) { return }
       rules = epoch.rules[index]
       var facts = RequestFacts(
@@ -105,9 +108,8 @@ extension ClientConnection {
 
   /// A service calls another: `/from/<caller>/call/<callee>/<rest>`.
   private func routeCall(now: Instant) {
-    guard let (edge, rest) = epoch.names.edge(input, head.path) else {
-      return refuse(.noRoute, now: now)
-    }
+    let found = part.map { ($0.part.edge, Int(head.target.start)) } ?? epoch.names.edge(input, head.path)
+    guard let (edge, rest) = found else { return refuse(.noRoute, now: now) }
     let left = head.deadlineMilliseconds
     // A hundred days is longer than any deadline, and far from overflowing.
     let deadline =
@@ -145,7 +147,7 @@ extension ClientConnection {
   }
 
   /// The head as it goes on, but for the fields of each attempt.
-  private func writeHead(_ target: Run) {
+  func writeHead(_ target: Run) {
     if !isCalls { dropIdentity() }
     let input = self.input
     let bytes = input.readableBytesUInt8Span

@@ -25,8 +25,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
 
   enum Stage: UInt8 { case head, body, waiting, draining, lingering, closed, tunnel }
   enum Answer: UInt8 { case none, relaying, done }
-  /// How an answer's body is relayed: as it comes; framed as chunks; or freed of its chunks.
-  enum Relay: UInt8 { case asIs, chunk, unchunk }
+  /// How an answer's body is relayed: as it comes; framed as chunks; freed of its chunks; or compressed.
+  enum Relay: UInt8 { case asIs, chunk, unchunk, compress }
 
   let loop: ProxyLoop
   /// What the request in work goes by, to its end; between requests the loop's newest.
@@ -126,6 +126,11 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   /// The lines that the route puts into answers; the first so many bytes of them also into answers of ours.
   var answerLines: [UInt8] = []
   var ownAnswerLines = 0
+  /// What the route has the gateway itself do; nil for nothing.
+  var edgePolicy: EdgePolicy?
+  var edgeWork: EdgeWork?
+  /// Of a connection without a socket: the part of a composed answer that it is for.
+  var part: PartSink?
   /// Bytes that are still read and dropped before the connection is cut.
   var lingerLeft = 0
 
@@ -205,7 +210,10 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   func channelReadComplete(context: ChannelHandlerContext) { outlet.hasRead() }
 
   func channelWritabilityChanged(context: ChannelHandlerContext) {
-    if outlet.isWritable { upstream?.setReading(true) }
+    if outlet.isWritable {
+      upstream?.setReading(true)
+      if edgePolicy != nil { sendFile() }
+    }
   }
 
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {

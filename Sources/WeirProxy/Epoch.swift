@@ -32,6 +32,10 @@ final class Epoch {
   /// By route: what it does beside sending requests on, and whether it shares them out.
   let rules: [RouteRules?]
   let splits: [Bool]
+  /// By route: what the gateway itself does for it.
+  let edgePolicies: [EdgePolicy?]
+  /// A route may be called by pages of other origins.
+  let answersPreflights: Bool
   let requestID: RequestIDRule?
   /// By route: how its mirror's answers differ.
   var mirrors: [MirrorReport?]
@@ -58,6 +62,10 @@ final class Epoch {
       index < configuration.routes.count ? configuration.routes[index].map(RouteRules.init) : nil
     }
     splits = plan.routes.map { $0.split != nil }
+    edgePolicies = plan.routes.indices.map { index in
+      index < configuration.edgePolicies.count ? configuration.edgePolicies[index] : nil
+    }
+    answersPreflights = edgePolicies.contains { $0?.cors != nil }
     requestID = configuration.requestID
     mirrors = plan.routes.map { $0.mirror == nil ? nil : MirrorReport() }
     flows = LoopFlows(
@@ -88,6 +96,10 @@ final class Epoch {
       index < configuration.routes.count ? configuration.routes[index].map(RouteRules.init) : nil
     }
     splits = plan.routes.map { $0.split != nil }
+    edgePolicies = plan.routes.indices.map { index in
+      index < configuration.edgePolicies.count ? configuration.edgePolicies[index] : nil
+    }
+    answersPreflights = edgePolicies.contains { $0?.cors != nil }
     requestID = configuration.requestID
     mirrors = plan.routes.map { $0.mirror == nil ? nil : MirrorReport() }
     flows = old.flows.moved(

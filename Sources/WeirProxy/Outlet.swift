@@ -19,8 +19,9 @@ import WeirPlatform
 final class Outlet {
   /// What stands between the connection and its socket.
   ///
-  /// `nowhere`: there is no channel, and what is written is dropped; a copy of a request has no caller.
-  enum Way: UInt8 { case raw, pipeline, nowhere }
+  /// `nowhere`: there is no channel, and what is written is dropped; a copy of a request has no caller. `memory`: there is
+  /// no socket; another part of the gateway takes the bytes.
+  enum Way: UInt8 { case raw, pipeline, nowhere, memory }
 
   private let way: Way
   private(set) var context: ChannelHandlerContext?
@@ -28,6 +29,8 @@ final class Outlet {
   private var core: (any ChannelCore)?
   /// The socket, or -1 when bytes can only go through NIO.
   private var descriptor: Int32 = -1
+  /// Of a connection without a socket.
+  private var sink: OutletSink?
   /// Written, not flushed.
   private var first: ByteBuffer?
   private var second: ByteBuffer?
@@ -51,6 +54,9 @@ final class Outlet {
     try? context.channel.syncOptions?.setOption(.autoRead, value: false)
   }
 
+  /// The connection has no socket: what it writes goes here.
+  func attach(_ sink: OutletSink) { self.sink = sink }
+
   /// The channel is active: reading begins.
   func begin() { if isReading { readOn() } }
 
@@ -58,11 +64,12 @@ final class Outlet {
     context = nil
     core = nil
     descriptor = -1
+    sink = nil
     first = nil
     second = nil
   }
 
-  var isAttached: Bool { context != nil }
+  var isAttached: Bool { context != nil || sink != nil }
 
   // MARK: - Reading
 
@@ -77,7 +84,7 @@ final class Outlet {
       try? context?.channel.syncOptions?.setOption(.autoRead, value: on)
       // A stream of HTTP/2 does not begin by itself.
       if on { context?.read() }
-    case .nowhere: break
+    case .nowhere, .memory: break
     }
   }
 
@@ -119,6 +126,7 @@ final class Outlet {
   @inline(never)
   private func queue(_ buffer: ByteBuffer) {
     guard way == .raw, let core else {
+      if let sink { return sink.receive(buffer) }
       context?.write(NIOAny(buffer), promise: nil)
       return
     }
@@ -191,6 +199,7 @@ final class Outlet {
   /// Whether more may be written before something has gone out; `channelWritabilityChanged` tells when it may again.
   var isWritable: Bool {
     if way == .raw && !isBehind { return context != nil }
+    if way == .memory { return sink != nil }
     return context?.channel.isWritable ?? (way == .nowhere)
   }
 
@@ -199,6 +208,7 @@ final class Outlet {
   /// Flushes, and calls `body` when all has gone out, or never will.
   func whenWritten<Owner>(_ owner: Owner, _ body: @escaping @Sendable (Owner) -> Void) {
     flush()
+    if sink != nil { return body(owner) }
     guard let context else { return }
     let promise = context.eventLoop.makePromise(of: Void.self)
     let bound = NIOLoopBound(owner, eventLoop: context.eventLoop)
@@ -208,8 +218,25 @@ final class Outlet {
   }
 
   /// Says to the peer that nothing more comes; what has been flushed still goes out.
-  func closeOutput() { context?.close(mode: .output, promise: nil) }
+  func closeOutput() {
+    if let sink { return sink.close() }
+    context?.close(mode: .output, promise: nil)
+  }
 
   /// Closes now, whatever is on its way.
-  func close() { context?.close(promise: nil) }
+  func close() {
+    if let sink { return sink.close() }
+    context?.close(promise: nil)
+  }
+}
+
+/// Where the bytes of a connection go that has no socket; confined to its loop.
+final class OutletSink {
+  let receive: (ByteBuffer) -> Void
+  let close: () -> Void
+
+  init(receive: @escaping (ByteBuffer) -> Void, close: @escaping () -> Void) {
+    self.receive = receive
+    self.close = close
+  }
 }

@@ -29,6 +29,10 @@ package struct ProxyConfiguration: Sendable {
   package var fallbacks: [FallbackAnswer?] = []
   /// By limit of the plan: the field that it counts by; nil where the flow knows the key.
   package var limitKeys: [LimitKey?] = []
+  /// By route: what the gateway itself does for it; nil for nothing.
+  ///
+  /// Empty when no route has any.
+  package var edgePolicies: [EdgePolicy?] = []
   /// Calls from service to service: which edge a caller's call of a name is.
   package var calls: [CallName] = []
   /// By route: what it does beside sending requests on; nil for nothing.

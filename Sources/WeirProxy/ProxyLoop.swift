@@ -63,6 +63,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   var own = HeadBuffer(capacity: 256)
   var filled: [UInt8] = []
   var target = HeadBuffer(capacity: 1 << 10)
+  let edge = EdgeLoop()
   var random: SeededRandom
   private(set) var dateLine: [UInt8] = []
   private var dateSecond: Int64 = -1

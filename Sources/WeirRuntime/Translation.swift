@@ -56,6 +56,7 @@ package enum Translation {
       let isJSON = body.first == "[" || body.first == "{"
       return .init(contentType: isJSON ? "application/json" : "text/plain; charset=utf-8", body: Array(body.utf8))
     }
+    configuration.edgePolicies = try edgePolicies(plan)
     configuration.calls = plan.edges.enumerated().compactMap { index, edge in
       guard case .service(let caller) = edge.caller, !edge.isModelOnly else { return nil }
       return .init(caller: plan.services[caller].name, callee: plan.services[edge.callee].name, edge: index)

@@ -4,6 +4,8 @@
 
 Each case is a function; it prints nothing and ends with 0 when what it wants is so.
 """
+import gzip
+import json
 import socket
 import struct
 import sys
@@ -464,6 +466,36 @@ def drain(port):
             raw.send(frame(1, 5, 3, raw_fields(GET)) + frame(6, 1, 0, payload))
     assert lasts == [(2**31 - 1, 0), (3, 0)], lasts
     assert seen == {1: "200", 3: "200"}, seen
+
+
+def edge(port):
+    """What the gateway does by itself: answers, files, composed answers, CORS, compression."""
+    client = Client(port)
+    answer = client.get("/robots.txt")
+    assert answer["head"][":status"] == "200" and answer["body"] == b"all", answer
+    head = client.get("/robots.txt", method="HEAD")
+    assert head["head"]["content-length"] == "3" and head["body"] == b"", head
+    home = client.get("/home")
+    assert json.loads(home["body"]) == {"a": [1]}, home
+    assert "b omitted" in home["head"]["proxy-status"], home
+    packed = client.get("/api/x", fields=[("accept-encoding", "gzip"), ("origin", "https://shop.example")])
+    assert packed["head"]["content-encoding"] == "gzip" and "content-length" not in packed["head"], packed["head"]
+    assert gzip.decompress(packed["body"]).startswith(b"not all those who wander"), packed
+    assert packed["head"]["access-control-allow-origin"] == "https://shop.example", packed["head"]
+    asked = client.get("/api/x", method="OPTIONS", fields=[
+        ("origin", "https://shop.example"), ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "x-trace")])
+    assert asked["head"][":status"] == "204", asked
+    assert asked["head"]["access-control-allow-headers"] == "x-trace", asked
+    file = client.get("/files/big.bin")
+    assert len(file["body"]) == 2 << 20, len(file["body"])
+    part = client.get("/files/big.bin", fields=[("range", "bytes=5-9")])
+    assert part["head"][":status"] == "206" and part["body"] == file["body"][5:10], part
+    assert client.get("/files/%2e%2e/x")["head"][":status"] in ("400", "404")
+    # Several at the same time, on one connection.
+    streams = [client.request(path) for path in ["/files/big.bin", "/home", "/robots.txt"] * 4]
+    for stream in streams:
+        assert client.answer(stream)["head"][":status"] == "200", stream
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import Testing
     "WeirPatterns": Target(layer: 1),
     "WeirWire": Target(layer: 1),
     "WeirPlatform": Target(layer: 1, outside: ["Glibc", "Musl", "Darwin", "CWeirPlatform", "Synchronization"]),
+    "WeirCompression": Target(layer: 1, outside: ["CWeirCompression"]),
     "WeirFlows": Target(layer: 2),
     "WeirModel": Target(layer: 3, outside: ["Yams", "Foundation", "FoundationEssentials"]),
     "WeirCertificates": Target(layer: 3, outside: ["Foundation", "Crypto", "X509", "SwiftASN1"]),
@@ -29,6 +30,7 @@ import Testing
     "WeirProxy": Target(
       layer: 4, outside: nio.union(["Synchronization", "NIOSSL", "NIOTLS", "NIOHTTP2", "NIOHPACK"]),
       arrows: ["WeirIdentity"]),
+    "WeirStorage": Target(layer: 4, outside: ["GRDB", "Foundation", "FoundationEssentials"]),
     "WeirProcesses": Target(layer: 4, outside: ["Foundation", "FoundationEssentials", "Synchronization"]),
     "WeirTelemetry": Target(layer: 4, outside: ["Foundation", "FoundationEssentials"]),
     "WeirReport": Target(layer: 5, outside: ["Foundation", "FoundationEssentials"]),

@@ -91,4 +91,27 @@ struct PlanTests {
     #expect(plan.startOrder == [2, 1, 0, 3])
     #expect(plan.services.map(\.startsAfter) == [[1], [2], [], []])
   }
+
+  /// A breaker's window is of one kind: the nearest map that names one says of which.
+  @Test(
+    "the nearest window wins",
+    arguments: [
+      ("{ rest: 4s }", CircuitBreaker.Settings.Window.ewma(halfLife: .seconds(3))),
+      ("{ within: 5s }", .time(.seconds(5))), ("{ of-last: 100 }", .calls(100)),
+      ("{ half-life: 7s }", .ewma(halfLife: .seconds(7))),
+    ])
+  func windows(breaker: String, window: CircuitBreaker.Settings.Window) throws {
+    let text = """
+      weir: 1
+      system: a
+      defaults: { call: { breaker: { half-life: 3s } } }
+      gateway: { listen: 0, routes: { all: { path: /**, to: x } } }
+      services:
+        x: { run: x, calls: { y: { breaker: \(breaker) } } }
+        y: { run: y }
+      """
+    let plan = Plan(try #require(read(text: text).design))
+    let edge = try #require(plan.flow.edges.first { plan.services[$0.service].name == "y" })
+    #expect(edge.call.instanceBreaker.window == window)
+  }
 }

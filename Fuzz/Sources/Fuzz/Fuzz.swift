@@ -39,6 +39,7 @@ nonisolated(unsafe) private let target: ([UInt8]) -> Void = {
   case "h2": return fuzzH2
   case "transform": return fuzzTransforms
   case "route": return fuzzRoutes
+  case "state": return fuzzState
   default: fatalError("WEIR_FUZZ_TARGET names no target: '\(name)'")
   }
 }()
@@ -357,6 +358,41 @@ func fuzzRoutes(_ bytes: [UInt8]) {
     let host = parts.count > 1 ? Array(parts[0]) : Array("a".utf8)
     if case .route(let route) = trie.match(host: host.span, path: path.span, method: .get) {
       require(route < count, "a route that nobody added")
+    }
+  }
+}
+
+// MARK: The state process
+
+/// Frames do not depend on the cut; what is read is written as it was.
+func fuzzState(_ bytes: [UInt8]) {
+  func frames(_ cuts: [Int]) -> (contents: [[UInt8]], error: StateFrameError?) {
+    var reader = StateFrameReader()
+    var contents: [[UInt8]] = []
+    var start = 0
+    for end in cuts + [bytes.count] where end >= start {
+      reader.feed(bytes.span.extracting(start..<end))
+      start = end
+      do { while let content = try reader.next() { contents.append(Array(content)) } } catch {
+        return (contents, error)
+      }
+    }
+    require(reader.count <= bytes.count, "more is held than was fed")
+    return (contents, nil)
+  }
+  let whole = frames([])
+  let cut = frames(bytes.isEmpty ? [] : [Int(bytes[0]) % (bytes.count + 1)])
+  require(whole.contents == cut.contents && whole.error == cut.error, "frames depend on the cut")
+  for content in whole.contents {
+    if let (id, request) = try? StateFrames.request(content.span) {
+      var written: [UInt8] = []
+      StateFrames.append(request, id: id, to: &written)
+      require(Array(written.dropFirst(4)) == content, "a request is not written as it was read")
+    }
+    if let (id, reply) = try? StateFrames.reply(content.span) {
+      var written: [UInt8] = []
+      StateFrames.append(reply, id: id, to: &written)
+      require(Array(written.dropFirst(4)) == content, "a reply is not written as it was read")
     }
   }
 }

@@ -62,6 +62,9 @@ ssize_t weir_send_two(int socket, const void *first, size_t first_count, const v
 
 // Variadic in C.
 int weir_open(const char *path, int flags, int mode);
+// Opens a file or folder for reading that lies below `folder`, whatever links and dots the path has: what leads out of it
+// is an error (EXDEV, or ELOOP where the system cannot tell and any link is refused). Never waits for a writer.
+int weir_open_beneath(int folder, const char *path);
 int weir_set_close_on_exec(int descriptor, int on);
 int weir_set_nonblocking(int descriptor, int on);
 int weir_duplicate(int descriptor, int at_least);

@@ -34,9 +34,9 @@ extension Resolver {
       let below = defaults.map { $0.section(DefaultsKeys.route, DefaultsKeys.routeSection) }
       let layers = Layers([fields] + below, name: Name(entry.key, entry.value.place))
       guard let route = RouteKeys.part.read(layers, &self) else { continue }
-      for share in route.to where !gateway.calls.contains(where: { $0.to.value == .service(share.service.value) }) {
-        gateway.calls.append(
-          call(Layers(callDefaults), to: share.service.map { .service($0) }, place: route.name.place))
+      let callees = route.to.map(\.service) + route.edge.compose.map(\.to)
+      for to in callees where !gateway.calls.contains(where: { $0.to.value == .service(to.value) }) {
+        gateway.calls.append(call(Layers(callDefaults), to: to.map { .service($0) }, place: route.name.place))
       }
       gateway.routes.append(route)
       refuseTemplates(of: route)

@@ -8,7 +8,14 @@ extension Resolver {
   /// Nil when they cannot be told; empty when the route answers by itself.
   mutating func target(_ layers: Layers) -> [RouteShare]? {
     let node = layers.node(RouteKeys.to.key)
-    let instead = RouteKeys.instead.first { layers.fields.first?.node.entry($0) != nil }
+    let own = RouteKeys.instead.compactMap { key in layers.fields.first?.node.entry(key).map { (key, $0.value) } }
+    let instead = own.first?.0
+    if own.count > 1, let (second, place) = own.last.map({ ($0.0, $0.1.place) }), let instead {
+      mistake(
+        "wrong-value", "a route answers in one way: '\(instead)' or '\(second)', not both", at: place,
+        spot: place.head, mend: "leave one of them out, or make two routes")
+      return nil
+    }
     if let instead, let node {
       mistake(
         "wrong-value", "a route with '\(instead)' answers by itself: it has no 'to'", at: node.place,
@@ -52,7 +59,8 @@ extension Resolver {
     node.isReported = true
     mistake(
       "missing-key", "'\(node.place.path)' has no '\(RouteKeys.to.name)'", at: node.place, spot: node.place.head,
-      why: "the service that answers, or several with their weights", mend: "to: \(services.first?.name.text ?? "api")")
+      why: "the service that answers, or several with their weights; or `answer`, `files`, `compose`, `redirect`",
+      mend: "to: \(services.first?.name.text ?? "api")")
   }
 
   /// The pattern of a route, whose parts were checked when they were read.

@@ -24,9 +24,11 @@ extension ClientConnection {
     upstream.head.drop(&upstream.input, ClientConnection.ofTheBody)
     if let rules, !rules.droppedInAnswers.isEmpty { upstream.head.drop(&upstream.input, rules.droppedInAnswers) }
     if let rule = epoch.requestID { upstream.head.drop(&upstream.input, rule.names) }
+    if edgePolicy?.cors != nil { upstream.head.drop(&upstream.input, CORSPolicy.dropped) }
     loop.scratch.clear()
     loop.scratch.appendResponse(&upstream.input, upstream.head)
     loop.scratch.append(page)
+    if edgePolicy != nil { appendEdgeFields() }
     if let rules { appendOwnAnswerLines(rules) }
     if let rule = epoch.requestID { appendRequestID(rule) }
     if !upstream.head.flags.contains(.date) { loop.scratch.append(loop.dateLine) }

@@ -11,17 +11,23 @@ extension ClientConnection {
 
   /// The route of the request; header fields and query are read only where a route asks for them.
   @inline(__always)
-  func find(_ trie: RouteTrie, _ bytes: Span<UInt8>) -> RouteTrie.Match {
+  func find(_ trie: RouteTrie, _ bytes: Span<UInt8>) -> RouteTrie.Match { find(trie, bytes, head.method.bits) }
+
+  /// The route that the request would have with another method.
+  @inline(__always)
+  func find(_ trie: RouteTrie, _ bytes: Span<UInt8>, _ method: MethodBits) -> RouteTrie.Match {
     let host = bytes.extracting(head.host.range)
     let path = bytes.extracting(head.path.isEmpty ? 0..<0 : head.path.range)
-    switch trie.lookUp(host: host, path: path, method: head.method.bits) {
+    switch trie.lookUp(host: host, path: path, method: method) {
     case .found(let match): return match
-    case .reads(let wanted): return find(trie, bytes, wanted)
+    case .reads(let wanted): return find(trie, bytes, method, wanted)
     }
   }
 
   @inline(never)
-  private func find(_ trie: RouteTrie, _ bytes: Span<UInt8>, _ wanted: RouteReadings.Subjects) -> RouteTrie.Match {
+  private func find(
+    _ trie: RouteTrie, _ bytes: Span<UInt8>, _ method: MethodBits, _ wanted: RouteReadings.Subjects
+  ) -> RouteTrie.Match {
     var readings = RouteReadings()
     if trie.asksQuery(wanted), !head.query.isEmpty {
       trie.read(query: bytes.extracting(head.query.range), wanted, into: &readings)
@@ -36,7 +42,7 @@ extension ClientConnection {
     }
     return trie.match(
       host: bytes.extracting(head.host.range),
-      path: bytes.extracting(head.path.isEmpty ? 0..<0 : head.path.range), method: head.method.bits, readings: readings)
+      path: bytes.extracting(head.path.isEmpty ? 0..<0 : head.path.range), method: method, readings: readings)
   }
 
   // MARK: - Who asks
@@ -177,7 +183,8 @@ extension ClientConnection {
 
   /// Makes the lines of answers before the head leaves the buffer.
   func prepareAnswerLines() {
-    guard let rules else { return }
+    // Of a head that has been taken they were made when it was.
+    guard let rules, head.length > 0 else { return }
     if !rules.changesAnswers {
       answerLines.removeAll(keepingCapacity: true)
       ownAnswerLines = 0
@@ -190,8 +197,8 @@ extension ClientConnection {
 
   /// The answer of a route that asks nobody.
   func answerByRoute(now: Instant) {
-    guard let rules else { return refuse(.internalError, now: now) }
-    if let redirect = rules.policy.redirect { return answer(redirect, rules, now: now) }
+    if let rules, let redirect = rules.policy.redirect { return answer(redirect, rules, now: now) }
+    if let policy = edgePolicy { return answer(policy, now: now) }
     refuse(.internalError, now: now)
   }
 

@@ -12,7 +12,7 @@ extension Scene {
     var edges = plan.edges.map { EdgeModel(name: $0.name) }
     var routes = plan.routes
     let components = plan.services.indices.map { Scene.component($0, plan) }
-    let traffic = plan.loads.map { load in
+    let traffic = plan.loads.compactMap { load -> TrafficModel? in
       let route: Int
       if let written = load.route {
         route = written

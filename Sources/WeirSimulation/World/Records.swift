@@ -92,6 +92,8 @@ struct CallContext: Sendable, BitwiseCopyable {
   var method = RetryRule.Method.safe
   /// A failure of it is no failure of its caller.
   var optional = false
+  /// One of several that make the answer of its request.
+  var isPart = false
   var tellsCallee = true
 }
 
@@ -100,6 +102,8 @@ struct RequestContext: Sendable, BitwiseCopyable {
   var call = Slot.none
   var key: UInt64 = 0
   var traffic: Int32 = 0
+  /// Calls of a composed answer that are under way.
+  var parts: Int32 = 0
 }
 
 /// One instance of a component.

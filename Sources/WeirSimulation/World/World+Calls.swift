@@ -66,6 +66,7 @@ extension World {
         }
         return
       case .answer:
+        if !routeParts[Int(facts.route)].isEmpty { return beginParts(l, slot, facts) }
         // What the gateway answers by itself takes no time.
         loops[l].flows.end(
           request: slot, as: RequestEnding(status: routeStatuses[Int(facts.route)]), now: now)
@@ -95,6 +96,44 @@ extension World {
       return streams[stream].operation
     }
     return splitOperations[stream][part]
+  }
+
+  /// All calls of a composed answer, at the same time.
+  private mutating func beginParts(_ l: Int, _ slot: Slot, _ facts: RequestFacts) {
+    let parts = routeParts[Int(facts.route)]
+    let key = loops[l].requests[Int(slot.index)].key
+    loops[l].requests[Int(slot.index)].parts = Int32(parts.count)
+    let timeout = routeTimeouts[Int(facts.route)]
+    let deadline = timeout < 0 ? facts.deadline : min(facts.deadline, now.advanced(by: timeout))
+    for part in parts {
+      let callee = Int(edgeComponents[part.edge])
+      var context = CallContext(
+        request: slot, key: key, operation: components[callee].firstOperation + Int32((part.operation ?? -1) + 1),
+        edge: Int32(part.edge), method: .safe)
+      context.isPart = true
+      context.optional = part.isOptional
+      begin(l, call: part.edge, RequestFacts(client: facts.client, deadline: deadline, method: .safe), context)
+    }
+  }
+
+  /// One call of a composed answer is over: the request ends with the last, or with the first failure of one that must be
+  /// there.
+  ///
+  /// The others then go on to their ends: the gateway gives them up, but what their callees have begun they also finish.
+  private mutating func partIsOver(_ l: Int, _ context: CallContext, _ ending: RequestEnding, failed: Bool) {
+    let index = Int(context.request.index)
+    guard loops[l].flows.requests.isLive(context.request) else { return }
+    if failed && !context.optional {
+      // A failing answer is not passed on as the whole's.
+      let whole =
+        ending.reason != .none
+        ? ending : RequestEnding(status: Reason.failedAnswer.status, reason: .failedAnswer, phase: .queue)
+      loops[l].flows.end(request: context.request, as: whole, now: now)
+      return
+    }
+    loops[l].requests[index].parts -= 1
+    if loops[l].requests[index].parts > 0 { return }
+    loops[l].flows.end(request: context.request, as: RequestEnding(status: 200, attempts: ending.attempts), now: now)
   }
 
   /// The client of a request goes away, if it is still there.
@@ -223,6 +262,7 @@ extension World {
       placeIsFree(Int(edgeComponents[Int(context.edge)]))
     }
     if context.request != .none {
+      if context.isPart { return partIsOver(l, context, ending, failed: failed) }
       loops[l].flows.end(request: context.request, as: ending, now: now)
     } else if context.parent != .none {
       callIsOver(context.parent, failed: failed && !context.optional)

@@ -40,6 +40,9 @@ package struct World: ~Copyable {
   var instances: Bank<InstanceState>
   /// Edges by callee.
   var callers: Bank<Int32>
+  /// By route: the calls of a composed answer, and the time that a route gives them; -1 for what each of them has.
+  var routeParts: [[FlowPlan.Part]]
+  var routeTimeouts: [Int64]
   var edgeComponents: Bank<Int32>
   var edgeHeld: [Int32]
   var edgeLimits: [Int32]
@@ -139,6 +142,8 @@ package struct World: ~Copyable {
         }
       }
     }
+    routeParts = plan.routes.map(\.parts)
+    routeTimeouts = plan.routes.map { $0.timeout?.inNanoseconds ?? -1 }
     edgeComponents = Bank(plan.edges.map { Int32($0.service) })
     edgeHeld = Array(repeating: 0, count: plan.edges.count)
     edgeLimits = plan.edges.map(\.call.atOnce)

@@ -91,7 +91,7 @@ struct ProgramTests {
   @Test("SIGTERM: what was begun is finished, nothing new is taken, the end is 0 and says so")
   func gracefulStop() async throws {
     let program = try await RunningProgram(["web"])
-    try await program.faults("{\"slow\":\"600ms\"}")
+    try await program.faults("{\"slow\":\"2s\"}")
     let last = Task { try await program.get("/") }
     try await program.wait { $0.working == 1 }
     let clock = ContinuousClock()

@@ -38,6 +38,7 @@ struct PatternPagesTests {
       ("outlier-ejection", OutlierEjection.Settings()), ("health-monitor", HealthMonitor.Settings()),
       ("restart-backoff", RestartBackoff.Settings()), ("hedge-trigger", HedgeTrigger.Settings()),
       ("client-throttle", ClientThrottle.Settings()), ("grpc-retry", GRPCRetry.Settings()),
+      ("idempotency-record", IdempotencyRecord.Settings()),
     ]
     for (name, settings) in pages {
       let text = try page(name)

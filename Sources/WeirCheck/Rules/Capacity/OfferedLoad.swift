@@ -101,6 +101,10 @@ struct OfferedLoad {
     for (index, rate) in entering().enumerated() {
       switch design.traffic[index].to.value {
       case .gateway(_, _, let gateway, let route, let operations, let copied):
+        for part in design.gateways[gateway].routes[route].edge.compose {
+          let call = design.gateways[gateway].calls.first { $0.to.value == .service(part.to.value) }
+          rates[part.to.value][part.operation.map { $0 + 1 } ?? 0] += rate * (call.map(tries) ?? 1)
+        }
         let shares = design.gateways[gateway].routes[route].to
         let weights = Double(shares.reduce(0) { $0 + $1.weight.value })
         for (share, operation) in zip(shares, operations) {

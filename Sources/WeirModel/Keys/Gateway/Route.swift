@@ -23,6 +23,7 @@ package struct Route: Sendable, Equatable {
   package var transform = RouteTransform()
   package var access = RouteAccess()
   package var care = RouteCare()
+  package var edge = RouteEdge()
 
   /// The narrowest of its limits.
   package var limit: RouteLimit? { limits.min { $0.rate.value < $1.rate.value } }
@@ -59,7 +60,7 @@ enum RouteKeys {
     shape: Shape.scalar(ScalarType<String>.name).or(.named(.plain("a service"), .scalar(weight))))
   static let weight = ScalarType<Int>.count(0...1_000_000, words: "a weight")
   /// Keys of routes that answer by themselves.
-  static let instead = ["redirect"]
+  static let instead = ["redirect", "answer", "files", "compose"]
   static let limit = Key(
     "limit", Shape.section(LimitKeys.section).or(.list(.section(LimitKeys.section), least: 1)),
     "How often requests may come; more get 429. One limit, or a list of them.", alias: ["rate-limit"])
@@ -98,7 +99,8 @@ enum RouteKeys {
     ] + RouteTargetKeys.fields.at(\.target) + [
       .items(limit, \.limits, LimitKeys.part).inDefaults,
       .optional(timeout, \.timeout).inDefaults,
-    ] + RouteTransformKeys.fields.at(\.transform) + RouteAccessKeys.fields.at(\.access)
+    ] + RouteEdgeKeys.fields.at(\.edge) + RouteTransformKeys.fields.at(\.transform)
+      + RouteAccessKeys.fields.at(\.access)
       + RouteCareKeys.fields.at(\.care))
   static let section = part.section
 }

@@ -63,7 +63,6 @@ enum RouteTargetKeys {
 
   static let fields: [Field<RouteTarget>] = [
     .optionalPart(redirect, \.redirect, RedirectKeys.part),
-    .later("compose", "Answers made of several calls."),
     .optional(sticky, \.sticky),
     .optionalPart(mirror, \.mirror, MirrorKeys.part),
     .optionalPart(deprecated, \.retirement, RetirementKeys.part),

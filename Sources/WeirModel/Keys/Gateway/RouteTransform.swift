@@ -90,6 +90,5 @@ enum RouteTransformKeys {
     .part(headers, \.self, headersPart),
     .entries(ErrorPageKeys.pages, \.errorPages, ErrorPageKeys.part, name: \.status),
     .later("cache", "How long answers are kept."),
-    .later("cors", "Pages of other origins that may call it."),
   ]
 }

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import WeirBase
+package import WeirPlatform
+internal import WeirWire
+
+/// The state process: takes what stands in its connections, does it in one transaction, answers when that is on the disk.
+///
+/// **Group commit** is what this loop does by itself: while the disk is busy with one transaction the next requests gather in
+/// the sockets, and all of them share the next sync. One thread, no locks; a slow disk makes senders wait, for nothing more
+/// is read meanwhile.
+///
+///     poll ─▶ accept, read ─▶ decode ─▶ one transaction ─▶ sync ─▶ write answers ─▶ poll
+/// ## Invariants
+/// 1. An answer that says something was done leaves after the sync of its transaction.
+/// 2. Memory is bounded: `batchMax` requests a round, `outgoingMax` unread bytes a connection (then it is not read),
+///    `connectionsMax` connections, and the desk's waiters.
+package final class StateServer {
+  package struct Settings: Sendable {
+    package var connectionsMax = 256
+    /// Requests of one transaction: a disk that needs 10 ms for a sync then takes 400 000 a second.
+    package var batchMax = 4096
+    /// Bytes of requests of one transaction.
+    package var batchBytesMax = 32 << 20
+    /// Answers that a connection has not read.
+    package var outgoingMax = 16 << 20
+    /// How often records are looked through for those whose time is over, and how many go at a time.
+    package var forgetEvery = Duration.seconds(1)
+    package var forgetMax = 500
+    package init() {}
+  }
+
+  private final class Connection {
+    let descriptor: Descriptor
+    let number: Int
+    var reader = StateFrameReader()
+    var outgoing: [UInt8] = []
+    var sent = 0
+    var isGreeted = false
+    var isBroken = false
+
+    init(_ descriptor: Descriptor, _ number: Int) {
+      self.descriptor = descriptor
+      self.number = number
+    }
+
+    var unread: Int { outgoing.count - sent }
+  }
+
+  private typealias Ask = (asker: StateAsker, request: StateRequest, giveUpAt: Instant?)
+
+  private let listener: Descriptor
+  private let store: any StateStore
+  private let settings: Settings
+  private let complain: (String) -> Void
+  private var connections: [Connection] = []
+  private var connectionNumber = 0
+  private var desk = IdempotencyDesk()
+  private var forgetAt = Instant.zero
+  /// Why the store failed last; said once until it works again.
+  private var trouble: StateStoreError?
+
+  /// `complain` gets sentences for the log.
+  package init(
+    listener: Descriptor, store: any StateStore, _ settings: Settings = Settings(),
+    complain: @escaping (String) -> Void
+  ) throws {
+    self.listener = listener
+    self.store = store
+    self.settings = settings
+    self.complain = complain
+    try listener.setNonblocking()
+  }
+
+  /// Serves until `stop` can be read, then finishes what it has read; throws when the store cannot be relied on any more.
+  package func serve(until stop: Int32) throws {
+    while true {
+      var interests = [Poll.Interest(stop), Poll.Interest(listener.number)]
+      for connection in connections {
+        interests.append(
+          Poll.Interest(
+            connection.descriptor.number, read: connection.unread < settings.outgoingMax, write: connection.unread > 0))
+      }
+      let looked = connections
+      try Poll.wait(&interests, nanoseconds: wait(now: SystemClock.now()))
+      if interests[1].readable { accept() }
+      for (connection, ready) in zip(looked, interests.dropFirst(2)) {
+        if ready.writable { flush(connection) }
+        if ready.readable { read(connection) }
+      }
+      try work()
+      for connection in connections where connection.isBroken { desk.drop(connection: connection.number) }
+      connections.removeAll(where: \.isBroken)
+      try housekeep(now: SystemClock.now())
+      if interests[0].readable { return }
+    }
+  }
+
+  /// Waiters are looked at 20 times a second.
+  private func wait(now: Instant) -> Int64 {
+    // A frame that a full batch has left behind is worked on at once.
+    if hasFrames { return 0 }
+    return desk.waiters > 0 ? 50_000_000 : max(1_000_000, forgetAt.since(now))
+  }
+
+  private var hasFrames = false
+
+  // MARK: Connections
+
+  private func accept() {
+    while connections.count < settings.connectionsMax {
+      guard let made = try? Connecting.accept(from: listener), (try? made.setNonblocking()) != nil else { return }
+      connectionNumber += 1
+      connections.append(Connection(made, connectionNumber))
+    }
+  }
+
+  /// Up to 4 MiB a turn: a sender without end must not keep the others waiting.
+  private func read(_ connection: Connection) {
+    for _ in 0..<16 {
+      do {
+        let bytes = try connection.descriptor.read(upTo: 256 << 10)
+        if bytes.isEmpty {
+          connection.isBroken = true
+          return
+        }
+        connection.reader.feed(bytes.span)
+        if bytes.count < 256 << 10 { return }
+        if connection.reader.count > StateFrames.bytesMax { return }
+      } catch {
+        if !error.wouldBlock { connection.isBroken = true }
+        return
+      }
+    }
+  }
+
+  private func send(_ reply: StateReply, to asker: StateAsker) {
+    guard let connection = connections.first(where: { $0.number == asker.connection }) else { return }
+    StateFrames.append(reply, id: asker.id, to: &connection.outgoing)
+  }
+
+  private func flush(_ connection: Connection) {
+    while connection.unread > 0 {
+      do {
+        let end = min(connection.outgoing.count, connection.sent + 1 << 20)
+        connection.sent += try connection.descriptor.write(connection.outgoing[connection.sent..<end])
+      } catch {
+        if !error.wouldBlock { connection.isBroken = true }
+        break
+      }
+    }
+    if connection.unread == 0 {
+      connection.outgoing.removeAll(keepingCapacity: connection.outgoing.count < 1 << 16)
+      connection.sent = 0
+    }
+  }
+
+  // MARK: Work
+
+  /// Everything that can be worked on now: whole frames, and waiters for whom there is news.
+  private func work() throws {
+    var asks = take()
+    let now = SystemClock.now()
+    for key in desk.due(now: now, wall: SystemClock.wall()) { asks += again(key) }
+    while !asks.isEmpty {
+      let settled = try transact(asks)
+      asks = settled.flatMap(again)
+    }
+    for connection in connections where connection.unread > 0 { flush(connection) }
+  }
+
+  private func again(_ key: StateDigest) -> [Ask] {
+    desk.take(key).map { ($0.asker, .claim($0.claim), $0.giveUpAt) }
+  }
+
+  /// Decodes what the connections hold, in turn, up to a batch.
+  private func take() -> [Ask] {
+    var asks: [Ask] = []
+    var bytes = 0
+    hasFrames = false
+    for connection in connections where !connection.isBroken {
+      do {
+        while true {
+          if asks.count >= settings.batchMax || bytes >= settings.batchBytesMax {
+            hasFrames = true
+            break
+          }
+          guard let content = try connection.reader.next() else { break }
+          bytes += content.count
+          let (id, request) = try StateFrames.request(content.span)
+          if case .hello(let version) = request {
+            connection.isGreeted = version == StateFrames.version
+            StateFrames.append(
+              connection.isGreeted ? .welcome(version: StateFrames.version) : .failed(.version), id: id,
+              to: &connection.outgoing)
+          } else if connection.isGreeted {
+            asks.append((StateAsker(connection: connection.number, id: id), request, nil))
+          } else {
+            StateFrames.append(.failed(.version), id: id, to: &connection.outgoing)
+          }
+        }
+      } catch {
+        complain("a connection sent what cannot be understood (\(error)) and is closed")
+        connection.isBroken = true
+      }
+    }
+    return asks
+  }
+
+  /// One transaction for all of them; the keys of which there is news.
+  private func transact(_ asks: [Ask]) throws -> [StateDigest] {
+    let now = SystemClock.now()
+    let wall = SystemClock.wall()
+    let isLow = store.isLowOnSpace
+    do {
+      let (outcomes, settled) = try store.transact { table in
+        var settled: [StateDigest] = []
+        var outcomes: [IdempotencyDesk.Outcome] = []
+        for ask in asks {
+          outcomes.append(
+            try desk.decide(
+              ask.request, giveUpAt: ask.giveUpAt, in: table, isLowOnSpace: isLow, now: now, wall: wall,
+              settled: &settled))
+        }
+        return (outcomes, settled)
+      }
+      if trouble != nil {
+        trouble = nil
+        complain("the database takes changes again")
+      }
+      for (ask, outcome) in zip(asks, outcomes) {
+        desk.settle(ask.asker, outcome)
+        if case .reply(let reply) = outcome { send(reply, to: ask.asker) }
+      }
+      return settled
+    } catch let error as StateStoreError {
+      if trouble != error { complain("\(error): refused until it is mended") }
+      trouble = error
+      for ask in asks { send(.failed(error == .full ? .full : .broken), to: ask.asker) }
+      return []
+    }
+  }
+
+  /// What nobody waits for: forgetting, and giving back room.
+  private func housekeep(now: Instant) throws {
+    guard now >= forgetAt else { return }
+    forgetAt = now + settings.forgetEvery
+    do {
+      let wall = SystemClock.wall()
+      let count = try store.transact { try $0.forget(until: wall, limit: settings.forgetMax) }
+      // More is waiting: a tenth of the time between two looks, so that requests come first.
+      if count == settings.forgetMax { forgetAt = now + settings.forgetEvery / 10 }
+      try store.compact()
+    } catch {
+      // A full or broken disk is told by the requests that need it; forgetting is tried again.
+      forgetAt = now + settings.forgetEvery * 10
+    }
+  }
+}
