@@ -9,6 +9,10 @@ busy neighbour core hardly matters; the median of the rounds is printed, and its
   bench.py --weir PATH [--rounds 7] [--seconds 4] [--size 1024] [--connections 64] [--syscalls] [--markdown]
   bench.py --weir PATH --only weir --routes 10,10000      the cost of finding a route among so many
   bench.py --weir PATH --only weir --instances 2,1000     the cost of choosing among so many instances
+  bench.py --weir PATH --unix          the origin behind a UNIX socket, and HAProxy over TCP beside
+  bench.py --weir PATH --tls           clients over TLS 1.3 (AES-128-GCM, ECDSA P-256 on all), connections kept
+  bench.py --weir PATH --handshakes    the same with a connection, and so a full handshake, for each request
+  bench.py --weir PATH --http2         clients over HTTP/2 without TLS (h2load, 8 connections of 8 streams)
 """
 import argparse, json, os, pathlib, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
 
@@ -29,26 +33,36 @@ def descendants(pid):
     return found
 
 
-def cpu(pid):
-    """User and system seconds of a process and all it started."""
-    user = system = 0
+def own(pid):
+    """The processes of a proxy: what it started, less the origin that Weir may have started."""
+    found = []
     for p in descendants(pid):
         try:
-            fields = pathlib.Path(f"/proc/{p}/stat").read_text().rsplit(")", 1)[1].split()
+            name, rest = pathlib.Path(f"/proc/{p}/stat").read_text().split("(", 1)[1].rsplit(")", 1)
         except OSError:
             continue
+        found.append((p, name, rest.split()))
+    return [(p, fields) for p, name, fields in found if name == found[0][1]]
+
+
+def cpu(pid):
+    """User and system seconds of a proxy's processes."""
+    user = system = 0
+    for _, fields in own(pid):
         user += int(fields[11])
         system += int(fields[12])
     return user / TICK, system / TICK
 
 
 def memory(pid):
+    """Bytes resident in a proxy's processes; a page that two of them share counts half for each."""
     total = 0
-    for p in descendants(pid):
+    for p, _ in own(pid):
         try:
-            total += int(pathlib.Path(f"/proc/{p}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            text = pathlib.Path(f"/proc/{p}/smaps_rollup").read_text()
         except OSError:
-            pass
+            continue
+        total += int(re.search(r"^Pss:\s+(\d+)", text, re.M)[1]) * 1024
     return total
 
 
@@ -75,7 +89,7 @@ def wait_for(port, what, path="/"):
 class Bench:
     def __init__(self, options):
         self.o = options
-        self.routes, self.instances = 1, 1
+        self.routes, self.instances, self.connections_max = 1, 1, 4096
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="weir-bench-"))
         # nginx's workers, which are somebody else when root starts it, read the larger bodies here.
         self.folder.chmod(0o755)
@@ -107,6 +121,26 @@ class Bench:
         path.write_text(text)
         return str(path)
 
+    @property
+    def secure(self):
+        return self.o.tls or self.o.handshakes
+
+    @property
+    def socket_path(self):
+        """Where Weir lets its first service's first instance listen; its peers ask at the same place."""
+        return self.folder / "state" / "s" / "0-1"
+
+    def certificate(self):
+        """One of an elliptic curve, as sites have them today, for all proxies."""
+        chain, key = self.folder / "chain.pem", self.folder / "key.pem"
+        if not chain.exists():
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                            "-keyout", key, "-out", chain, "-days", "30", "-subj", "/CN=localhost",
+                            "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+            (self.folder / "both.pem").write_bytes(chain.read_bytes() + key.read_bytes())
+            key.chmod(0o600)
+        return chain, key
+
     def origin(self):
         port = free_port()
         body = "x" * self.o.size
@@ -115,22 +149,34 @@ class Bench:
         else:
             self.write("body.html", body)
             answer = f"root {self.folder}; try_files /body.html =404;"
-        self.start("origin", ["nginx", "-p", str(self.folder), "-c", self.write("origin.conf", f"""
+        configuration = self.write("origin.conf", f"""
             daemon off; worker_processes 1; pid {self.folder}/origin.pid; error_log stderr crit;
-            events {{ worker_connections 4096; }}
+            events {{ worker_connections {self.connections_max}; }}
             http {{ access_log off; keepalive_requests 1000000000; sendfile on; default_type text/plain;
               client_body_temp_path {self.folder}/t1; proxy_temp_path {self.folder}/t2; fastcgi_temp_path {self.folder}/t3;
               uwsgi_temp_path {self.folder}/t4; scgi_temp_path {self.folder}/t5;
-              server {{ listen {"0.0.0.0" if self.instances > 1 else "127.0.0.1"}:{port} reuseport; location / {{ {answer} }} }} }}""")], self.load_core)
-        wait_for(port, "the origin")
+              server {{ {f"listen unix:{self.socket_path};" if self.o.unix else ""}
+                listen {"0.0.0.0" if self.instances > 1 else "127.0.0.1"}:{port} reuseport; location / {{ {answer} }} }} }}""")
+        self.origin_command = f"taskset -c {self.load_core} nginx -p {self.folder} -c {configuration}"
+        if not self.o.unix:
+            self.start("origin", self.origin_command.split()[3:], self.load_core)
+            wait_for(port, "the origin")
         return port
 
-    def haproxy(self, origin):
+    def haproxy(self, origin, over_tcp=False):
         port = free_port()
-        process = self.start("haproxy", ["haproxy", "-db", "-f", self.write("haproxy.cfg", f"""
+        bind = f"127.0.0.1:{port}"
+        if self.secure:
+            self.certificate()
+            bind += f" ssl crt {self.folder}/both.pem ciphersuites TLS_AES_128_GCM_SHA256 ssl-min-ver TLSv1.3"
+        if self.o.http2:
+            bind += " proto h2"
+        server = f"unix@{self.socket_path}" if self.o.unix and not over_tcp else f"127.0.0.1:{origin}"
+        process = self.start("haproxy", ["haproxy", "-db", "-f", self.write(f"haproxy-{port}.cfg", f"""
 global
     nbthread 1
-    maxconn 4096
+    no strict-limits
+    maxconn {self.connections_max}
 defaults
     mode http
     timeout connect 1s
@@ -141,47 +187,76 @@ defaults
     http-reuse always
     retries 2
 frontend f
-    bind 127.0.0.1:{port}
+    bind {bind}
     default_backend b
 backend b
-    server s 127.0.0.1:{origin}
+    server s {server}
 """)], self.proxy_core)
-        wait_for(port, "HAProxy")
+        self.wait(port, "HAProxy")
         return port, process
+
+    def haproxy_tcp(self, origin):
+        return self.haproxy(origin, over_tcp=True)
 
     def nginx(self, origin):
         port = free_port()
+        secure = ""
+        if self.secure:
+            chain, key = self.certificate()
+            secure = (f"ssl_certificate {chain}; ssl_certificate_key {key}; ssl_protocols TLSv1.3; "
+                      "ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256; ssl_session_tickets off;")
+        flags = (" ssl" if self.secure else "") + (" http2" if self.o.http2 else "")
+        upstream = f"unix:{self.socket_path}" if self.o.unix else f"127.0.0.1:{origin}"
         process = self.start("nginx", ["nginx", "-p", str(self.folder), "-c", self.write("nginx.conf", f"""
-            daemon off; worker_processes 1; pid {self.folder}/nginx.pid; error_log stderr crit;
-            events {{ worker_connections 4096; }}
+            daemon off; worker_processes 1; pid {self.folder}/nginx.pid; {"user root;" if os.geteuid() == 0 and self.o.unix else ""} error_log stderr crit;
+            events {{ worker_connections {self.connections_max}; }}
             http {{ access_log off; keepalive_requests 1000000000;
               client_body_temp_path {self.folder}/n1; proxy_temp_path {self.folder}/n2; fastcgi_temp_path {self.folder}/n3;
               uwsgi_temp_path {self.folder}/n4; scgi_temp_path {self.folder}/n5;
-              upstream u {{ server 127.0.0.1:{origin}; keepalive 128; keepalive_requests 1000000000; }}
-              server {{ listen 127.0.0.1:{port}; location / {{
+              upstream u {{ server {upstream}; keepalive 128; keepalive_requests 1000000000; }}
+              server {{ listen 127.0.0.1:{port}{flags}; {secure} location / {{
                 proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection "";
                 proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; }} }} }}""")],
             self.proxy_core)
-        wait_for(port, "nginx")
+        self.wait(port, "nginx")
         return port, process
 
     def weir(self, origin):
         port = free_port()
+        listen, service = "", f"at: [{self.addresses(origin)}]"
+        if self.secure:
+            chain, key = self.certificate()
+            listen = f", protocol: https, certificates: [ {{ chain: {chain}, key: $(file:{key}) }} ]"
+        if self.o.unix:
+            service = f"run: {self.origin_command}"
         file = self.write("weir.yaml", f"""weir: 1
 system: bench
 gateway:
-  listen: {{ port: {port}, host: 127.0.0.1 }}
+  listen: {{ port: {port}, host: 127.0.0.1{listen} }}
   flood: {{ connections: 100000, limit: 1000000/s }}
   routes:
     all: {{ path: /**, to: origin }}
 {self.other_routes()}services:
-  origin: {{ at: [{self.addresses(origin)}], at-once: 4096 }}
+  origin: {{ {service}, at-once: 4096 }}
 """)
         process = self.start(
-            "weir", [self.o.weir, "run", file, "--loops", "1", "--access-log", "off", "--admin", "0"] + self.o.weir_option,
+            "weir", [self.o.weir, "run", file, "--loops", "1", "--access-log", "off", "--admin", "0",
+             "--state", str(self.folder / "state")] + self.o.weir_option,
             self.proxy_core, env={**os.environ, **({"LD_PRELOAD": self.o.preload} if self.o.preload else {})})
-        wait_for(port, "Weir")
+        self.wait(port, "Weir")
         return port, process
+
+    def wait(self, port, what):
+        if not (self.secure or self.o.http2):
+            return wait_for(port, what)
+        end = time.monotonic() + 20
+        url = f"http{'s' if self.secure else ''}://127.0.0.1:{port}/"
+        argv = ["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}"] + (["--http2-prior-knowledge"] if self.o.http2 else [])
+        while time.monotonic() < end:
+            if subprocess.run(argv + [url], capture_output=True, text=True).stdout == "200":
+                return
+            time.sleep(0.05)
+        sys.exit(f"{what} did not answer on port {port} within 20 s")
 
     def other_routes(self):
         """Routes beside the one for the rest: the load takes one in the middle."""
@@ -195,9 +270,13 @@ gateway:
         return "/some/path?x=1" if self.routes == 1 else f"/shop-{self.routes // 2}/v1/items/7?x=1"
 
     def load(self, port, seconds, path):
+        if self.o.http2:
+            return self.load_http2(port, seconds, path)
         argv = ["taskset", "-c", str(self.load_core), "wrk", "-t1", f"-c{self.o.connections}", f"-d{seconds}s", "--latency",
                 "-H", "User-Agent: bench/1.0", "-H", "Accept: text/html,application/json;q=0.9",
-                "-H", "Accept-Encoding: gzip, br", "-H", "Accept-Language: en", f"http://127.0.0.1:{port}{path}"]
+                "-H", "Accept-Encoding: gzip, br", "-H", "Accept-Language: en"]
+        argv += ["-H", "Connection: close"] if self.o.handshakes else []
+        argv.append(f"http{'s' if self.secure else ''}://127.0.0.1:{port}{path}")
         text = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
         done = int(re.search(r"(\d+) requests in", text)[1])
         rate = float(re.search(r"Requests/sec:\s+([\d.]+)", text)[1])
@@ -205,9 +284,21 @@ gateway:
         p99 = float(p99[1]) * {"us": 1, "ms": 1e3, "s": 1e6}[p99[2]] if p99 else float("nan")
         bad = re.search(r"Non-2xx or 3xx responses: (\d+)", text)
         errors = re.search(r"Socket errors: (.*)", text)
-        if bad or errors:
+        # With a connection a request, wrk counts the connections that its own end of time cuts.
+        if bad or errors and not self.o.handshakes:
             sys.exit(f"not a clean run: {text}")
         return done, rate, p99
+
+    def load_http2(self, port, seconds, path):
+        argv = ["taskset", "-c", str(self.load_core), "h2load", "-t1", "-c8", "-m8", f"-D{seconds}",
+                "-H", "User-Agent: bench/1.0", "-H", "Accept: text/html,application/json;q=0.9",
+                "-H", "Accept-Encoding: gzip, br", "-H", "Accept-Language: en", f"http://127.0.0.1:{port}{path}"]
+        text = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        rate = float(re.search(r"([\d.]+) req/s", text)[1])
+        done = int(re.search(r"(\d+) succeeded", text)[1])
+        if int(re.search(r"(\d+) failed", text)[1]) or int(re.search(r"(\d+) 2xx", text)[1]) < done:
+            sys.exit(f"not a clean run: {text}")
+        return done, rate, float("nan")
 
     def syscalls(self, port, pid):
         """System calls a request, counted by strace over two seconds of the same load."""
@@ -277,11 +368,15 @@ def main():
     parser.add_argument("--routes", default="", help="numbers of routes, as 10,10000")
     parser.add_argument("--instances", default="", help="numbers of instances, as 2,1000")
     parser.add_argument("--syscalls", action="store_true")
+    for way in ("--unix", "--tls", "--handshakes", "--http2"):
+        parser.add_argument(way, action="store_true")
     parser.add_argument("--preload", default="")
     parser.add_argument("--weir-option", action="append", default=[])
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    for name in ("wrk", "nginx", "haproxy", "taskset"):
+    if options.unix and options.only == "weir,haproxy,nginx":
+        options.only = "weir,haproxy,haproxy_tcp,nginx"
+    for name in ("wrk", "nginx", "haproxy", "taskset", "h2load" if options.http2 else "wrk", "openssl", "curl"):
         if not shutil.which(name):
             sys.exit(f"{name} is missing: script/bench installs it")
     bench = Bench(options)
@@ -307,4 +402,5 @@ def main():
                   + ", ".join(f"{k} {v:.2f}" for k, v in sorted(r["syscalls"].items(), key=lambda kv: -kv[1])))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -133,7 +133,8 @@ extension UpstreamCall {
       isInside = false
       var took: Int64?
       switch action {
-      case .finish where failedFinally: break
+      // A connection lasts as long as its two ends like.
+      case .finish where failedFinally || isSettled, .abort where isSettled: break
       case .finish, .abort: took = state.now.since(attemptStartedAt)
       case .refuse(let reason, _), .fallback(let reason):
         // What ran out of time is told with the time it had; what failed at once says nothing of the work.

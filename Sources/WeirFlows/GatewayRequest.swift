@@ -72,6 +72,8 @@ public struct RequestEnding: Sendable, Equatable, BitwiseCopyable {
   public var instance: UInt16
   public var attempts: UInt8
   public var fallback: Bool
+  /// Of what is no request (a connection of TCP): the edge that it was led along.
+  public var edge = RequestFacts.none
 
   public init(
     status: UInt16, reason: Reason = .none, phase: Phase = .done, instance: UInt16 = CallStep.nobody,
@@ -233,7 +235,7 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
   func record(_ ending: RequestEnding, tag: UInt64, now: Instant) -> RequestRecord {
     RequestRecord(
       startedAt: startedAt, duration: now.since(startedAt), tag: tag, route: route,
-      edge: edge < 0 ? RequestFacts.none : UInt32(edge), status: ending.status, instance: ending.instance,
+      edge: edge < 0 ? ending.edge : UInt32(edge), status: ending.status, instance: ending.instance,
       reason: ending.reason, phase: ending.phase, attempts: ending.attempts, fallback: ending.fallback)
   }
 }

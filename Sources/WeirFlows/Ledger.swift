@@ -43,7 +43,7 @@ public struct RequestRecord: Sendable, Equatable, BitwiseCopyable {
 ///
 /// ## Invariants
 /// 1. Every call that began is counted once more when it ends: `calls = answered + failed + refused + fallbacks +
-///    open`, where the open ones are the slab's.
+///    open`, where the open ones are the slab's; one that lasts (``LoopFlows/lasts(_:now:)``) is counted when it begins to.
 public struct Ledger: Sendable, Equatable {
   /// Counters of one edge since the beginning.
   public struct Edge: Sendable, Equatable, BitwiseCopyable {
@@ -161,8 +161,8 @@ public struct Ledger: Sendable, Equatable {
     if record.reason != .none {
       routeReasons[route * Reason.count + Int(record.reason.rawValue)] &+= 1
     }
-    // A tunnel lasts as long as its peers like: that is no latency.
-    if record.status != 101 { routeLatencies[route].record(record.duration) }
+    // A tunnel lasts as long as its peers like: that is no latency. One of TCP has no status.
+    if record.status != 101 && record.status != 0 { routeLatencies[route].record(record.duration) }
     keep(record)
   }
 

@@ -302,6 +302,13 @@ public struct LoopFlows: Sendable {
     recorder?.record(.outcome(status: status), slot, now, CallStep(.none))
   }
 
+  /// What was answered is a connection that lasts; `ended` comes with its end, and frees its place.
+  public mutating func lasts(_ slot: Slot, now: Instant) {
+    enter(slot, now)
+    calls[slot].lasts(&state)
+    recorder?.record(.lasts, slot, now, CallStep(.none))
+  }
+
   /// The answer was received and relayed whole.
   public mutating func ended(_ slot: Slot, now: Instant) -> CallStep {
     enter(slot, now)

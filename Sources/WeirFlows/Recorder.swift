@@ -11,7 +11,7 @@ public struct RecordedInput: Sendable, Equatable {
     case requestEnded(RequestEnding)
     case call(edge: UInt32, RequestFacts)
     case permit(CircuitBreaker.Ticket?)
-    case full, connected, begun, ended, wake, callerGone
+    case full, connected, begun, lasts, ended, wake, callerGone
     case outcome(status: UInt16)
     case turn(edge: UInt32)
     case sent(RetryRule.Sent)
@@ -124,6 +124,9 @@ extension LoopFlows {
       return .call(
         head(slot, status: status, retryAfter: retryAfter, fromWeir: fromWeir, of: instance, now: now))
     case .begun: return .call(begun(slot, now: now))
+    case .lasts:
+      lasts(slot, now: now)
+      return .call(CallStep(.none))
     case .outcome(let status):
       outcome(slot, status: status, now: now)
       return .call(CallStep(.none))

@@ -86,6 +86,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     static let isInside = Flags(rawValue: 1024)
     static let isCritical = Flags(rawValue: 2048)
     static let isLow = Flags(rawValue: 4096)
+    static let isSettled = Flags(rawValue: 8192)
 
     @inline(__always)
     subscript(_ flag: Flags) -> Bool {
@@ -139,6 +140,12 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   private var isOpen: Bool {
     get { flags[.isOpen] }
     set { flags[.isOpen] = newValue }
+  }
+  /// The callee's breaker has heard of it and it has been counted, before its end.
+  @inline(__always)
+  private(set) var isSettled: Bool {
+    get { flags[.isSettled] }
+    set { flags[.isSettled] = newValue }
   }
   @inline(__always)
   private(set) var failedFinally: Bool {
@@ -385,6 +392,16 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     settleAttempt(outcome, latency: limit.since(attemptStartedAt), failed: outcome == .failure, &state)
     // The place is held until the last byte.
     state.here.upstream.balancer.started(Int(instance), now: state.now)
+  }
+
+  /// The answer is a connection that lasts (TCP): what the call shows of its callee has been shown, only the place is held.
+  ///
+  /// A probe that waited for its end would keep the callee's breaker half open for as long as the connection lasts.
+  mutating func lasts(_ state: inout LoopState) {
+    guard stage == .answering, !isSettled else { return }
+    settleCallee(.finish, &state)
+    count(.finish, &state)
+    isSettled = true
   }
 
   /// The answer has been received whole.
@@ -722,9 +739,9 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   ) -> CallStep {
     if stage == .queued { state.here.upstream.waiting.leave(state.slot) }
     if stage == .answering { state.here.upstream.balancer.released(Int(instance)) }
-    settleCallee(action, &state)
+    if !isSettled { settleCallee(action, &state) }
     if isDeposited { state.here.upstream.withdrawEnded(retries: withdrawn) }
-    count(action, &state)
+    if !isSettled { count(action, &state) }
     let loser = isHedgeOut ? dropHedge(&state) : CallStep.nobody
     let turns = state.here.upstream.constants.isGated ? leaveGate(action, &state) : false
     stage = .over

@@ -105,7 +105,8 @@ extension Plan {
     edges.append(
       Edge(
         name: "\(name)→\(design.name(of: call.to.value).text)", caller: caller, callee: callee, call: call,
-        isModelOnly: isStore))
+        // But what a TCP listener leads to comes through us.
+        isModelOnly: isStore && caller != .gateway))
     flow.edges.append(FlowPlan.Edge(service: callee, call: settings(call, to: callee)))
     return edges.count - 1
   }
@@ -195,7 +196,9 @@ extension Plan {
         let secured = gateway.listeners.first { $0.security.isSecured }
         return Listener(
           host: listener.host.value, port: listener.port.value, isSecured: listener.security.isSecured,
-          redirectPort: listener.security.redirect == nil ? nil : secured?.port.value)
+          redirectPort: listener.security.redirect == nil ? nil : secured?.port.value,
+          tcp: listener.security.speaks.value == .tcp ? tcp(listener.route, edgeOfService) : nil,
+          isProxied: listener.route.proxyProtocol != nil)
       }, trie: builder.build(),
       ties: builder.ties, trusted: gateway.trustForwardedFrom.map(\.value), addressLimit: gateway.flood.settings,
       bodyBytes: gateway.body.value.count, treatments: treatments, requestID: gateway.requestID)
@@ -213,6 +216,15 @@ extension Plan {
     flow.limits.append(limit.settings)
     limitFields.append(limit.by.value)
     return flow.limits.count - 1
+  }
+
+  private func tcp(_ route: ListenRoute, _ edges: [Int: Int]) -> Listener.TCP {
+    Listener.TCP(
+      edge: route.to.flatMap { edges[index(of: $0.value)] },
+      names: route.sni.compactMap { name in
+        edges[index(of: name.to.value)].map { Listener.Target(host: name.host, edge: $0) }
+      },
+      idle: route.idle.value)
   }
 
   // MARK: Traffic

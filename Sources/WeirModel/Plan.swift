@@ -56,6 +56,8 @@ package struct Plan: Sendable, Equatable {
 
   package struct Health: Sendable, Equatable {
     package var ready: String?
+    /// Nothing is asked: that a connection is taken is enough.
+    package var isConnect = false
     package var live: String?
     package var grpc: String?
     package var settings: HealthMonitor.Settings
@@ -132,6 +134,23 @@ package struct Plan: Sendable, Equatable {
     package var isSecured: Bool
     /// Every caller is sent to the listener with TLS at this port.
     package var redirectPort: Int?
+    /// A listener of TCP; nil for HTTP.
+    package var tcp: TCP?
+    /// Connections begin with a PROXY header.
+    package var isProxied = false
+
+    package struct TCP: Sendable, Equatable {
+      /// Where connections go that no name takes.
+      package var edge: Int?
+      /// By the name that a TLS client asks for.
+      package var names: [Target]
+      package var idle: Duration
+    }
+
+    package struct Target: Sendable, Equatable {
+      package var host: String
+      package var edge: Int
+    }
   }
 
   package struct Load: Sendable, Equatable {

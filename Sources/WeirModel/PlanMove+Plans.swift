@@ -32,6 +32,9 @@ extension Plan {
       }
       return texts.map { $0.value.raw + (tls ?? "") }
     }
+    if service >= design.services.count, let at = design.stores[service - design.services.count].at.first {
+      return [at.value.raw]
+    }
     let kind = isStarted(service) ? "started" : "elsewhere"
     return (0..<flow.services[service].instances).map { "\(kind) \($0 + 1)" }
   }

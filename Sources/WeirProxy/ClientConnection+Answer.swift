@@ -152,7 +152,7 @@ extension ClientConnection {
 
   /// The flow has closed its books on a relayed answer.
   func finished(now: Instant) {
-    call = .none
+    over()
     if stage == .tunnel { return }
     endRequest(.none, status: status, now: now)
     answerDone(now: now)
@@ -168,6 +168,7 @@ extension ClientConnection {
 
   /// Nothing is known of the request: it is counted without a route, and the connection ends.
   func refuseBeforeRoute(_ reason: Reason, _ answer: ErrorAnswer, phase: Phase, now: Instant) {
+    if tcp != nil { return refuseTCP(reason, now: now) }
     takeNewest()
     self.phase = phase
     closeAfter = true
@@ -207,6 +208,7 @@ extension ClientConnection {
       endRequest(override ?? reason, status: override?.status ?? Reason.callerGone.status, now: now)
       return
     }
+    if tcp != nil { return refuseTCP(reason, now: now) }
     if call == .none && edge < 0 {
       if rules != nil { prepareAnswerLines() }
       input.moveReaderIndex(forwardBy: head.length)
@@ -250,6 +252,7 @@ extension ClientConnection {
 
   /// What is written for a callee that the caller can do without.
   func fallBack(_ reason: Reason, now: Instant) {
+    if tcp != nil { return refuseTCP(reason, now: now) }
     decideWhetherToClose()
     let fallback = edge < epoch.configuration.fallbacks.count ? epoch.configuration.fallbacks[edge] : nil
     loop.scratch.clear()
@@ -377,9 +380,10 @@ extension ClientConnection {
       part.isFallback = isFallback
     }
     if let watch { given(watch, status: status, now: now) }
-    let ending = RequestEnding(
+    var ending = RequestEnding(
       status: status, reason: reason, phase: reason == .none ? .done : phase, instance: instance, attempts: attempts,
       fallback: isFallback)
+    if tcp != nil, edge >= 0 { ending.edge = UInt32(edge) }
     let tag = logged == nil ? 0 : loop.nextTag()
     if requestSlot != .none {
       epoch.flows.end(request: requestSlot, as: ending, tag: tag, now: now)
@@ -395,6 +399,7 @@ extension ClientConnection {
       logged = nil
     }
     if let tunnel { leaveTunnel(tunnel) }
+    if counter != nil { countTCP(reason) }
   }
 
   // MARK: - Closing

@@ -58,8 +58,9 @@ extension ClientConnection {
     }
   }
 
+  /// The call is over; who waited in it waits no more, or the epoch would keep its connection, which keeps the epoch.
   @inline(__always)
-  private func over() {
+  func over() {
     epoch.waitsNoMore(call)
     call = .none
   }
@@ -74,7 +75,7 @@ extension ClientConnection {
     }
     holdsPlace = true
     let place = epoch.place(service, instance)
-    if let idle = loop.takeIdle(place) {
+    if let idle = idleConnection(service, place) {
       upstream = idle
       idle.client = self
       epoch.flows.connected(call, of: instance, now: now)
@@ -95,11 +96,18 @@ extension ClientConnection {
   /// A connection to an instance that is not opened yet.
   func newConnection(at place: Int, of service: Int) -> UpstreamConnection {
     let isSecured = epoch.shared.contexts.service(service) != nil
-    let isHTTP2 = epoch.configuration.http2Services.contains(service)
+    let isHTTP2 = tcp == nil && epoch.configuration.http2Services.contains(service)
     let made = UpstreamConnection(
       loop: loop, place: place, client: self, way: isSecured || isHTTP2 ? .pipeline : .raw)
     made.isStream = isHTTP2
+    made.isPrivate = epoch.saysClient[service]
     return made
+  }
+
+  /// One that was used before; bytes of TCP, and who is told who the client is, get one of their own.
+  @inline(__always)
+  func idleConnection(_ service: Int, _ place: Int) -> UpstreamConnection? {
+    tcp != nil || epoch.saysClient[service] ? nil : loop.takeIdle(place)
   }
 
   /// Opens it; it must be this client's before, for a UNIX socket is connected within this call.
@@ -107,8 +115,9 @@ extension ClientConnection {
     if made.isStream { return loop.http2.open(made, made.place, service, loop) }
     let context = epoch.shared.contexts.service(service)
     made.connect(
-      to: address, securedBy: context, name: context == nil ? nil : epoch.shared.contexts.name(of: service, at: address)
-    )
+      to: address, securedBy: context,
+      name: context == nil ? nil : epoch.shared.contexts.name(of: service, at: address),
+      after: made.isPrivate ? proxyHeader(for: service) : nil)
   }
 
   /// The attempt is over: its connection is kept, read out, or closed.

@@ -27,7 +27,7 @@ extension ClientConnection {
     let hedge = HedgedAttempt(instance: instance)
     self.hedge = hedge
     let place = epoch.place(service, instance)
-    if let idle = loop.takeIdle(place) {
+    if let idle = idleConnection(service, place) {
       hedge.upstream = idle
       idle.client = self
       epoch.flows.connected(call, of: instance, now: now)

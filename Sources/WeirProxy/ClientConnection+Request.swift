@@ -65,6 +65,8 @@ extension ClientConnection {
   private func route(now: Instant) {
     let input = self.input
     let bytes = input.readableBytesUInt8Span
+    // Held by a constant, its trie is lent; out of the property it would be copied, storage by storage.
+    let epoch = self.epoch
     if head.method == .options && epoch.answersPreflights && answerPreflight(now: now) { return }
     switch find(epoch.trie, bytes) {
     case .none: refuse(.noRoute, now: now)
@@ -223,6 +225,7 @@ extension ClientConnection {
   /// The attempt has a connection: head and what there is of the body go out in one write.
   func send(now: Instant) {
     guard let upstream else { return }
+    if let tcp { return openTCP(tcp, upstream, now: now) }
     phase = .send
     writeTail(now: now)
     upstream.expectAnswer()

@@ -103,6 +103,7 @@ extension ClientConnection {
 
   /// The client's bytes.
   func tunnelRead(_ data: ByteBuffer) {
+    if tcp != nil { return tcpRead(data) }
     if input.readableBytes == 0 { input = data } else { input.writeImmutableBuffer(data) }
     passFromClient(now: loop.now())
     if input.readableBytes == 0 { input = loop.empty }
@@ -132,6 +133,7 @@ extension ClientConnection {
 
   /// The instance's bytes, which stand in its connection's input.
   func tunnelAnswered(_ upstream: UpstreamConnection) {
+    if tcp != nil { return tcpAnswered(upstream) }
     guard upstream === self.upstream, let tunnel else { return upstream.close() }
     let now = loop.now()
     heard(tunnel, now: now)
@@ -226,6 +228,7 @@ extension ClientConnection {
 
   /// The instance's connection is gone: as it should be after a close frame.
   func tunnelUpstreamEnded(_ upstream: UpstreamConnection) {
+    if tcp != nil { return endTCP(upstream.hasEnded ? .none : .answerCut, now: loop.now()) }
     guard upstream === self.upstream, let tunnel else { return }
     if tunnel.isClosing { return endTunnel(tunnel.reason, now: loop.now()) }
     endTunnel(tunnel.isEnding ? .none : .answerCut, now: loop.now())
@@ -233,6 +236,7 @@ extension ClientConnection {
 
   /// The client sends nothing more.
   func tunnelClientEnded() {
+    if tcp != nil { return tcpEnded() }
     guard let tunnel else { return cut() }
     if tunnel.isClosing { return endTunnel(tunnel.reason, now: loop.now()) }
     // After its close frame it may still read the instance's answer.
@@ -241,6 +245,7 @@ extension ClientConnection {
 
   /// The client's connection is gone.
   func tunnelLost(now: Instant) {
+    if tcp != nil { return tcpLost(now: now) }
     guard let tunnel else { return }
     let upstream = self.upstream
     self.upstream = nil
@@ -251,6 +256,7 @@ extension ClientConnection {
 
   /// Nothing has moved for as long as it may.
   func tunnelWasSilent(now: Instant) {
+    if tcp != nil { return endTCP(.tunnelIdle, now: now) }
     guard let tunnel else { return cut() }
     if tunnel.isEnding { return endTunnel(tunnel.reason, now: now) }
     guard tunnel.watch.isIdle(now: now) else {

@@ -14,7 +14,7 @@ import WeirWire
 ///     head ─▶ body ─▶ waiting ─▶ head …            (waiting: the request is in, its answer is not done)
 ///       │       └── answered early ─▶ draining ─▶ head …, or lingering ─▶ closed
 ///       └ refused ─▶ lingering ─▶ closed
-///     waiting ─101─▶ tunnel ─▶ lingering ─▶ closed      (see `ClientConnection+WebSocket.swift`)
+///     waiting ─101─▶ tunnel ─▶ lingering ─▶ closed      (see `ClientConnection+WebSocket.swift`, `+TCP.swift`)
 ///
 /// ## Invariants
 /// 1. `call` is live exactly from `begin(call:)` to the step that is its last.
@@ -131,6 +131,14 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   var edgeWork: EdgeWork?
   /// Of a connection without a socket: the part of a composed answer that it is for.
   var part: PartSink?
+  /// What a connection of TCP is told by its listener; nil for HTTP.
+  private(set) var tcp: TCPListener?
+  /// Where it is counted, until it has been.
+  var counter: TCPCounter?
+  /// We send nothing more while it still may; TCP only.
+  var outputClosed = false
+  /// An error has ended it, and no end.
+  private(set) var isReset = false
   /// Bytes that are still read and dropped before the connection is cut.
   var lingerLeft = 0
 
@@ -145,12 +153,13 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     outlet = Outlet(way)
     self.listener = listener
     self.peer = peer
+    if case .tcp(let listener) = kind { tcp = listener }
     switch kind {
     case .calls:
       isCalls = true
       sender = [.proxy, .service]
       peerFields = []
-    case .gateway, .redirect:
+    case .gateway, .redirect, .tcp:
       isCalls = false
       sender = ClientConnection.sender(peer, loop.epoch)
       peerFields =
@@ -170,6 +179,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   func take(_ newest: Epoch) {
     epoch = newest
     if !isCalls { sender = ClientConnection.sender(peer, newest) }
+    if let tcp { self.tcp = newest.tcp(named: tcp.name) }
   }
 
   private static func sender(_ peer: PeerAddress, _ epoch: Epoch) -> RequestScanner.Sender {
@@ -184,7 +194,10 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     loop.silentAt[Int(place)] = loop.now().nanoseconds + loop.times.head
   }
 
-  func channelActive(context: ChannelHandlerContext) { outlet.begin() }
+  func channelActive(context: ChannelHandlerContext) {
+    outlet.begin()
+    if let tcp { beginTCP(tcp, now: loop.now()) }
+  }
 
   func channelRead(context: ChannelHandlerContext, data: NIOAny) {
     switch stage {
@@ -235,13 +248,17 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     }
   }
 
-  func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    isReset = true
+    context.close(promise: nil)
+  }
 
   func channelInactive(context: ChannelHandlerContext) {
     let wasOpen = stage != .closed
     if stage == .tunnel { tunnelLost(now: loop.now()) }
     stage = .closed
     if wasOpen || call != .none { leaveCall(now: loop.now()) }
+    if counter != nil { countTCP(.callerGone) }
     loop.remove(self)
     if !isCalls && !isStream { loop.node.addresses.withLock { $0.closed(peer.key) } }
     outlet.detach()
@@ -278,6 +295,10 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
 
   /// False when the head is not whole, or was refused.
   private func readHead() -> Bool {
+    if let tcp {
+      readHello(tcp)
+      return false
+    }
     switch scanner.scan(&input, from: sender, limits: loop.headLimits, into: &head) {
     case .complete:
       begin(now: loop.now())
@@ -345,6 +366,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     loop.silentAt[Int(place)] = .max
     switch stage {
     case .head:
+      if tcp != nil { return refuseTCP(.senderTooSlow, now: now) }
       // Between requests, and before the first byte of the first: nobody waits for an answer.
       if startedAt == .zero || input.readableBytes == 0 { return cut() }
       refuseBeforeRoute(.senderTooSlow, loop.answers[.senderTooSlow], phase: .head, now: now)

@@ -36,6 +36,8 @@ final class Epoch {
   let edgePolicies: [EdgePolicy?]
   /// A route may be called by pages of other origins.
   let answersPreflights: Bool
+  /// By service: its instances are told who a connection is from.
+  let saysClient: [Bool]
   let requestID: RequestIDRule?
   /// By route: how its mirror's answers differ.
   var mirrors: [MirrorReport?]
@@ -66,6 +68,7 @@ final class Epoch {
       index < configuration.edgePolicies.count ? configuration.edgePolicies[index] : nil
     }
     answersPreflights = edgePolicies.contains { $0?.cors != nil }
+    saysClient = plan.services.indices.map { configuration.sendsHeader(to: $0) != nil }
     requestID = configuration.requestID
     mirrors = plan.routes.map { $0.mirror == nil ? nil : MirrorReport() }
     flows = LoopFlows(
@@ -100,6 +103,7 @@ final class Epoch {
       index < configuration.edgePolicies.count ? configuration.edgePolicies[index] : nil
     }
     answersPreflights = edgePolicies.contains { $0?.cors != nil }
+    saysClient = plan.services.indices.map { configuration.sendsHeader(to: $0) != nil }
     requestID = configuration.requestID
     mirrors = plan.routes.map { $0.mirror == nil ? nil : MirrorReport() }
     flows = old.flows.moved(

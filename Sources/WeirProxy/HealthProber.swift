@@ -2,6 +2,7 @@
 import NIOCore
 import NIOPosix
 import NIOSSL
+import NIOTLS
 import Synchronization
 import WeirBase
 import WeirFlows
@@ -133,9 +134,15 @@ final class HealthProber {
     let place = loop.epoch.place(watch.service, UInt16(watch.instance))
     let path = kind == .ready ? watch.check.ready : watch.check.live ?? watch.check.ready
     guard let address = loop.address(place) else { return settle(watch.id, kind, nil, false) }
-    let probe: any HealthProbe =
-      loop.epoch.configuration.http2Services.contains(watch.service)
-      ? HTTP2Probe(path: path, service: watch.check.grpc) : Probe(path: path)
+    let header = loop.epoch.configuration.sendsHeader(to: watch.service)
+    let probe: any HealthProbe
+    if watch.check.isConnect && kind == .ready {
+      probe = Probe(path: nil, after: header)
+    } else if loop.epoch.configuration.http2Services.contains(watch.service) {
+      probe = HTTP2Probe(path: path, service: watch.check.grpc)
+    } else {
+      probe = Probe(path: path, after: header)
+    }
     probe.done = { [weak self, unowned probe] isWell in self?.settle(watch.id, kind, probe, isWell) }
     if kind == .ready {
       watches[i].ready?.abandon()
@@ -180,21 +187,30 @@ final class HealthProber {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private let path: String
+    /// Nil: that it takes the connection is the answer.
+    private let path: String?
+    private let header: ProxyVersion?
+    private var isSecured = false
     var done: ((Bool) -> Void)?
     private var input = ByteBuffer()
     private var scanner = ResponseScanner()
     private var head = ResponseHead()
     private var context: ChannelHandlerContext?
 
-    init(path: String) { self.path = path }
+    init(path: String?, after header: ProxyVersion?) {
+      self.path = path
+      self.header = header
+    }
 
     func start(_ address: SocketAddress, securedBy secure: NIOSSLContext?, name: String?, on eventLoop: any EventLoop) {
+      isSecured = secure != nil
+      let header = header.map { HeadBuffer.ownProxy($0) }
       let bound = NIOLoopBound(self, eventLoop: eventLoop)
       ClientBootstrap(group: eventLoop)
         .connectTimeout(.seconds(10))
         .channelInitializer { channel in
           channel.eventLoop.makeCompletedFuture {
+            if let header { try channel.pipeline.syncOperations.addHandler(ProxyPreface(header)) }
             if let secure {
               try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler.handler(context: secure, name: name))
             }
@@ -224,8 +240,17 @@ final class HealthProber {
         context.close(promise: nil)
         return
       }
+      guard let path else {
+        if !isSecured { finish(true) }
+        return
+      }
       let text = "GET \(path) HTTP/1.1\r\nHost: localhost\r\nUser-Agent: weir-health\r\nConnection: close\r\n\r\n"
       context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: text)), promise: nil)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+      if path == nil, case TLSUserEvent.handshakeCompleted? = event as? TLSUserEvent { return finish(true) }
+      context.fireUserInboundEventTriggered(event)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {

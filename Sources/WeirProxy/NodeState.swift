@@ -23,6 +23,12 @@ final class NodeState: Sendable {
     var flows: NodeFlows
     var epoch: NodeEpoch
     var older: [Older] = []
+    /// Older ones that loops have let go of, as long as something still refers to them.
+    var gone: [Gone] = []
+  }
+
+  private struct Gone {
+    weak var epoch: NodeEpoch?
   }
 
   /// What the node knows of an edge; with `move`, in the ids of a newer plan than the asking loop's.
@@ -133,12 +139,16 @@ final class NodeState: Sendable {
     living.withLock { living in
       guard let i = living.older.firstIndex(where: { $0.epoch === epoch }) else { return }
       living.older[i].loops -= 1
-      if living.older[i].loops == 0 { living.older.remove(at: i) }
+      guard living.older[i].loops == 0 else { return }
+      living.gone.removeAll { $0.epoch == nil }
+      living.gone.append(Gone(epoch: living.older.remove(at: i).epoch))
     }
   }
 
-  /// How many plans are in use, the newest included.
-  var livingEpochs: Int { living.withLock { $0.older.count + 1 } }
+  /// How many plans are in use, the newest included; one that is no longer used counts for as long as it is in memory.
+  var livingEpochs: Int {
+    living.withLock { living in living.older.count + 1 + living.gone.count { $0.epoch != nil } }
+  }
 
   // MARK: - Loops hear of each other
 

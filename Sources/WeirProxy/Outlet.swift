@@ -71,6 +71,9 @@ final class Outlet {
 
   var isAttached: Bool { context != nil || sink != nil }
 
+  /// Where the peer has reached us.
+  var localAddress: SocketAddress? { context?.channel.localAddress }
+
   // MARK: - Reading
 
   /// Has the channel read, or leave what comes in the kernel; one read that is asked for already may still come.

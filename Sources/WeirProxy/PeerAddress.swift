@@ -8,6 +8,9 @@ struct PeerAddress: Sendable {
   var high: UInt64 = 0
   var low: UInt64 = 0
   var isIPv6 = false
+  var port: UInt16 = 0
+  /// Where the client has reached the proxy before us, if that says so.
+  var reached: WireAddress?
   /// What `X-Forwarded-For` says.
   var text: [UInt8] = Array("unknown".utf8)
 
@@ -50,6 +53,7 @@ struct PeerAddress: Sendable {
         low = PeerAddress.mapped | word(4, 4)
       }
     }
+    port = UInt16(clamping: address.port ?? 0)
     self.isIPv6 = isIPv6 && !(high == 0 && low >> 32 == PeerAddress.mapped >> 32)
     if self.isIPv6 {
       text = Array((address.ipAddress ?? "unknown").utf8)

@@ -21,6 +21,9 @@ package struct ProxyConfiguration: Sendable {
   package var addresses: [[InstanceAddress?]]
   /// Services whose instances are spoken to in HTTP/2.
   package var http2Services: Set<Int> = []
+  /// By service: which PROXY header its instances get before a connection's first byte; nil for none, and behind the end
+  /// of the list.
+  package var proxyHeaders: [ProxyVersion?] = []
   /// By service: how its instances are probed; nil for none.
   package var health: [HealthCheck?] = []
   /// By service: how connections to its instances are secured; nil for plain ones, and behind the end of the list.
@@ -70,10 +73,13 @@ package struct ProxyConfiguration: Sendable {
       case gateway(RouteTrie)
       /// Sends every caller to the same address of the listener with TLS at this port.
       case redirect(port: Int)
+      /// Bytes, to whoever the listener says.
+      case tcp(TCPListener)
       /// The loopback listener of `WEIR_URL`: `/from/<caller>/call/<callee>/…`.
       case calls
 
       var isCalls: Bool { if case .calls = self { true } else { false } }
+      var isTCP: Bool { if case .tcp = self { true } else { false } }
     }
     package var source: Source
     package var kind: Kind
@@ -81,6 +87,8 @@ package struct ProxyConfiguration: Sendable {
     package var security: ListenerSecurity?
     /// By which a reload knows it again; empty: its place in the list.
     package var name: String
+    /// Connections begin with a PROXY header, from trusted networks only.
+    package var isProxied = false
 
     package init(_ source: Source, _ kind: Kind, name: String = "", security: ListenerSecurity? = nil) {
       self.source = source
@@ -92,7 +100,13 @@ package struct ProxyConfiguration: Sendable {
 
   /// Gives every listener without a name its place in the list.
   mutating func nameListeners() {
-    for i in listeners.indices where listeners[i].name.isEmpty { listeners[i].name = "listener \(i + 1)" }
+    for i in listeners.indices {
+      if listeners[i].name.isEmpty { listeners[i].name = "listener \(i + 1)" }
+      if case .tcp(var tcp) = listeners[i].kind {
+        tcp.name = listeners[i].name
+        listeners[i].kind = .tcp(tcp)
+      }
+    }
   }
 
   package struct HealthCheck: Sendable, Equatable {
@@ -101,6 +115,8 @@ package struct ProxyConfiguration: Sendable {
     package var live: String?
     /// In HTTP/2: the service that gRPC's health checking is asked for, instead of a path; empty for the whole server.
     package var grpc: String?
+    /// A connection that is taken is a yes; nothing is asked.
+    package var isConnect = false
     package var settings: HealthMonitor.Settings
 
     package init(ready: String, live: String? = nil, settings: HealthMonitor.Settings = .init()) {

@@ -79,6 +79,8 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   private var tag: UInt64 = 0
   var prober: HealthProber?
   let http2 = HTTP2Loop()
+  /// By the name of a listener of TCP, of any plan so far.
+  private(set) var tcpCounters: [String: TCPCounter] = [:]
 
   /// The limits' times in nanoseconds.
   struct Times {
@@ -236,6 +238,8 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     {
       guard let move = old.toCurrent else { continue }
       older.removeAll { $0 === old }
+      // Whose request was its last waits for the next one by the newest plan, and keeps nothing of the old one.
+      for client in clients where client?.epoch === old { client?.take(epoch) }
       lastWords.append(OldReport(old, move))
       epoch.flows.absorb(ledgerOf: old.flows, by: move)
       Epoch.add(old.tunnels, to: &epoch.tunnels, by: move)
@@ -403,6 +407,13 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     guard clientCount == 0, http2.isEmpty, let drained else { return }
     self.drained = nil
     drained.succeed(())
+  }
+
+  func tcpCounter(_ listener: String) -> TCPCounter {
+    if let counter = tcpCounters[listener] { return counter }
+    let counter = TCPCounter()
+    tcpCounters[listener] = counter
+    return counter
   }
 
   // MARK: - Access log

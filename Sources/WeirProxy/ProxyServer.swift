@@ -336,6 +336,8 @@ package final class ProxyServer: Sendable {
     package var handshakes: HandshakeTally
     /// By route: how its mirror's answers differ; since the beginning.
     package var mirrors: [MirrorReport?] = []
+    /// By the name of a listener of TCP.
+    package var tcp: [String: TCPCount] = [:]
     /// It takes nothing new that might be cut.
     package var isDraining: Bool
     /// By edge: who waits for a place.
@@ -362,6 +364,7 @@ package final class ProxyServer: Sendable {
           oldRecords: old.filter { !$0.records.isEmpty }.map { (epoch: $0.epoch, records: $0.records) },
           recordsLost: recordsLost + old.reduce(0) { $0 + $1.recordsLost }, access: access, accessLost: accessLost,
           clients: loop.clientCount, handshakes: loop.handshakes, mirrors: loop.epoch.mirrors,
+          tcp: loop.tcpCounters.mapValues(\.count),
           isDraining: loop.isDraining,
           waiting: loop.waiting, tunnels: loop.tunnels, gateLimits: loop.gateLimits)
       }.get()
@@ -457,6 +460,39 @@ extension ProxyLoop {
     guard let index = epoch.configuration.listeners.firstIndex(where: { $0.name == name }) else {
       throw ChannelError.ioOnClosedChannel
     }
+    if epoch.configuration.listeners[index].isProxied {
+      // It has gone again already: a load balancer that looks whether somebody listens.
+      if peer.isUnknown { throw ChannelError.ioOnClosedChannel }
+      guard epoch.configuration.trusted.contains(where: { $0.contains(peer) }) else {
+        // Who may not say for whom it comes.
+        refused(.notAllowed, at: name)
+        throw ChannelError.operationUnsupported
+      }
+      try channel.pipeline.syncOperations.addHandler(
+        ProxyIntake(loop: self, name: name, listener: listener, peer: peer))
+      return
+    }
+    try accept(channel, index, listener, peer)
+  }
+
+  /// The same, of a client that a proxy before us has named.
+  func accept(_ channel: any Channel, _ name: String, _ listener: Int, peer: PeerAddress) throws {
+    guard let index = epoch.configuration.listeners.firstIndex(where: { $0.name == name }) else {
+      throw ChannelError.ioOnClosedChannel
+    }
+    try accept(channel, index, listener, peer)
+  }
+
+  /// A connection of a listener has been closed without a word.
+  func refused(_ reason: Reason, at name: String) {
+    let now = now()
+    epoch.flows.refused(RequestEnding(status: 0, reason: reason, phase: .accept), startedAt: now, now: now)
+    if epoch.configuration.listeners.contains(where: { $0.name == name && $0.kind.isTCP }) {
+      tcpCounter(name).count.ended[Int(reason.rawValue)] &+= 1
+    }
+  }
+
+  private func accept(_ channel: any Channel, _ index: Int, _ listener: Int, _ peer: PeerAddress) throws {
     let kind = epoch.configuration.listeners[index].kind
     let context = epoch.shared.contexts.listener(index)
     if !kind.isCalls {
@@ -464,6 +500,10 @@ extension ProxyLoop {
       let answer = node.addresses.withLock { $0.opened(peer.key, now: now) }
       if case .refuse = answer {
         // A client that waits for a handshake can be told nothing; the close is the answer.
+        if case .tcp(let tcp) = kind {
+          refused(.tooManyConnections, at: tcp.name)
+          throw ChannelError.operationUnsupported
+        }
         if context != nil {
           epoch.flows.refused(
             RequestEnding(status: Reason.tooManyConnections.status, reason: .tooManyConnections, phase: .accept),

@@ -40,9 +40,17 @@ final class UpstreamConnection: ChannelInboundHandler {
   /// Bytes of an unwanted answer that are read so that the connection can be kept.
   private var discardLeft = 0
   private var isClosing = false
+  /// The instance sends nothing more, and may still read; TCP only.
+  private(set) var inputClosed = false
+  /// We send nothing more; TCP only.
+  private var outputClosed = false
+  /// An error has ended it, and no end.
+  private var isReset = false
   private var isSecured = false
   /// The channel is a stream of a connection that others use too: one call, then its end.
   var isStream = false
+  /// It says who its client is, so it is nobody else's.
+  var isPrivate = false
   /// How the call ended, by `grpc-status`, as far as it has been said.
   var grpcStatus: GRPCStatus?
   /// The instance has said that nothing of the request was processed.
@@ -61,7 +69,12 @@ final class UpstreamConnection: ChannelInboundHandler {
   // MARK: - Connecting
 
   /// With a context the connection is secured first, and `name` is who must answer.
-  func connect(to address: SocketAddress, securedBy context: NIOSSLContext? = nil, name: String? = nil) {
+  ///
+  /// `header` goes out before all else.
+  func connect(
+    to address: SocketAddress, securedBy context: NIOSSLContext? = nil, name: String? = nil,
+    after header: ByteBuffer? = nil
+  ) {
     isSecured = context != nil
     let bound = NIOLoopBound(self, eventLoop: loop.eventLoop)
     var bootstrap = ClientBootstrap(group: loop.eventLoop)
@@ -73,6 +86,7 @@ final class UpstreamConnection: ChannelInboundHandler {
       .connectTimeout(.seconds(60))
       .channelInitializer { channel in
         channel.eventLoop.makeCompletedFuture {
+          if let header { try channel.pipeline.syncOperations.addHandler(ProxyPreface(header)) }
           if let context {
             try channel.pipeline.syncOperations.addHandler(
               NIOSSLClientHandler.handler(context: context, name: name))
@@ -80,6 +94,7 @@ final class UpstreamConnection: ChannelInboundHandler {
           try channel.pipeline.syncOperations.addHandler(bound.value)
         }
       }
+    if client?.tcp != nil { bootstrap = bootstrap.channelOption(.allowRemoteHalfClosure, value: true) }
     if address.protocol != .unix { bootstrap = bootstrap.channelOption(.tcpOption(.tcp_nodelay), value: 1) }
     bootstrap.connect(to: address).whenFailure { _ in bound.value.connectFailed() }
   }
@@ -113,6 +128,11 @@ final class UpstreamConnection: ChannelInboundHandler {
   func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
     if case TLSUserEvent.handshakeCompleted? = event as? TLSUserEvent, state == .connecting, !isClosing {
       return begin()
+    }
+    if case ChannelEvent.inputClosed = event, state == .tunnel {
+      inputClosed = true
+      client?.tcpAnswerEnded(self)
+      return
     }
     context.fireUserInboundEventTriggered(event)
   }
@@ -257,6 +277,7 @@ final class UpstreamConnection: ChannelInboundHandler {
     if isStream { return releaseStream() }
     client = nil
     setReading(true)
+    if isPrivate { return close() }
     if isAnswerWhole && isRequestSent && head.flags.contains(.keepAlive) && state == .body {
       state = .idle
       idleSince = now
@@ -318,6 +339,18 @@ final class UpstreamConnection: ChannelInboundHandler {
     loop.eventLoop.scheduleTask(in: .nanoseconds(loop.times.linger)) { bound.value.close() }
   }
 
+  /// Closes when all that was written has gone out; an instance that takes none of it is not waited for without end.
+  func closeWhenWritten() {
+    guard state != .closed else { return }
+    state = .parting
+    client = nil
+    input = loop.empty
+    outlet.whenWritten(self) { $0.close() }
+    if state == .closed { return }
+    let bound = NIOLoopBound(self, eventLoop: loop.eventLoop)
+    loop.eventLoop.scheduleTask(in: .nanoseconds(loop.times.answerIdle)) { bound.value.close() }
+  }
+
   func close() {
     isClosing = true
     let wasConnecting = state == .connecting
@@ -352,7 +385,24 @@ final class UpstreamConnection: ChannelInboundHandler {
     outlet.detach()
   }
 
-  func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
+  func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    isReset = true
+    context.close(promise: nil)
+  }
+
+  // MARK: - TCP
+
+  /// Whether its bytes have come to their end; one whose two halves are closed is gone without a word of the second.
+  var hasEnded: Bool { inputClosed || outputClosed && !isReset && state == .closed }
+
+  /// Nothing more is sent; what comes is still read.
+  func finishSending() {
+    outlet.whenWritten(self) {
+      guard $0.state == .tunnel else { return }
+      $0.outputClosed = true
+      $0.outlet.closeOutput()
+    }
+  }
 }
 
 extension NIOSSLClientHandler {

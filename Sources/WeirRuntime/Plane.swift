@@ -243,7 +243,7 @@ package actor Plane {
     (plan.gateway?.listeners ?? []).map { listener in
       let host = listener.host == "0.0.0.0" || listener.host == "::" ? "localhost" : listener.host
       return
-        "\(listener.isSecured ? "https" : "http")://\(host):\(socket(for: listener)?.port ?? UInt16(listener.port))"
+        "\(listener.tcp != nil ? "tcp" : listener.isSecured ? "https" : "http")://\(host):\(socket(for: listener)?.port ?? UInt16(listener.port))"
     }
   }
 

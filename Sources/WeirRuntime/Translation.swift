@@ -21,7 +21,10 @@ package enum Translation {
       for (socket, listener) in zip(sockets, gateway.listeners) {
         let kind: ProxyConfiguration.Listener.Kind =
           listener.redirectPort.map { .redirect(port: $0) } ?? .gateway(gateway.trie)
-        listeners.append(.init(.descriptors(socket.descriptors), kind, name: socket.name))
+        var made = ProxyConfiguration.Listener(.descriptors(socket.descriptors), kind, name: socket.name)
+        if let tcp = listener.tcp { made.kind = .tcp(Self.tcp(tcp)) }
+        made.isProxied = listener.isProxied
+        listeners.append(made)
       }
     }
     listeners.append(.init(.descriptors(calls), .calls, name: SocketName.calls))
@@ -49,6 +52,7 @@ package enum Translation {
       var check = ProxyConfiguration.HealthCheck(
         ready: health.ready ?? "/", live: health.live, settings: health.settings)
       check.grpc = health.grpc
+      check.isConnect = health.isConnect
       return check
     }
     configuration.fallbacks = plan.edges.map { edge in
@@ -69,15 +73,21 @@ package enum Translation {
     configuration.calls += IdentityAssembly.calls(plan)
     configuration.http2Services = Set(
       plan.design.services.indices.filter { plan.design.services[$0].speaks.value.isHTTP2 })
+    configuration.proxyHeaders = plan.design.services.map { $0.sendProxy.map { $0.value == .v1 ? .v1 : .v2 } }
     configuration.accessLog = settings.accessLog == .off ? 0 : 65_536
     return configuration
+  }
+
+  private static func tcp(_ tcp: Plan.Listener.TCP) -> TCPListener {
+    TCPListener(edge: tcp.edge, names: tcp.names.map { .init(host: $0.host, edge: $0.edge) }, idle: tcp.idle)
   }
 
   /// Where instances that run elsewhere listen; nil for those that Weir starts, until they have started.
   private static func addresses(_ plan: Plan) throws(PlaneError) -> [[InstanceAddress?]] {
     var all: [[InstanceAddress?]] = []
     for (index, service) in plan.services.enumerated() {
-      guard index < plan.design.services.count, case .addresses(let texts) = plan.design.services[index].kind else {
+      let texts = texts(of: index, plan)
+      if texts.isEmpty {
         all.append(Array(repeating: nil, count: plan.flow.services[index].instances))
         continue
       }
@@ -85,13 +95,24 @@ package enum Translation {
       for text in texts {
         let resolved = try References.resolve(text.value, folder: Files.parent(of: plan.design.file))
         guard let address = address(resolved) else {
-          throw PlaneError("'\(resolved)' of service '\(service.name)' is no host:port")
+          throw PlaneError("'\(resolved)' of '\(service.name)' is no host:port")
         }
         addresses.append(address)
       }
       all.append(addresses)
     }
     return all
+  }
+
+  /// The addresses of what runs elsewhere, as the file writes them.
+  private static func texts(of index: Int, _ plan: Plan) -> [Value<Text>] {
+    if index < plan.design.services.count {
+      if case .addresses(let texts) = plan.design.services[index].kind { return texts }
+      return []
+    }
+    // A store is one instance for us, wherever its others are; and only a TCP listener leads there through us.
+    guard plan.edges.contains(where: { $0.callee == index && !$0.isModelOnly }) else { return [] }
+    return Array(plan.design.stores[index - plan.design.services.count].at.prefix(1))
   }
 
   private static func address(_ text: String) -> InstanceAddress? {

@@ -113,6 +113,30 @@ import WeirProxy
     }
   }
 
+  /// Whoever waits is kept by the epoch; whoever has waited must not be, for a connection keeps its epoch, too.
+  @Test("one who waited for a place in an old epoch and left leaves nothing of it behind", arguments: [1, 4])
+  func waited(_ loops: Int) async throws {
+    let gate = Gate()
+    let a = try slow(gate)
+    let old = System([("a", "/a/**", [a.port])], atOnce: 1)
+    try await run(old, loops: loops) { server, port in
+      let clients = try (0..<3).map { _ in try Wire(port: port) }
+      for client in clients { try client.send("GET /a/slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") }
+      try await eventually("two wait") {
+        await server.reports().reduce(0) { $0 + $1.waiting.reduce(0, +) } == 2
+      }
+      try await server.reload(try old.configuration(), by: old.move(to: old))
+      #expect(server.livingEpochs == 2)
+      gate.open()
+      for client in clients {
+        #expect(try #require(try client.head()).hasPrefix("HTTP/1.1 200"))
+        #expect(String(decoding: try client.take(8), as: UTF8.self) == "halfdone")
+        #expect(try client.ends())
+      }
+      try await eventually("the old epoch is gone from memory") { server.livingEpochs == 1 }
+    }
+  }
+
   @Test(
     "an answer under way when its route and service go away comes whole; its epoch ends with it", arguments: [1, 4])
   func underWay(_ loops: Int) async throws {

@@ -35,6 +35,7 @@ nonisolated(unsafe) private let target: ([UInt8]) -> Void = {
   case "response": return fuzzResponse
   case "chunked": return fuzzChunked
   case "proxy": return fuzzProxy
+  case "hello": return fuzzHello
   case "websocket": return fuzzWebSocket
   case "h2": return fuzzH2
   case "transform": return fuzzTransforms
@@ -181,6 +182,38 @@ func fuzzProxy(_ bytes: [UInt8]) {
     require(again.source == header.source && again.destination == header.destination, "other addresses")
     require(again.authority.count == (binary ? header.authority.count : 0), "another name")
   }
+}
+
+/// A name is a name; what stands behind a hello changes nothing, a part of it is waited for, and other records with the same
+/// hello in them give the same.
+func fuzzHello(_ bytes: [UInt8]) {
+  guard case .complete(let name) = ClientHello.scan(bytes.span) else { return }
+  if let name {
+    require(!name.isEmpty && name.count <= 255, "a name of \(name.count) bytes")
+    for byte in name {
+      require(
+        byte >= 0x61 && byte <= 0x7a || byte >= 0x30 && byte <= 0x39 || [0x2d, 0x2e, 0x5f].contains(byte), "no name")
+    }
+  }
+  require(ClientHello.scan((bytes + [22, 3, 1, 0, 0]).span) == .complete(name: name), "what follows changes it")
+  var hello: [UInt8] = []
+  var at = 0
+  while at + 5 <= bytes.count, bytes[at] == 22 {
+    let length = Int(bytes[at + 3]) << 8 | Int(bytes[at + 4])
+    hello += bytes[(at + 5)..<min(bytes.count, at + 5 + length)]
+    at += 5 + length
+  }
+  let length = 4 + (Int(hello[1]) << 16 | Int(hello[2]) << 8 | Int(hello[3]))
+  require(hello.count >= length, "whole before its end")
+  let step = Int(hello[length - 1]) + 1
+  var split: [UInt8] = []
+  for start in stride(from: 0, to: length, by: step) {
+    let part = hello[start..<min(length, start + step)]
+    split += [22, 3, 3, UInt8(part.count >> 8), UInt8(part.count & 255)] + part
+  }
+  if split.count >= ClientHello.bytesMax { return }
+  require(ClientHello.scan(split.span) == .complete(name: name), "in other records it is another")
+  require(ClientHello.scan(split.span.extracting(0..<(split.count - 1))) == .needMore, "a part of it is enough")
 }
 
 func fuzzWebSocket(_ bytes: [UInt8]) {

@@ -4,9 +4,24 @@ extension Resolver {
   mutating func gateway(_ node: Node) -> Gateway? {
     guard var gateway = GatewayKeys.part.read(Layers([Fields(node, GatewayKeys.section)]), &self) else { return nil }
     checkSecurity(of: &gateway.listeners)
+    if lacksRoutes(gateway, node) { return nil }
+    checkTargets(of: &gateway)
     refuseSharedPorts(gateway.listeners)
     refuseIdentities(of: gateway)
     return gateway
+  }
+
+  /// Only TCP goes without routes.
+  private mutating func lacksRoutes(_ gateway: Gateway, _ node: Node) -> Bool {
+    // What is missing may be what a reported entry was meant to be.
+    guard node.entry(GatewayKeys.routes.name) == nil, !node.entries.contains(where: { $0.value.isReported }),
+      gateway.listeners.contains(where: { $0.security.speaks.value != .tcp })
+    else { return false }
+    node.isReported = true
+    mistake(
+      "missing-key", "'\(node.place.path)' has no 'routes'", at: node.place, spot: node.place.head,
+      why: "which requests go where; only a TCP listener needs none", mend: "routes: …")
+    return true
   }
 
   private mutating func refuseSharedPorts(_ listeners: [Gateway.Listener]) {

@@ -9,6 +9,7 @@ extension Resolver {
     let layers = Layers([Fields(entry.node, ServiceKeys.section)] + below, name: entry.name)
     var service = ServiceKeys.part.read(layers, &self) ?? Service(name: entry.name)
     service.owner = self.owner(service.owner, of: owner)
+    checkSendProxy(of: service)
     if let availability = service.availability, service.isStarted {
       mistake(
         "wrong-value", "'availability' is for what runs elsewhere; that of a program follows from its failures",

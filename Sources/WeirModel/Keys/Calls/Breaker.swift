@@ -62,7 +62,8 @@ enum BreakerKeys {
     alias: ["sliding-window-size"])
   static let halfLife = ScalarKey(
     "half-life", .duration(),
-    "Instead of `within`: all calls are looked at, each weighing half as much for every so long that has passed since (an EWMA).")
+    "Instead of `within`: all calls are looked at, each weighing half as much for every so long that has passed since (an EWMA)."
+  )
   static let rest = ScalarKey(
     "rest", .duration(), default: standard.rest, rule: "breaker.rest (seed 002)",
     "How long it refuses before a probe may pass; longer each time in a row.",

@@ -45,7 +45,8 @@ enum GatewayKeys {
     "limit", Shape.section(LimitKeys.section).or(.list(.section(LimitKeys.section), least: 1)),
     "How often requests of all routes together may come; asked before the routes' own limits.", alias: ["rate-limit"])
   static let routes = Key(
-    "routes", .named(.plain("a route"), .section(RouteKeys.section)), required: true,
+    "routes", .named(.plain("a route"), .section(RouteKeys.section)),
+    default: "needed by every listener but those of TCP",
     "Which requests go where. The most specific path wins; order means nothing.")
 
   static let part = Part<Gateway>(

@@ -8,6 +8,7 @@ extension Gateway {
     package var host = ListenKeys.host.initial
     package var port: Value<Int>
     package var security = ListenSecurity()
+    package var route = ListenRoute()
   }
 }
 
@@ -28,8 +29,6 @@ enum ListenKeys {
     [
       .value(port, \.port),
       .value(host, \.host),
-    ] + ListenSecurityKeys.fields.at(\.security) + [
-      .later("to", "Where a TCP listener leads.")
-    ])
+    ] + ListenSecurityKeys.fields.at(\.security) + ListenRouteKeys.fields.at(\.route))
   static let section = part.section
 }

@@ -3,7 +3,7 @@
 /// What a listener speaks, and with which certificates.
 package struct ListenSecurity: Sendable, Equatable {
   /// What comes after the handshake is HTTP either way.
-  package enum Speaks: String, Sendable, CaseIterable { case http, https }
+  package enum Speaks: String, Sendable, CaseIterable { case http, https, tcp }
   package enum Version: String, Sendable, CaseIterable {
     case tls12 = "1.2"
     case tls13 = "1.3"
@@ -47,8 +47,7 @@ package struct TLSChoices: Sendable, Equatable {
 enum ListenSecurityKeys {
   static let speaks = ScalarKey(
     "protocol", ScalarType<ListenSecurity.Speaks>.word, default: .http,
-    rule: "listen.protocol (https where there are certificates)", "What is spoken there.", alias: ["scheme"],
-    shape: Shape.scalar(ScalarType<ListenSecurity.Speaks>.word).orLater(words: ["tcp"]))
+    rule: "listen.protocol (https where there are certificates)", "What is spoken there.", alias: ["scheme"])
   static let certificates = Key(
     "certificates", Shape.list(.section(CertificateKeys.section), least: 1).or(.section(CertificateKeys.section)),
     "Chains and keys for TLS; the name that a caller asks for chooses, the first is for all other names.",
@@ -115,9 +114,10 @@ extension Resolver {
       if let brings {
         if security.speaks.place == nil {
           listeners[i].security.speaks = Value(.https, .derived(from: "certificates"))
-        } else if security.speaks.value == .http {
+        } else if security.speaks.value != .https {
           mistake(
-            "conflict", "a listener that speaks http has certificates", at: security.speaks, mend: "protocol: https",
+            "conflict", "a listener that speaks \(security.speaks.value.rawValue) has certificates",
+            at: security.speaks, mend: "protocol: https",
             related: [.init(brings, "the certificates")])
         }
       } else if security.speaks.value == .https {
@@ -130,8 +130,8 @@ extension Resolver {
         mistake("conflict", "certificates of callers come with TLS only", at: security.client, mend: "protocol: https")
       }
       if let redirect = security.redirect {
-        if isSecured {
-          mistake("conflict", "a listener with TLS cannot send its callers to TLS", at: redirect)
+        if security.speaks.value != .http {
+          mistake("conflict", "only a listener of http sends its callers to TLS", at: redirect)
         } else if !listeners.contains(where: { Self.isHTTPS($0) }) {
           mistake(
             "unknown-target", "no listener speaks https", at: redirect,

@@ -4,7 +4,7 @@ internal import WeirPatterns
 /// How Weir learns whether an instance can be used.
 package struct Health: Sendable, Equatable {
   package var place: Place
-  /// GET: 2xx means that it takes requests.
+  /// GET: 2xx means that it takes requests; the word `tcp`: a connection does.
   package var ready: Value<String>?
   /// GET: anything but 2xx, in a row, means that it must be restarted.
   ///
@@ -25,7 +25,9 @@ package struct Health: Sendable, Equatable {
     settings.timeout = timeout.value
     settings.startWithin = startWithin.value
     settings.checksLiveness = live != nil
-    return Plan.Health(ready: ready?.value, live: live?.value, grpc: grpc?.value, settings: settings)
+    return Plan.Health(
+      ready: ready.map { $0.value == "tcp" ? "/" : $0.value }, isConnect: ready?.value == "tcp", live: live?.value,
+      grpc: grpc?.value, settings: settings)
   }
 }
 
@@ -34,7 +36,8 @@ enum HealthKeys {
   private static let standard = HealthMonitor.Settings()
 
   static let ready = ScalarKey(
-    "ready", .urlPath, "Asked by GET: 2xx means that it takes requests.", alias: ["readiness", "path"])
+    "ready", .urlPathOrTCP, "Asked by GET: 2xx means that it takes requests; `tcp`: that it takes a connection does.",
+    alias: ["readiness", "path"])
   static let live = ScalarKey(
     "live", .urlPath, rule: "only its exit counts",
     "Asked by GET: when it fails in a row, the instance is restarted.", alias: ["liveness"])

@@ -33,6 +33,8 @@ package struct Service: Sendable, Equatable {
   /// It stops working when its caller has given up.
   package var cancels = ServiceKeys.cancels.initial
   package var speaks = SpeaksKeys.speaks.initial
+  /// Its instances are told who a connection is from.
+  package var sendProxy: Value<ProxyHeaderVersion>?
 
   package enum Kind: Sendable, Equatable {
     case program(Program)
@@ -121,6 +123,7 @@ enum ServiceKeys {
       ).inDefaults,
       UpstreamTLSKeys.field,
       .value(SpeaksKeys.speaks, \.speaks).inDefaults,
+      .optional(SendProxyKeys.sendProxy, \.sendProxy),
       .optionalPart(health, \.health, HealthKeys.part).inDefaults,
       .value(balance, \.balance).inDefaults,
     ] + BalanceKeys.fields.at(\.balancing) + [

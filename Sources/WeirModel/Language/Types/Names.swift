@@ -45,6 +45,16 @@ extension ScalarType where T == String {
     }
   }
 
+  /// The same, or the word `tcp`.
+  static var urlPathOrTCP: ScalarType {
+    .text("a path, or tcp", example: "/healthz", pattern: "^(/[^# ]*|tcp)$") { text in
+      if text == "tcp" { return nil }
+      if text.first != "/" { return "a path begins with /; the word tcp asks for a connection only" }
+      if case .wrong(let wrong) = urlPath.read(text) { return wrong.message }
+      return nil
+    }
+  }
+
   /// A name given to a thing of the file.
   static var name: ScalarType {
     .text("a name", example: "shop", pattern: namePattern) { nameProblem($0) }
