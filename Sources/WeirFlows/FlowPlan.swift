@@ -102,6 +102,8 @@ public struct FlowPlan: Sendable, Equatable {
     public var mirror: Mirror?
     /// The calls whose answers make that of a route that has no edge; all are made at the same time.
     public var parts: [Part] = []
+    /// What is answered when the call fails.
+    public var fallback = Fallback.none
     /// Indexes into `limits`, asked in this order; a later one that refuses gives nothing back of an earlier one.
     public var limits: [Int]
     /// What a route answers with that has no edge.
@@ -188,6 +190,15 @@ public struct FlowPlan: Sendable, Equatable {
     /// The edge of a request.
     @inline(__always)
     func edge(_ facts: RequestFacts) -> Int { edges[choice.choose(key: by == .client ? facts.client : facts.draw)] }
+  }
+
+  /// What a route answers when its call fails.
+  public enum Fallback: Sendable, Equatable {
+    case none
+    /// Something that is at hand: a text, nothing at all, the last good answer.
+    case own
+    /// What is answered along another edge.
+    case edge(Int)
   }
 
   /// One call of a composed answer.

@@ -135,7 +135,7 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
     left = route.identities
     isOutside = facts.isOutside
     client = facts.client
-    ends = min(facts.deadline, now.advanced(by: route.timeout))
+    ends = min(facts.deadline, now.advanced(by: route.timeout + route.after))
   }
 
   /// A request that has no route.

@@ -91,9 +91,16 @@ public struct LoopFlows: Sendable {
     var hasTimeout: Bool
     /// Of a route that shares its requests out and has none of its own: the longest of its edges.
     var timeout: Int64
+    /// What a fallback's own call may take beside it.
+    var after: Int64
     var access: Int32
     var identities: UInt64
     var priority: PriorityAdmission.Class
+  }
+
+  private static func after(_ route: FlowPlan.Route, _ plan: FlowPlan) -> Duration {
+    if case .edge(let other) = route.fallback, route.timeout == nil { return plan.edges[other].call.timeout }
+    return .zero
   }
 
   private static func timeout(of route: FlowPlan.Route, _ plan: FlowPlan) -> Duration {
@@ -120,6 +127,7 @@ public struct LoopFlows: Sendable {
         edge: Int32(route.edge ?? -1), isSplit: route.split != nil,
         firstLimit: Int32(limits.count - route.limits.count), limitsEnd: Int32(limits.count),
         hasTimeout: route.timeout != nil, timeout: LoopFlows.timeout(of: route, plan).inNanoseconds,
+        after: LoopFlows.after(route, plan).inNanoseconds,
         access: Int32(route.access ?? -1), identities: route.access.map { plan.accesses[$0].identities } ?? 0,
         priority: route.priority)
     }
@@ -214,7 +222,9 @@ public struct LoopFlows: Sendable {
       rank = state.upstreams[edge].constants.optional ? .low : .normal
     } else {
       let route = routes[Int(facts.route)]
-      timeout = route.isSplit && !route.hasTimeout ? timeouts[edge] : route.timeout
+      // Of a split, or of a fallback, each edge has its own.
+      let isOther = route.isSplit || Int(route.edge) != edge
+      timeout = isOther && !route.hasTimeout ? timeouts[edge] : route.timeout
       rank = route.priority
     }
     let slot = calls.insert(UpstreamCall(edge: edge, facts: facts, timeout: timeout, rank: rank, now: now))

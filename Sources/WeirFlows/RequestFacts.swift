@@ -22,6 +22,8 @@ public struct RequestFacts: Sendable, Equatable, BitwiseCopyable {
   public var body: RetryRule.Body
   /// An outer hop retries this request already (`Weir-Retries: taken`): this one does not.
   public var outerRetries: Bool
+  /// Something else can be answered when the call fails: the route says so, and what it needs is at hand.
+  public var hasFallback = false
 
   public static var none: UInt32 { .max }
 

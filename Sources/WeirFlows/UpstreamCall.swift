@@ -87,6 +87,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     static let isCritical = Flags(rawValue: 2048)
     static let isLow = Flags(rawValue: 4096)
     static let isSettled = Flags(rawValue: 8192)
+    static let hasFallback = Flags(rawValue: 16384)
 
     @inline(__always)
     subscript(_ flag: Flags) -> Bool {
@@ -109,6 +110,8 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   var body: RetryRule.Body { RetryRule.Body(rawValue: shape >> 2) ?? .streaming }
   @inline(__always)
   private var outerRetries: Bool { flags[.outerRetries] }
+  /// The request's own, beside that of all calls along the edge.
+  private var hasFallback: Bool { flags[.hasFallback] }
   @inline(__always)
   private(set) var probesInstance: Bool {
     get { flags[.probesInstance] }
@@ -190,6 +193,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     case .critical: flags.insert(.isCritical)
     case .low: flags.insert(.isLow)
     }
+    if facts.hasFallback { flags[.hasFallback] = true }
     startedAt = now
     half = timeout / 2
     deadline = min(facts.deadline, now.advanced(by: timeout))
@@ -612,7 +616,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   private mutating func giveUp(_ state: inout LoopState) -> CallStep {
     failedFinally = true
     if failure.status == 0 { return end(lastReason, &state, freed: true, cancels: failure.cancels) }
-    if state.here.upstream.constants.hasFallback {
+    if hasFallback || state.here.upstream.constants.hasFallback {
       return last(.fallback(.failedAnswer), &state, freed: true, cancels: true)
     }
     return answer(&state)
@@ -729,7 +733,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     _ reason: Reason, _ state: inout LoopState, freed: Bool, cancels: Bool, until: Instant = .zero
   ) -> CallStep {
     let action: CallAction =
-      state.here.upstream.constants.hasFallback ? .fallback(reason) : .refuse(reason, until: until)
+      hasFallback || state.here.upstream.constants.hasFallback ? .fallback(reason) : .refuse(reason, until: until)
     return last(action, &state, freed: freed, cancels: cancels)
   }
 

@@ -176,6 +176,11 @@ extension Plan {
           FlowPlan.Part(edge: $0, operation: part.operation, isOptional: part.optional.value)
         }
       }
+      switch edges.isEmpty ? nil : route.edge.fallback?.value {
+      case nil: break
+      case .omit, .answer, .stale: compiled.fallback = .own
+      case .service(let other): compiled.fallback = edgeOfService[other].map { .edge($0) } ?? .none
+      }
       if edges.count > 1 {
         compiled.split = FlowPlan.Split(
           edges: edges, weights: route.to.map(\.weight.value), salt: Plan.salt(route.name.text),

@@ -103,6 +103,7 @@ extension ClientConnection {
     let (count, isLast, error) = upstream.takeBody()
     bodyOut += Int64(count)
     if let watch { note(upstream, count, watch) }
+    if edgePolicy != nil { keep(upstream, count) }
     if withHead && count <= ClientConnection.copyMax {
       if count > 0 {
         loop.out.writePrefix(of: &upstream.input, count)
@@ -145,6 +146,7 @@ extension ClientConnection {
     // What follows may begin the next request, by another plan and along another edge.
     let (epoch, edge) = (self.epoch, self.edge)
     answer = .done
+    if edgePolicy != nil, let work = edgeWork, work.keeps { keepWhole(work, now: now) }
     if awaitsStatus { settleGRPC(upstream, now: now) }
     carry(epoch.flows.ended(call, now: now), now: now)
     epoch.syncIfUrgent(edge, now: now)
@@ -154,7 +156,13 @@ extension ClientConnection {
   func finished(now: Instant) {
     over()
     if stage == .tunnel { return }
-    endRequest(.none, status: status, now: now)
+    if edgePolicy != nil, let work = edgeWork, work.isFallingBack {
+      isFallback = true
+      endRequest(work.reason, status: status, now: now)
+      isFallback = false
+    } else {
+      endRequest(.none, status: status, now: now)
+    }
     answerDone(now: now)
   }
 
@@ -253,8 +261,13 @@ extension ClientConnection {
   /// What is written for a callee that the caller can do without.
   func fallBack(_ reason: Reason, now: Instant) {
     if tcp != nil { return refuseTCP(reason, now: now) }
+    if edgePolicy != nil && fallBackByRoute(reason, now: now) { return }
+    fallBack(
+      reason, with: edge < epoch.configuration.fallbacks.count ? epoch.configuration.fallbacks[edge] : nil, now: now)
+  }
+
+  func fallBack(_ reason: Reason, with fallback: ProxyConfiguration.FallbackAnswer?, now: Instant) {
     decideWhetherToClose()
-    let fallback = edge < epoch.configuration.fallbacks.count ? epoch.configuration.fallbacks[edge] : nil
     loop.scratch.clear()
     if let fallback {
       loop.scratch.append("HTTP/1.1 200 OK\r\nContent-Type: ")
@@ -280,9 +293,14 @@ extension ClientConnection {
     loop.scratch.append("\r\n")
     if let fallback, head.method != .head { loop.scratch.append(fallback.body) }
     writeScratch()
+    endFallback(reason, status: fallback == nil ? 204 : 200, now: now)
+  }
+
+  /// A fallback has been written whole.
+  func endFallback(_ reason: Reason, status: UInt16, now: Instant) {
     answer = .done
     isFallback = true
-    endRequest(reason, status: fallback == nil ? 204 : 200, now: now)
+    endRequest(reason, status: status, now: now)
     isFallback = false
     answerDone(now: now)
     if !isAdvancing {

@@ -83,6 +83,7 @@ extension ClientConnection {
       let (slot, step) = epoch.flows.begin(request: facts, now: now)
       requestSlot = slot
       self.facts = facts
+      if let way = edgePolicy?.fallback { self.facts.hasFallback = hasFallback(way, facts.body) }
       if let retirement = rules?.policy.retirement, retirement.phase(now: SystemClock.wall()) == .gone {
         return refuse(.retired, now: now)
       }

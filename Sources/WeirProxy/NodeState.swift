@@ -42,6 +42,8 @@ final class NodeState: Sendable {
   let addresses: Mutex<AddressLimit>
   /// Wrong credentials by client: who sends many is not listened to for a while.
   let failures: Mutex<RateTable>
+  /// Good answers of routes whose fallback is `stale`; known by route and request, so a reload keeps them.
+  let lastAnswers = Mutex(LastAnswers())
   /// By loop: has it look at the node's views, and at who waits, on its own thread.
   ///
   /// Set once, before any traffic.

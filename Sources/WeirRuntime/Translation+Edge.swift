@@ -20,9 +20,25 @@ extension Translation {
         policies.append(nil)
         continue
       }
-      policies.append(try policy(route, plan.flow.routes[policies.count].parts, folder))
+      policies.append(try policy(route, plan.flow.routes[policies.count], folder))
     }
     return policies.contains { $0 != nil } ? policies : []
+  }
+
+  private static func way(_ fallback: RouteFallback, _ compiled: FlowPlan.Fallback, _ route: Route) -> FallbackWay? {
+    switch (fallback, compiled) {
+    case (_, .none): return nil
+    case (.omit, _): return .omit
+    case (.stale, _): return .stale(route: route.name.text)
+    case (.answer(let body), _): return .answer(answer(body))
+    case (.service, .edge(let edge)): return .edge(edge)
+    case (.service, .own): return nil
+    }
+  }
+
+  static func answer(_ body: String) -> ProxyConfiguration.FallbackAnswer {
+    let isJSON = body.first == "[" || body.first == "{"
+    return .init(contentType: isJSON ? "application/json" : "text/plain; charset=utf-8", body: Array(body.utf8))
   }
 
   private static func policy(_ route: Route, _ parts: [FlowPlan.Part]) -> ComposePolicy {
@@ -34,15 +50,19 @@ extension Translation {
   }
 
   private static func policy(
-    _ route: Route, _ parts: [FlowPlan.Part], _ folder: String
+    _ route: Route, _ flow: FlowPlan.Route, _ folder: String
   ) throws(PlaneError) -> EdgePolicy? {
     let answer: FixedAnswer? = if let answer = route.edge.answer { try fixed(answer, route, folder) } else { nil }
     let cors: CORSPolicy? = if let cors = route.edge.cors { try policy(cors, route) } else { nil }
     let compression = route.edge.compress.map(rule)
     let files: FilesPolicy? = if let files = route.edge.files { try policy(files, route, folder) } else { nil }
-    let compose = route.edge.compose.isEmpty ? nil : policy(route, parts)
-    if answer == nil && files == nil && compose == nil && cors == nil && compression == nil { return nil }
-    return EdgePolicy(answer: answer, files: files, compose: compose, cors: cors, compression: compression)
+    let compose = route.edge.compose.isEmpty ? nil : policy(route, flow.parts)
+    let fallback = route.edge.fallback.flatMap { way($0.value, flow.fallback, route) }
+    if answer == nil && files == nil && compose == nil && cors == nil && compression == nil && fallback == nil {
+      return nil
+    }
+    return EdgePolicy(
+      answer: answer, files: files, compose: compose, cors: cors, compression: compression, fallback: fallback)
   }
 
   private static func policy(_ files: StaticFiles, _ route: Route, _ folder: String) throws(PlaneError) -> FilesPolicy {

@@ -57,8 +57,7 @@ package enum Translation {
     }
     configuration.fallbacks = plan.edges.map { edge in
       guard case .answer(let body)? = edge.call.fallback?.value else { return nil }
-      let isJSON = body.first == "[" || body.first == "{"
-      return .init(contentType: isJSON ? "application/json" : "text/plain; charset=utf-8", body: Array(body.utf8))
+      return answer(body)
     }
     configuration.edgePolicies = try edgePolicies(plan)
     configuration.calls = plan.edges.enumerated().compactMap { index, edge in

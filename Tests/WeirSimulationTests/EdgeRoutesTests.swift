@@ -48,4 +48,42 @@ import WeirSimulation
     let slowest = try #require(found.first { $0.name == "home" }?.latency.p50.value)
     #expect(slowest > 48e6 && slowest < 58e6, "\(slowest) ns: 50 ms, not 50 and 10")
   }
+
+  @Test("a fallback is an answer; another service is asked in the failing one's stead")
+  func fallbacks() async throws {
+    let file = """
+      weir: 1
+      system: shop
+      gateway:
+        listen: 8080
+        routes:
+          bare: { path: /bare, to: broken }
+          omitted: { path: /omitted, to: broken, fallback: omit }
+          last: { path: /last, to: broken, fallback: stale }
+          other: { path: /other, to: broken, fallback: { to: spare } }
+      services:
+        broken: { at: ["broken:80"], availability: 50%, work: { mean: 1ms, shape: constant } }
+        spare: { instances: 4, work: { mean: 20ms, shape: constant } }
+      defaults: { call: { retry: 1, breaker: none } }
+      traffic:
+        a: { to: GET /bare, rate: 20/s }
+        b: { to: GET /omitted, rate: 20/s }
+        c: { to: GET /last, rate: 20/s }
+        d: { to: GET /other, rate: 20/s }
+      """
+    let result = ModelReader.read(path: "edge.yaml", files: ModelReader.Files(["edge.yaml": file]))
+    let plan = Plan(try #require(result.design, "\(result.diagnostics)"))
+    var options = SimulationOptions()
+    options.duration = .seconds(60)
+    let forecast = try #require(try await Simulation.run(plan, options).first)
+    #expect(forecast.violation == nil)
+    func availability(_ name: String) -> Double {
+      forecast.routes.first { $0.name == name }?.availability.value ?? -1
+    }
+    #expect(abs(availability("bare") - 0.5) < 0.1)
+    for name in ["omitted", "last", "other"] { #expect(availability(name) == 1, "\(name)") }
+    // Half of the requests of `other` take the spare's 20 ms.
+    let slow = try #require(forecast.routes.first { $0.name == "other" }?.latency.p90.value)
+    #expect(slow > 19e6)
+  }
 }

@@ -49,7 +49,10 @@ extension Resolver {
       let below = defaults.map { $0.section(DefaultsKeys.route, DefaultsKeys.routeSection) }
       let layers = Layers([fields] + below, name: Name(entry.key, entry.value.place))
       guard let route = RouteKeys.part.read(layers, &self) else { continue }
-      let callees = route.to.map(\.service) + route.edge.compose.map(\.to)
+      var callees = route.to.map(\.service) + route.edge.compose.map(\.to)
+      if let fallback = route.edge.fallback, case .service(let other) = fallback.value {
+        callees.append(fallback.map { _ in other })
+      }
       for to in callees where !gateway.calls.contains(where: { $0.to.value == .service(to.value) }) {
         gateway.calls.append(call(Layers(callDefaults), to: to.map { .service($0) }, place: route.name.place))
       }

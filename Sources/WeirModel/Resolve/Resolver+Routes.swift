@@ -109,6 +109,11 @@ extension Resolver {
         "wrong-value", "this route answers by itself: there is no answer to compare with", at: mirror.to,
         mend: "leave 'mirror' out")
     }
+    if let fallback = route.edge.fallback, case .service(let other) = fallback.value, route.services.contains(other) {
+      mistake(
+        "wrong-value", "a fallback that leads to the service that has just failed", at: fallback,
+        mend: "fallback: stale")
+    }
     refuseEdits(route.transform.request, pattern, route)
     refuseEdits(route.transform.response, pattern, route)
   }

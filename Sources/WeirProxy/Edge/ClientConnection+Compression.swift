@@ -67,6 +67,7 @@ extension ClientConnection {
       if let error { return (true, error) }
       isLast = ended
       if let watch { note(upstream, count, watch) }
+      keep(upstream, count)
       guard compress(&upstream.input, count, isLast) else { return giveUp() }
       upstream.input.moveReaderIndex(forwardBy: count)
       if upstream.input.readableBytes == 0 { upstream.input = loop.empty }

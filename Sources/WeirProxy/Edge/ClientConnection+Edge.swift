@@ -154,6 +154,7 @@ extension ClientConnection {
   /// True when it says by itself that it depends on the origin.
   func dropEdgeFields(_ upstream: UpstreamConnection) -> Bool {
     guard let policy = edgePolicy, let work = edgeWork else { return false }
+    if policy.fallback != nil { beginKeeping(upstream, work) }
     if let rule = policy.compression { beginCompression(upstream, rule, work) }
     guard let cors = policy.cors else { return false }
     let input = upstream.input
@@ -165,6 +166,7 @@ extension ClientConnection {
   /// Behind an answer's own fields.
   func appendEdgeFields(_ upstream: UpstreamConnection, varies: Bool) {
     if let work = edgeWork, edgePolicy?.compression != nil { appendCompressionFields(upstream, work) }
+    if let work = edgeWork, work.isFallingBack { appendFallbackReason(work.reason) }
     appendEdgeFields(varies: varies)
   }
 }

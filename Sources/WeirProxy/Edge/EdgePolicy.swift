@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+import NIOCore
 import WeirCompression
+import WeirFlows
 package import WeirPatterns
 package import WeirWire
 
@@ -10,11 +12,13 @@ package final class EdgePolicy: Sendable {
   package let compression: CompressionRule?
   package let files: FilesPolicy?
   package let compose: ComposePolicy?
+  package let fallback: FallbackWay?
 
   package init(
     answer: FixedAnswer? = nil, files: FilesPolicy? = nil, compose: ComposePolicy? = nil, cors: CORSPolicy? = nil,
-    compression: CompressionRule? = nil
+    compression: CompressionRule? = nil, fallback: FallbackWay? = nil
   ) {
+    self.fallback = fallback
     self.compose = compose
     self.answer = answer
     self.files = files
@@ -125,6 +129,15 @@ final class EdgeWork {
   var encoder: StreamEncoder?
   /// The file that is being sent.
   var file: FileStream?
+  /// By what the last good answer to this request is found; empty when none is kept.
+  var lastKey: [UInt8] = []
+  /// The answer that is relayed is kept: its lines, and its body so far.
+  var keeps = false
+  var kept = HeadBuffer(capacity: 64)
+  var keptBody = ByteBuffer()
+  /// The request's own call has failed for this reason, and the fallback's is under way.
+  var isFallingBack = false
+  var reason = Reason.none
   /// The calls that its answer is made of.
   var compose: ComposeRun?
   /// Which request of the connection this is: what comes late from elsewhere may be for an earlier one.
@@ -136,6 +149,9 @@ final class EdgeWork {
     ticket &+= 1
     file = nil
     compose = nil
+    keeps = false
+    isFallingBack = false
+    lastKey.removeAll(keepingCapacity: true)
     origin.removeAll(keepingCapacity: true)
     coding = .identity
     verdict = .leave

@@ -102,6 +102,7 @@ struct RequestContext: Sendable, BitwiseCopyable {
   var call = Slot.none
   var key: UInt64 = 0
   var traffic: Int32 = 0
+  var startedAt = Instant.zero
   /// Calls of a composed answer that are under way.
   var parts: Int32 = 0
 }

@@ -28,12 +28,13 @@ extension World {
     // A client's connection stays on the loop that accepted it.
     let l = loops.count == 1 ? 0 : Int(client % UInt64(loops.count))
     var facts = RequestFacts(route: streams[i].route, client: client, method: streams[i].method)
+    facts.hasFallback = routeFallbacks[Int(streams[i].route)] != .none
     // The key that a client was given is as random as its number; without one each request is drawn.
     if streams[i].isSplit { facts.draw = streams[i].isKeyed ? client : key }
     let (slot, step) = loops[l].flows.begin(request: facts, now: now)
     let index = Int(slot.index)
     while loops[l].requests.count <= index { loops[l].requests.append(RequestContext()) }
-    loops[l].requests[index] = RequestContext(call: .none, key: key, traffic: Int32(i))
+    loops[l].requests[index] = RequestContext(call: .none, key: key, traffic: Int32(i), startedAt: now)
     if streams[i].patience >= 0 {
       agenda.schedule(
         EventKind.patience, at: now.nanoseconds &+ streams[i].patience,
@@ -221,6 +222,10 @@ extension World {
         tellNode(l, edge)
         return
       case .fallback(let reason):
+        if let other = otherEdge(l, index, edge) {
+          askOther(l, index, edge, other, edgeFreed: step.freesEdge)
+          return
+        }
         over(
           l, index, RequestEnding(status: 200, reason: reason, fallback: true), failed: false,
           edgeFreed: step.freesEdge)
@@ -231,6 +236,36 @@ extension World {
     }
     tellNode(l, edge)
     arm(l, slot)
+  }
+
+  /// Where a request goes whose call has failed; nil when that was the call, or there is no such edge.
+  private func otherEdge(_ l: Int, _ index: Int, _ edge: Int) -> Int? {
+    let context = loops[l].calls[index]
+    guard context.request != .none, !context.isPart else { return nil }
+    let route = streams[Int(loops[l].requests[Int(context.request.index)].traffic)].route
+    guard case .edge(let other) = routeFallbacks[Int(route)], other != edge else { return nil }
+    return other
+  }
+
+  /// The call of a request has failed: the same is asked of the service that its route falls back to.
+  private mutating func askOther(_ l: Int, _ index: Int, _ edge: Int, _ other: Int, edgeFreed: Bool) {
+    let failed = loops[l].calls[index]
+    if edgeFreed {
+      edgeHeld[edge] &-= 1
+      placeIsFree(Int(edgeComponents[edge]))
+    }
+    let request = loops[l].requests[Int(failed.request.index)]
+    let route = Int(streams[Int(request.traffic)].route)
+    var facts = RequestFacts(method: failed.method)
+    if routeTimeouts[route] >= 0 {
+      facts.deadline = request.startedAt.advanced(by: routeTimeouts[route])
+    }
+    begin(
+      l, call: other, facts,
+      CallContext(
+        request: failed.request, key: failed.key,
+        operation: components[Int(edgeComponents[other])].firstOperation, edge: Int32(other), method: failed.method))
+    tellNode(l, edge)
   }
 
   /// What the node knows and a loop does not.

@@ -43,6 +43,7 @@ package struct World: ~Copyable {
   /// By route: the calls of a composed answer, and the time that a route gives them; -1 for what each of them has.
   var routeParts: [[FlowPlan.Part]]
   var routeTimeouts: [Int64]
+  var routeFallbacks: [FlowPlan.Fallback]
   var edgeComponents: Bank<Int32>
   var edgeHeld: [Int32]
   var edgeLimits: [Int32]
@@ -143,6 +144,7 @@ package struct World: ~Copyable {
       }
     }
     routeParts = plan.routes.map(\.parts)
+    routeFallbacks = plan.routes.map(\.fallback)
     routeTimeouts = plan.routes.map { $0.timeout?.inNanoseconds ?? -1 }
     edgeComponents = Bank(plan.edges.map { Int32($0.service) })
     edgeHeld = Array(repeating: 0, count: plan.edges.count)

@@ -6,6 +6,7 @@ package struct RouteEdge: Sendable, Equatable {
   package var answer: StaticAnswer?
   package var files: StaticFiles?
   package var compose: [ComposedPart] = []
+  package var fallback: Value<RouteFallback>?
   package var cors: CORS?
   package var compress: Compression?
 }
@@ -25,6 +26,7 @@ enum RouteEdgeKeys {
     .optionalPart(answer, \.answer, StaticAnswerKeys.part),
     .optionalPart(files, \.files, StaticFilesKeys.part),
     ComposeKeys.field,
+    RouteFallbackKeys.field.inDefaults,
     .optionalPart(cors, \.cors, CORSKeys.part).inDefaults,
     CompressionKeys.field.inDefaults,
   ]
