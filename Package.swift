@@ -95,7 +95,7 @@ let package = Package(
       dependencies: [
         "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirModel", "WeirPlatform", "WeirCertificates",
         "WeirIdentity", "WeirCompression",
-        nio("NIOCore"), nio("NIOPosix"), nio("NIOTLS"), tls, http2,
+        crypto, nio("NIOCore"), nio("NIOPosix"), nio("NIOTLS"), tls, http2,
         .product(name: "NIOHPACK", package: "swift-nio-http2"),
       ], swiftSettings: common),
     .target(
@@ -160,8 +160,8 @@ let package = Package(
     test(
       "WeirProxy",
       [
-        "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirPlatform", "WeirCertificates", "WeirIdentity", crypto,
-        tls,
+        "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirPlatform", "WeirCertificates", "WeirIdentity",
+        "WeirStorage", crypto, tls,
         nio("NIOCore"),
         nio("NIOPosix"),
       ]),

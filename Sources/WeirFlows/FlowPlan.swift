@@ -118,6 +118,8 @@ public struct FlowPlan: Sendable, Equatable {
     public var webSocket: TunnelWatch.Settings?
     /// How much its requests matter when there are too many.
     public var priority = PriorityAdmission.Class.normal
+    /// Requests with a key are done once; nil: keys are the callee's business alone.
+    public var idempotency: IdempotencyRecord.Settings?
 
     public init(
       edge: Int?, limit: Int? = nil, timeout: Duration? = nil, access: Int? = nil,

@@ -7,6 +7,10 @@ public enum RequestStep: Sendable, Equatable, BitwiseCopyable {
   case askIdentity(Int)
   /// Ask the rate limit `limit` with `key`, then feed `answered`.
   case askLimit(Int, key: UInt64)
+  /// Ask the record of the request's key, until then at the latest, then feed `answered`.
+  case askRecord(until: Instant)
+  /// Give the answer that the record has.
+  case replay
   /// Begin the call along this edge.
   case call(edge: Int)
   /// Answer what the route itself says, without asking anybody.
@@ -20,6 +24,21 @@ public enum LimitAnswer: Sendable, Equatable, BitwiseCopyable {
   case allowed
   /// Not before `until`.
   case refused(until: Instant)
+}
+
+/// What the record of a request's key said.
+public enum RecordAnswer: Sendable, Equatable, BitwiseCopyable {
+  /// It was not made before: this one is to be done.
+  case execute
+  case replay
+  case notKept
+  /// Another with this key is still being done, and is not over in time.
+  case busy(until: Instant)
+  case mismatch
+  /// There is no room to store it.
+  case full
+  /// Nobody says.
+  case unavailable
 }
 
 /// What an identity said of a request's caller.
@@ -90,11 +109,11 @@ public struct RequestEnding: Sendable, Equatable, BitwiseCopyable {
 
 /// A request of a gateway, around its call: who may, and how often, before it, the record after it.
 ///
-/// The order of the steps before a call (idempotency and cache as they come) is written here and nowhere else. What needs
-/// a look outside is asked for and comes back as an input.
+/// The order of the steps before a call (the cache as it comes) is written here and nowhere else. What needs a look outside
+/// is asked for and comes back as an input.
 ///
-///     begin ─▶ draining? overloaded? ─▶ address? ─▶ identity? ─▶ authorization ─▶ tenant's limit? ─▶ limit? ─▶ call ─▶ … ─▶ record
-///                └─ 503                   └─ 403      └─ 401, 503    └─ 403           └─ 429             └─ 429
+///     begin ─▶ draining? overloaded? ─▶ address? ─▶ identity? ─▶ authorization ─▶ tenant's limit? ─▶ limit? ─▶ key? ─▶ call ─▶ …
+///                └─ 503                   └─ 403      └─ 401, 503    └─ 403           └─ 429             └─ 429    └─ 400, 409, 422, replay
 ///
 /// Several identities of a route are asked one after another, until one knows the caller. What counts by client counts by
 /// the identity's subject once there is one, so that neither a shared address nor many addresses change what is counted.
@@ -115,6 +134,8 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
   /// The tenant's limit is being asked; the route's own comes after it.
   private var asksTenant = false
   private let isOutside: Bool
+  private let key: RequestFacts.Key
+  private let requiresKey: Bool
   /// What is known of it if no identity knows the caller: the worst answer of those that were asked.
   private var worst = Reason.identityMissing
   /// Identities that may still be asked.
@@ -134,6 +155,8 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
     access = route.access
     left = route.identities
     isOutside = facts.isOutside
+    key = facts.key
+    requiresKey = route.requiresKey
     client = facts.client
     ends = min(facts.deadline, now.advanced(by: route.timeout + route.after))
   }
@@ -148,6 +171,8 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
     access = -1
     left = 0
     isOutside = false
+    key = .notAsked
+    requiresKey = false
     client = 0
     ends = startedAt
   }
@@ -213,9 +238,37 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
     }
   }
 
-  /// What comes when nothing is left to ask.
+  /// What comes when its limits let it through.
   @inline(__always)
-  private var last: RequestStep { edge < 0 ? .answer : .call(edge: Int(edge)) }
+  private var last: RequestStep {
+    if key != .notAsked { return keyed }
+    return edge < 0 ? .answer : .call(edge: Int(edge))
+  }
+
+  private var keyed: RequestStep {
+    if edge < 0 { return .answer }
+    switch key {
+    case .present: return .askRecord(until: ends)
+    case .malformed: return .refuse(.keyMalformed, until: .zero)
+    case .missing where requiresKey: return .refuse(.keyMissing, until: .zero)
+    case .missing, .notAsked: return .call(edge: Int(edge))
+    }
+  }
+
+  mutating func answered(record answer: RecordAnswer, now: Instant) -> RequestStep {
+    switch answer {
+    case .execute: .call(edge: Int(edge))
+    case .replay: .replay
+    case .notKept: .refuse(.answerNotKept, until: .zero)
+    case .busy(let until): .refuse(.keyInUse, until: until)
+    case .mismatch: .refuse(.keyMismatch, until: .zero)
+    case .full: .refuse(.stateFull, until: .zero)
+    case .unavailable: .refuse(.stateUnavailable, until: now.advanced(by: GatewayRequest.stateAwayFor))
+    }
+  }
+
+  /// What `Retry-After` says while the state process is away: it is started again within a second.
+  public static let stateAwayFor: Int64 = 1_000_000_000
 
   /// What `Retry-After` says when there is no room: a second, by which who waits for a place has one or was refused
   /// (`WaitingRoom.Settings.wait`).

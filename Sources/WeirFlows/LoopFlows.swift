@@ -96,6 +96,7 @@ public struct LoopFlows: Sendable {
     var access: Int32
     var identities: UInt64
     var priority: PriorityAdmission.Class
+    var requiresKey: Bool
   }
 
   private static func after(_ route: FlowPlan.Route, _ plan: FlowPlan) -> Duration {
@@ -129,7 +130,8 @@ public struct LoopFlows: Sendable {
         hasTimeout: route.timeout != nil, timeout: LoopFlows.timeout(of: route, plan).inNanoseconds,
         after: LoopFlows.after(route, plan).inNanoseconds,
         access: Int32(route.access ?? -1), identities: route.access.map { plan.accesses[$0].identities } ?? 0,
-        priority: route.priority)
+        priority: route.priority,
+        requiresKey: route.idempotency?.required ?? false)
     }
     asked = LimitsAsked(limits: limits, by: plan.limits.map(\.by))
     var flat: [UInt64] = []
@@ -178,6 +180,13 @@ public struct LoopFlows: Sendable {
   public mutating func answered(_ slot: Slot, limit answer: LimitAnswer, now: Instant) -> RequestStep {
     let step = requests[slot].answered(limit: answer, asked)
     recorder?.record(.limit(answer), slot, now, step)
+    return step
+  }
+
+  /// What the record of a request's key said.
+  public mutating func answered(_ slot: Slot, record answer: RecordAnswer, now: Instant) -> RequestStep {
+    let step = requests[slot].answered(record: answer, now: now)
+    recorder?.record(.record(answer), slot, now, step)
     return step
   }
 

@@ -89,6 +89,20 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case tunnelIdle
   /// The route is past its day, and answers no more (RFC 8594).
   case retired
+  /// The route wants an idempotency key, and the request carries none.
+  case keyMissing
+  /// An idempotency key that is none: empty, too long, twice, or with bytes that none has.
+  case keyMalformed
+  /// The key was used for another request.
+  case keyMismatch
+  /// A request with this key is still being done.
+  case keyInUse
+  /// The request with this key was done, and its answer was too large to be kept.
+  case answerNotKept
+  /// The state process does not answer.
+  case stateUnavailable
+  /// There is no room on the disk for what must be stored.
+  case stateFull
   /// The service is busy, and this matters less than what else there is to do.
   case shed
   /// The service has refused so many lately that this one was not sent.
@@ -213,6 +227,20 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
       Entry("too-many-failures", 429, "http_request_denied", .client, "Too many wrong credentials; try again later.")
     case .tlsFailed:
       Entry("tls-failed", 502, "tls_protocol_error", .upstream, "The service could not be reached securely.")
+    case .keyMissing:
+      Entry("key-missing", 400, "http_request_error", .client, "This request needs an idempotency key.")
+    case .keyMalformed:
+      Entry("key-malformed", 400, "http_request_error", .client, "The idempotency key is malformed.")
+    case .keyMismatch:
+      Entry("key-mismatch", 422, "http_request_denied", .client, "This idempotency key was used for another request.")
+    case .keyInUse:
+      Entry("key-in-use", 409, "http_request_denied", .client, "A request with this idempotency key is being done.")
+    case .answerNotKept:
+      Entry("answer-not-kept", 409, "http_request_denied", .client, "This was done; its answer was too large to keep.")
+    case .stateUnavailable:
+      Entry("state-unavailable", 503, "proxy_internal_response", .us, "What was done before cannot be looked up now.")
+    case .stateFull:
+      Entry("state-full", 507, "proxy_internal_response", .us, "There is no room to store what is to be done.")
     case .tunnelIdle:
       Entry("tunnel-idle", 408, "connection_read_timeout", .client, "Nothing was sent for too long.")
     case .shed: Entry("shed", 503, "connection_limit_reached", .us, "The service is busy with what matters more.")

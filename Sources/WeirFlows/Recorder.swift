@@ -8,6 +8,7 @@ public struct RecordedInput: Sendable, Equatable {
     case request(RequestFacts)
     case identity(IdentityAnswer)
     case limit(LimitAnswer)
+    case record(RecordAnswer)
     case requestEnded(RequestEnding)
     case call(edge: UInt32, RequestFacts)
     case permit(CircuitBreaker.Ticket?)
@@ -104,6 +105,7 @@ extension LoopFlows {
     case .request(let facts): return .request(begin(request: facts, now: now).step)
     case .identity(let answer): return .request(answered(slot, identity: answer, now: now))
     case .limit(let answer): return .request(answered(slot, limit: answer, now: now))
+    case .record(let answer): return .request(answered(slot, record: answer, now: now))
     case .requestEnded(let ending):
       if slot == .none {
         refused(ending, startedAt: now, now: now)

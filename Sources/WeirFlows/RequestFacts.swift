@@ -25,6 +25,17 @@ public struct RequestFacts: Sendable, Equatable, BitwiseCopyable {
   /// Something else can be answered when the call fails: the route says so, and what it needs is at hand.
   public var hasFallback = false
 
+  /// What is known of its idempotency key.
+  public var key = Key.notAsked
+
+  public enum Key: UInt8, Sendable, BitwiseCopyable {
+    /// The route keeps no records, or the method needs none.
+    case notAsked
+    case missing
+    case malformed
+    case present
+  }
+
   public static var none: UInt32 { .max }
 
   public init(

@@ -170,6 +170,7 @@ extension Plan {
       compiled.limits = shared + own
       compiled.priority = route.care.priority.value.rank
       compiled.access = access(of: route, in: gateway)
+      compiled.idempotency = route.care.idempotency?.settings
       compiled.status = UInt16(route.target.redirect?.status.value ?? route.edge.answer?.status.value ?? 200)
       compiled.parts = route.edge.compose.compactMap { part in
         edgeOfService[part.to.value].map {
@@ -206,7 +207,8 @@ extension Plan {
           isProxied: listener.route.proxyProtocol != nil)
       }, trie: builder.build(),
       ties: builder.ties, trusted: gateway.trustForwardedFrom.map(\.value), addressLimit: gateway.flood.settings,
-      bodyBytes: gateway.body.value.count, treatments: treatments, requestID: gateway.requestID)
+      bodyBytes: gateway.body.value.count, treatments: treatments, requestID: gateway.requestID,
+      keyHeaders: gateway.routes.map { $0.care.idempotency?.header.value })
   }
 
   private mutating func add(_ limit: RouteLimit, named name: String) -> Int {
@@ -240,7 +242,7 @@ extension Plan {
       let service = design.gateways[gateway].routes[route].service
       return Load(
         name: traffic.name.text, route: route, service: service, operations: operations, mirrorOperation: mirror,
-        method: Plan.method(method),
+        method: Plan.method(method, isKeyed: design.gateways[gateway].routes[route].care.idempotency != nil),
         rate: traffic.rate.value, clients: traffic.clients?.value)
     case .component(let component, let method, _, let operation):
       return Load(
@@ -250,10 +252,13 @@ extension Plan {
   }
 
   /// What retries take a method for (RFC 9110 §9.2).
-  package static func method(_ name: String) -> RetryRule.Method {
+  ///
+  /// `isKeyed`: what is not idempotent by itself carries a key.
+  package static func method(_ name: String, isKeyed: Bool = false) -> RetryRule.Method {
     switch name {
     case "GET", "HEAD", "OPTIONS": .safe
     case "PUT", "DELETE": .idempotent
+    case "POST", "PATCH": isKeyed ? .keyed : .unsafe
     default: .unsafe
     }
   }

@@ -126,6 +126,8 @@ package struct Plan: Sendable, Equatable {
     /// By route: what is done to its requests beside sending them on; nil for nothing.
     package var treatments: [RouteTreatment?]
     package var requestID: RequestID?
+    /// By route: the field that carries its requests' keys; nil where none is looked at.
+    package var keyHeaders: [String?] = []
   }
 
   package struct Listener: Sendable, Equatable {
@@ -237,6 +239,9 @@ package struct Plan: Sendable, Equatable {
     }
     return variables
   }
+
+  /// Something of it must outlive the plane: the state process runs.
+  package var needsState: Bool { flow.routes.contains { $0.idempotency != nil } }
 
   /// Instances of all services and stores.
   package var instances: Int { flow.services.reduce(0) { $0 + $1.instances } }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 internal import WeirBase
+internal import WeirPatterns
 internal import WeirPlatform
 
 /// A program as the keeper holds it.
@@ -41,6 +42,9 @@ final class KeptProgram {
   var killed = false
   /// To be dropped once it has ended.
   var isForgotten = false
+  /// Of a process of Weir's own: when it is started again.
+  var restartAt: Instant?
+  var backoff = RestartBackoff(KeptPlane.backoffSettings)
 
   init(_ spec: ProgramSpec) { self.spec = spec }
 
@@ -111,6 +115,8 @@ extension KeeperLoop {
     program.killAt = nil
     program.killed = false
     program.isForgotten = false
+    program.restartAt = nil
+    program.backoff.started(now: now)
     program.lastLines = []
     program.pipes = [KeptProgram.LogPipe(out.read), KeptProgram.LogPipe(err.read)]
   }
@@ -184,6 +190,20 @@ extension KeeperLoop {
     recordIsStale = true
     toPlane(.exited(id: program.spec.id, record: record, lastLines: told(program.lastLines)), now: now)
     if program.isForgotten { programs.removeAll { $0 === program } }
+    guard program.spec.isKept, phase == .serving, !record.asked else { return }
+    program.restartAt = program.backoff.exited(now: now, using: &random)
+    if !program.backoff.isCrashLoop { program.restartAt = now }
+    say("\(program.spec.name) ended unasked (\(record.exit)); it is started again")
+  }
+
+  /// Processes of Weir's own that are due to be started again.
+  func restartKept(now: Instant) {
+    for program in programs {
+      guard let at = program.restartAt, now >= at else { continue }
+      program.restartAt = nil
+      start(program.spec, now: now)
+      if program.isGone { program.restartAt = program.backoff.exited(now: now, using: &random) }
+    }
   }
 
   func report(of program: KeptProgram) -> ProgramReport {

@@ -200,6 +200,7 @@ final class KeeperLoop {
     for program in programs {
       for pipe in program.pipes { consider(pipe.splitter.nextWake) }
       if !program.killed { consider(program.killAt) }
+      if phase == .serving { consider(program.restartAt) }
       if program.isLingering || program.killed { consider(SystemClock.now().advanced(by: KeptProgram.lingerPause)) }
     }
     return wake
@@ -223,6 +224,7 @@ final class KeeperLoop {
     switch phase {
     case .serving:
       if let at = plane.restartAt, now >= at { startPlane(now: now) }
+      restartKept(now: now)
     case .draining(let until):
       if plane.pid == nil {
         beginStopping(now: now)

@@ -18,6 +18,8 @@ package struct ProgramSpec: Sendable, Hashable, Codable {
   package var stopGrace: Duration
   /// The port it was told to listen on; the keeper only remembers it for the plane.
   package var port: UInt16?
+  /// A process of Weir's own: when it ends unasked the keeper starts it again, without asking the plane.
+  package var isKept = false
 
   package struct Variable: Sendable, Hashable, Codable {
     package var name: String

@@ -20,6 +20,8 @@ package struct AccessEntry: Sendable, Equatable {
   /// Who the caller is, by the name of the identity that knows it, and its tenant; empty for nobody.
   package var identity = ""
   package var tenant = ""
+  /// What became of its key: `executed`, `replayed`; empty without one.
+  package var idempotency = ""
 
   static let pathBytesMax = 512
 }

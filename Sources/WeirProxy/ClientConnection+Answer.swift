@@ -11,6 +11,7 @@ extension ClientConnection {
 
   /// Writes the head of an answer, and the body as far as it is there.
   func relayHead(_ upstream: UpstreamConnection, now: Instant) {
+    if keyed != nil, keeps(upstream, now: now) { return }
     let http10 = head.flags.contains(.http10)
     var isChunked = false
     switch upstream.head.framing {
@@ -69,6 +70,7 @@ extension ClientConnection {
   /// Sends on what stands in the connection's input; with `withHead` the head in the loop's buffer goes before it.
   func relay(_ upstream: UpstreamConnection, withHead: Bool, now: Instant) {
     guard upstream === self.upstream, call != .none else { return upstream.close() }
+    if let keyed, keyed.isKeeping { return keepMore(upstream, keyed, now: now) }
     let isLast: Bool
     let error: HeadError?
     switch relay {
@@ -155,7 +157,7 @@ extension ClientConnection {
   /// The flow has closed its books on a relayed answer.
   func finished(now: Instant) {
     over()
-    if stage == .tunnel { return }
+    if stage == .tunnel || isStoring { return }
     if edgePolicy != nil, let work = edgeWork, work.isFallingBack {
       isFallback = true
       endRequest(work.reason, status: status, now: now)
@@ -361,7 +363,7 @@ extension ClientConnection {
   }
 
   /// The answer is out: on to the rest of the body, the next request, or the end.
-  private func answerDone(now: Instant) {
+  func answerDone(now: Instant) {
     if closeAfter {
       if stage == .body { linger(now: now) } else { closeWhenWritten() }
       return
@@ -392,6 +394,7 @@ extension ClientConnection {
   func endRequest(_ reason: Reason, status: UInt16, now: Instant) {
     guard isInWork else { return }
     isInWork = false
+    defer { if let keyed { keyedIsOver(keyed) } }
     if edgePolicy != nil { leaveEdge() }
     if isCalls, let part {
       part.reason = reason

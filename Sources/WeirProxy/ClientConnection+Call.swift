@@ -42,6 +42,10 @@ extension ClientConnection {
       case .fallback(let reason):
         over()
         fallBack(reason, now: now)
+      case .abort(let reason) where keyed?.isKeeping == true:
+        // Nothing of the answer has gone out.
+        over()
+        refuse(reason, now: now)
       case .abort(let reason):
         over()
         endRequest(reason, status: status, now: now)
@@ -206,6 +210,7 @@ extension ClientConnection {
   /// The instance has closed an answer that lasts until then.
   func upstreamEnded(_ upstream: UpstreamConnection) {
     guard upstream === self.upstream, call != .none else { return }
+    if let keyed, keyed.isKeeping { return keptAnswerEnded(upstream, keyed) }
     if relay == .chunk {
       loop.out.clear()
       loop.out.writeStaticString("0\r\n\r\n")

@@ -80,6 +80,7 @@ extension ClientConnection {
         body: bodyKind)
       if epoch.splits[index] { facts.draw = draw(bytes) }
       facts.isOutside = isOutside(route: index)
+      if epoch.hasKeys { facts.key = keyFact(route: index, bytes) }
       let (slot, step) = epoch.flows.begin(request: facts, now: now)
       requestSlot = slot
       self.facts = facts
@@ -98,6 +99,8 @@ extension ClientConnection {
       switch step {
       case .call(let edge): return beginCall(edge, facts, target: head.target, now: now)
       case .answer: return answerByRoute(now: now)
+      case .askRecord(let until): return askRecord(until: until, now: now)
+      case .replay: return replay(now: now)
       case .refuse(.tooManyFailures, _): return refuse(.tooManyFailures, until: braked(until: now), now: now)
       case .refuse(let reason, let until): return refuse(reason, until: until, now: now)
       case .askLimit(let limit, let key):

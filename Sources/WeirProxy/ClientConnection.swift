@@ -139,6 +139,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   var outputClosed = false
   /// An error has ended it, and no end.
   private(set) var isReset = false
+  /// Of a request whose key is looked up, from then to its end.
+  var keyed: KeyedRequest?
   /// Bytes that are still read and dropped before the connection is cut.
   var lingerLeft = 0
 
@@ -210,7 +212,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     advance()
     if input.readableBytes == 0 {
       input = loop.empty
-    } else if input.readableBytes > loop.limits.headBytes, stage == .waiting || (stage == .body && !canForwardBody) {
+    } else if input.readableBytes > loop.limits.headBytes,
+      stage == .waiting || (stage == .body && !canForwardBody && keyed?.isCollecting != true)
+    {
       // The next requests, or a body that nobody can take yet: the sender waits.
       setReading(false)
     }
@@ -238,6 +242,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     inputClosed = true
     switch stage {
     case .head, .lingering: cut()
+    case .body where keyed?.isCollecting == false: break
     case .body:
       // The request can never be whole.
       leaveCall(now: loop.now())
@@ -254,6 +259,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   }
 
   func channelInactive(context: ChannelHandlerContext) {
+    if let keyed, keyed.outlives { return abandon() }
     let wasOpen = stage != .closed
     if stage == .tunnel { tunnelLost(now: loop.now()) }
     stage = .closed
@@ -277,6 +283,11 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
         guard input.readableBytes > 0 else { break reading }
         if !readHead() { break reading }
       case .body:
+        if let keyed, keyed.isCollecting {
+          collectBody(keyed, now: loop.now())
+          if stage == .body { break reading }
+          continue
+        }
         if !canForwardBody { break reading }
         if !forwardBody(isFirst: false) { break reading }
       case .draining: if !drainBody() { break reading }
@@ -370,6 +381,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       // Between requests, and before the first byte of the first: nobody waits for an answer.
       if startedAt == .zero || input.readableBytes == 0 { return cut() }
       refuseBeforeRoute(.senderTooSlow, loop.answers[.senderTooSlow], phase: .head, now: now)
+    case .body where keyed?.isCollecting == true: keyedBodyIsSlow(now: now)
+    case .waiting where keyed?.isKeeping == true:
+      if let upstream { attemptFailed(upstream, .lostInBody) }
     case .body: refuseWithinBody(.senderTooSlow, loop.answers[.senderTooSlow], now: now)
     case .waiting, .draining:
       guard answer == .relaying, call != .none else { return cut() }

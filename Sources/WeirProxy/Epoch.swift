@@ -43,6 +43,10 @@ final class Epoch {
   var mirrors: [MirrorReport?]
   /// By route.
   var tunnels: [TunnelCount]
+  /// By route: how requests with a key are known again, and what became of them.
+  let keying: [RouteKeying?]
+  let hasKeys: Bool
+  var keyed: [KeyedCount]
   /// By call: whose it is while it waits for a place.
   private var waiters: [ClientConnection?] = []
   private var isTurning = false
@@ -63,6 +67,9 @@ final class Epoch {
     rules = plan.routes.indices.map { index in
       index < configuration.routes.count ? configuration.routes[index].map(RouteRules.init) : nil
     }
+    keying = RouteKeying.all(configuration)
+    hasKeys = keying.contains { $0 != nil }
+    keyed = Array(repeating: KeyedCount(), count: plan.routes.count)
     splits = plan.routes.map { $0.split != nil }
     edgePolicies = plan.routes.indices.map { index in
       index < configuration.edgePolicies.count ? configuration.edgePolicies[index] : nil
@@ -98,6 +105,9 @@ final class Epoch {
     rules = plan.routes.indices.map { index in
       index < configuration.routes.count ? configuration.routes[index].map(RouteRules.init) : nil
     }
+    keying = RouteKeying.all(configuration)
+    hasKeys = keying.contains { $0 != nil }
+    keyed = Array(repeating: KeyedCount(), count: plan.routes.count)
     splits = plan.routes.map { $0.split != nil }
     edgePolicies = plan.routes.indices.map { index in
       index < configuration.edgePolicies.count ? configuration.edgePolicies[index] : nil
@@ -118,6 +128,8 @@ final class Epoch {
       old.tunnels[i].open = open
     }
     Epoch.add(counted, to: &tunnels, by: move)
+    Epoch.add(old.keyed, to: &keyed, by: move)
+    old.keyed = Array(repeating: KeyedCount(), count: old.keyed.count)
     self.shared = shared
     node = old.node
     loop = old.loop
@@ -147,6 +159,10 @@ final class Epoch {
   func movedOn(by move: PlanMove) { toCurrent = toCurrent?.then(move) ?? move }
 
   static func add(_ old: [TunnelCount], to new: inout [TunnelCount], by move: PlanMove) {
+    for (route, to) in move.routes.enumerated() { if let to { new[to] += old[route] } }
+  }
+
+  static func add(_ old: [KeyedCount], to new: inout [KeyedCount], by move: PlanMove) {
     for (route, to) in move.routes.enumerated() { if let to { new[to] += old[route] } }
   }
 

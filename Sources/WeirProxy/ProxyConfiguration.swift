@@ -40,6 +40,10 @@ package struct ProxyConfiguration: Sendable {
   package var calls: [CallName] = []
   /// By route: what it does beside sending requests on; nil for nothing.
   package var routes: [RoutePolicy?] = []
+  /// By route: how its requests with a key are known again; nil for none.
+  package var keyed: [KeyedRoute?] = []
+  /// Where the state process listens; nil when nothing needs it.
+  package var statePath: String?
   /// Each request gets an id; nil: none.
   package var requestID: RequestIDRule?
   /// By service: what `$service` stands for.

@@ -81,6 +81,8 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   let http2 = HTTP2Loop()
   /// By the name of a listener of TCP, of any plan so far.
   private(set) var tcpCounters: [String: TCPCounter] = [:]
+  /// The connection to the state process, once a plan needs it.
+  private(set) var state: StateLink?
 
   /// The limits' times in nanoseconds.
   struct Times {
@@ -116,6 +118,11 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     empty = ByteBufferAllocator().buffer(capacity: 16)
     accessMax = configuration.accessLog
     if accessMax > 0 { access.reserveCapacity(accessMax) }
+    linkState(configuration)
+  }
+
+  private func linkState(_ configuration: ProxyConfiguration) {
+    if state == nil, let path = configuration.statePath { state = StateLink(path: path, eventLoop: eventLoop) }
   }
 
   @inline(__always)
@@ -180,6 +187,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     let time = now.nanoseconds
     for place in silentAt.indices where silentAt[place] <= time { clients[place]?.wasSilent(now: now) }
     prober?.tick(now: now)
+    state?.tick(now: now)
     // Idle connections to instances: each second, the oldest are at the bottom.
     if ticks % 10 == 0 {
       http2.sweep(now: time, keepAlive: times.keepAlive)
@@ -226,6 +234,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     limits = shared.configuration.limits
     times = Times(limits)
     headLimits = HeadLimits(bytes: limits.headBytes, fields: limits.headFields)
+    linkState(shared.configuration)
     older.append(old)
     for client in clients where client?.isInWork == false { client?.take(epoch) }
     dropEmptyEpochs()
@@ -243,6 +252,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
       lastWords.append(OldReport(old, move))
       epoch.flows.absorb(ledgerOf: old.flows, by: move)
       Epoch.add(old.tunnels, to: &epoch.tunnels, by: move)
+      Epoch.add(old.keyed, to: &epoch.keyed, by: move)
       node.dropped(old.shared)
       let kept = Set(epoch.placeOf).union(older.flatMap(\.placeOf))
       for place in old.placeOf where !kept.contains(place) { freePlace(place) }
@@ -286,6 +296,13 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   var tunnels: [TunnelCount] {
     var all = epoch.tunnels
     for old in older { if let move = old.toCurrent { Epoch.add(old.tunnels, to: &all, by: move) } }
+    return all
+  }
+
+  /// By route of the newest plan: what became of requests with a key.
+  var keyed: [KeyedCount] {
+    var all = epoch.keyed
+    for old in older { if let move = old.toCurrent { Epoch.add(old.keyed, to: &all, by: move) } }
     return all
   }
 
@@ -469,6 +486,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     isDraining = true
     isStopped = true
     prober?.stop()
+    state?.stop()
     scheduled?.cancel()
     scheduled = nil
     for client in clients { client?.cut() }

@@ -346,6 +346,10 @@ package final class ProxyServer: Sendable {
     package var tunnels: [TunnelCount]
     /// By edge: how many may be at the callee at the same time; nil where no gate stands before it.
     package var gateLimits: [Int?]
+    /// By route: what became of requests with a key.
+    package var keyed: [KeyedCount] = []
+    /// The state process answers; nil when nothing needs it.
+    package var hasState: Bool?
   }
 
   /// Takes events, records and access entries out of every loop, and copies its counters.
@@ -366,7 +370,8 @@ package final class ProxyServer: Sendable {
           clients: loop.clientCount, handshakes: loop.handshakes, mirrors: loop.epoch.mirrors,
           tcp: loop.tcpCounters.mapValues(\.count),
           isDraining: loop.isDraining,
-          waiting: loop.waiting, tunnels: loop.tunnels, gateLimits: loop.gateLimits)
+          waiting: loop.waiting, tunnels: loop.tunnels, gateLimits: loop.gateLimits, keyed: loop.keyed,
+          hasState: loop.state?.isUp)
       }.get()
       if let report { all.append(report) }
     }

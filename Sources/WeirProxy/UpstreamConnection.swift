@@ -174,7 +174,8 @@ final class UpstreamConnection: ChannelInboundHandler {
       if input.readableBytes == 0 { input = unwrapInboundIn(data) } else { keep(unwrapInboundIn(data)) }
       readHead()
     case .body:
-      input = unwrapInboundIn(data)
+      // An answer that is kept stays here until it is whole.
+      if input.readableBytes == 0 { input = unwrapInboundIn(data) } else { keep(unwrapInboundIn(data)) }
       client?.relay(self, withHead: false, now: loop.now())
     case .discard:
       input = unwrapInboundIn(data)

@@ -95,6 +95,7 @@ final class Journal: Sendable {
         facts.requestID = entry.requestID
         facts.identity = entry.identity
         facts.tenant = entry.tenant
+        facts.idempotency = entry.idempotency
         lines += log.line(record, facts, at: at)
         if lines.count > 65_536 {
           write(lines)

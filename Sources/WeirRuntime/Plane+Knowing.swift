@@ -112,7 +112,9 @@ extension Plane {
       for (index, other) in report.mirrors.enumerated() { if let other { snapshot.mirrors[index]?.merge(other) } }
     }
     snapshot.deprecated = (plan.gateway?.treatments ?? []).map { $0?.retirement != nil }
-    snapshot.families = securityFamilies(reports) + tunnelFamilies(reports) + tcpFamilies(reports) + identityFamilies()
+    snapshot.families =
+      securityFamilies(reports) + tunnelFamilies(reports) + tcpFamilies(reports) + identityFamilies()
+      + stateFamilies(reports)
     return snapshot
   }
 

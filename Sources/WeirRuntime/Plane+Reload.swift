@@ -201,6 +201,7 @@ extension Plane {
         _ = try trial.spec(Supervisor.Reference(service: service, instance: 1), freshPort: false)
       }
       try moved.makeStoreFolders()
+      startState(for: new)
       number = try await server.reload(configuration, by: move)
       certificates = read
     } catch { return giveUp(pending, ["\(error)"]) }
@@ -225,7 +226,7 @@ extension Plane {
     remember(pending.sources, hash: pending.hash)
     file.reloads += 1
     file.refused = []
-    client.send(.order(stages: supervisor.stopStages))
+    client.send(.order(stages: stopStages))
     var commands: [Supervisor.Command] = []
     supervisor.begin(now: SystemClock.now(), into: &commands)
     await carryOut(commands)

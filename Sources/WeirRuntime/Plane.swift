@@ -39,6 +39,8 @@ package actor Plane {
   var server: ProxyServer?
   var random: SeededRandom
   var states: [[InstanceState]]
+  /// The keeper was told to start the state process.
+  var hasState = false
   var sockets: [String: (spec: ListenSpec, port: UInt16, descriptors: [Int32])] = [:]
   var isDraining = false
   var hasSaidReady = false
@@ -186,6 +188,8 @@ package actor Plane {
   // MARK: - Beginning and end
 
   private func begin(adopting reports: [ProgramReport], starts: Int) async throws {
+    hasState = reports.contains { $0.spec.name == StateProgram.name }
+    startState(for: plan)
     guard let calls = sockets[SocketName.calls] else { throw PlaneError("the keeper gave no loopback listener") }
     let gateways = (plan.gateway?.listeners ?? []).compactMap { socket(for: $0) }
     var configuration = try Translation.proxy(
@@ -210,10 +214,10 @@ package actor Plane {
         states[service][instance].isReady = !plan.isAsked(service)
       }
     }
-    client.send(.order(stages: supervisor.stopStages))
+    client.send(.order(stages: stopStages))
     client.send(.show(lines: !settings.live))
     let now = SystemClock.now()
-    for report in reports { await adopt(report, now: now) }
+    for report in reports where report.spec.name != StateProgram.name { await adopt(report, now: now) }
     // Only now: what waits in the sockets since an earlier plane died would find nobody who is ready.
     await server.accept()
     var commands: [Supervisor.Command] = []

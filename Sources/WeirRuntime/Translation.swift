@@ -68,6 +68,10 @@ package enum Translation {
     configuration.requestID = plan.gateway?.requestID.flatMap {
       RequestIDRule(header: $0.header.value, trusts: $0.trust.value)
     }
+    configuration.keyed = (plan.gateway?.keyHeaders ?? []).enumerated().map { index, header in
+      header.map { KeyedRoute(name: plan.routes[index], header: $0) }
+    }
+    if plan.needsState { configuration.statePath = StateProgram.socketPath(settings) }
     configuration.serviceNames = plan.services.map(\.name)
     configuration.calls += IdentityAssembly.calls(plan)
     configuration.http2Services = Set(

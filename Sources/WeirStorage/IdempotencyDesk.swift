@@ -75,7 +75,7 @@ package struct IdempotencyDesk {
       case .replay:
         // A record without its answer: nobody has written that.
         guard let answer = try table.answer(claim.key) else { return .reply(.failed(.broken)) }
-        return .reply(.replay(answer))
+        return .reply(.replay(answer, waited: giveUpAt != nil))
       case .notKept: return .reply(.notKept)
       case .mismatch: return .reply(.mismatch)
       case .wait(let until):

@@ -15,6 +15,8 @@ package struct AccessFacts: Sendable, Equatable {
   /// The identity that knows the caller, and the caller's tenant; empty for nobody.
   package var identity = ""
   package var tenant = ""
+  /// What became of the request's key; empty without one.
+  package var idempotency = ""
 
   package init(
     method: String, path: String, host: String, client: String, traceId: String, bytesIn: Int, bytesOut: Int
@@ -66,6 +68,7 @@ package struct AccessLog: Sendable {
     line.field("client", facts.client)
     if !facts.identity.isEmpty { line.field("identity", facts.identity) }
     if !facts.tenant.isEmpty { line.field("tenant", facts.tenant) }
+    if !facts.idempotency.isEmpty { line.field("idempotency", facts.idempotency) }
     if !facts.traceId.isEmpty { line.field("trace", facts.traceId) }
     if !facts.requestID.isEmpty { line.field("request-id", facts.requestID) }
     line.field("in", facts.bytesIn)

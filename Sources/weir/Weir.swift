@@ -14,6 +14,7 @@ struct Weir: ParsableCommand {
     subcommands: [
       CheckCommand.self, ExplainCommand.self, SimulateCommand.self, PlanCommand.self, RunCommand.self,
       ReloadCommand.self, StatusCommand.self, SchemaCommand.self, KeyCommand.self, PlaneCommand.self,
+      StateCommand.self,
     ])
 
   /// Wrong use exits with 2, as every verb does; the parser's own code would be 64.

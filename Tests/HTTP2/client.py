@@ -152,6 +152,29 @@ def stream(port):
         assert answer["trailers"] == {"x-sum": "17"}, answer["trailers"]
 
 
+def keyed(port):
+    """With a key: executed once, on two streams at a time too; with a body of unsaid length."""
+    client = Client(port)
+    streams = [client.request("/orders", "POST", [("idempotency-key", "k")], end=False) for _ in range(3)]
+    for stream in streams:
+        client.send(stream, b"a ", end=False)
+        client.send(stream, b"book", end=True)
+    answers = [client.answer(stream) for stream in streams]
+    for answer in answers:
+        assert answer["head"][":status"] == "201", answer["head"]
+        assert answer["body"] == b"order 1 of a book", answer["body"]
+    replayed = [answer["head"].get("idempotency-replayed") for answer in answers]
+    assert sorted(map(str, replayed)) == ["None", "true", "true"], replayed
+    stream = client.request("/orders", "POST", [("idempotency-key", "k"), ("content-length", "5")], end=False)
+    client.send(stream, b"a pen", end=True)
+    answer = client.answer(stream)
+    assert answer["head"][":status"] == "422", answer["head"]
+    stream = client.request("/orders", "POST", [("idempotency-key", "k")], end=False)
+    client.send(stream, b"a book", end=True)
+    answer = client.answer(stream)
+    assert answer["body"] == b"order 1 of a book" and answer["head"]["idempotency-replayed"] == "true", answer
+
+
 def expect(port):
     client = Client(port)
     stream = client.request("/echo", "POST", [("expect", "100-continue"), ("content-length", "2")], end=False)

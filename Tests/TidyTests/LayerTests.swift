@@ -28,7 +28,7 @@ import Testing
     "WeirSimulation": Target(layer: 4, outside: ["Foundation", "FoundationEssentials", "Synchronization"]),
     "WeirIdentity": Target(layer: 4, outside: ["Crypto", "CryptoExtras", "Foundation", "Synchronization"]),
     "WeirProxy": Target(
-      layer: 4, outside: nio.union(["Synchronization", "NIOSSL", "NIOTLS", "NIOHTTP2", "NIOHPACK"]),
+      layer: 4, outside: nio.union(["Crypto", "Synchronization", "NIOSSL", "NIOTLS", "NIOHTTP2", "NIOHPACK"]),
       arrows: ["WeirIdentity"]),
     "WeirStorage": Target(layer: 4, outside: ["GRDB", "Foundation", "FoundationEssentials"]),
     "WeirProcesses": Target(layer: 4, outside: ["Foundation", "FoundationEssentials", "Synchronization"]),

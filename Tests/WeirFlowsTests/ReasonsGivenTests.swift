@@ -18,7 +18,7 @@ import WeirPatterns
       .tunnelIdle, .retired:
       .driver
     case .limitReached, .draining, .overloaded, .identityMissing, .identityInvalid, .identityUnavailable, .replayed,
-      .notAllowed:
+      .notAllowed, .keyMissing, .keyMalformed, .keyMismatch, .keyInUse, .answerNotKept, .stateUnavailable, .stateFull:
       .request
     case .callerGone, .breakerOpen, .noHealthyInstance, .queueFull, .queueTimeout, .deadlinePassed, .connectFailed,
       .connectTimeout, .connectionLost, .answerCut, .attemptTimeout, .badAnswer, .failedAnswer, .tlsFailed,
@@ -34,9 +34,19 @@ import WeirPatterns
     plan.accesses = [FlowPlan.Access(identities: 1, needs: [1])]
     plan.routes = [
       FlowPlan.Route(edge: 0), FlowPlan.Route(edge: 0, limit: 0), FlowPlan.Route(edge: 0, access: 0),
+      FlowPlan.Route(edge: 0),
     ]
+    var settings = IdempotencyRecord.Settings()
+    settings.required = true
+    plan.routes[3].idempotency = settings
     plan.requestsAtOnce = room
     return plan
+  }
+
+  private func keyed(_ key: RequestFacts.Key) -> RequestFacts {
+    var facts = RequestFacts(route: 3)
+    facts.key = key
+    return facts
   }
 
   private func loop(_ plan: FlowPlan, _ loop: Int = 0, of loops: Int = 1) -> LoopFlows {
@@ -62,6 +72,20 @@ import WeirPatterns
         default: .refused(reason)
         }
       return flows.answered(slot, identity: answer, now: at(1))
+    case .keyMissing: return flows.begin(request: keyed(.missing), now: at(1)).step
+    case .keyMalformed: return flows.begin(request: keyed(.malformed), now: at(1)).step
+    case .keyMismatch, .keyInUse, .answerNotKept, .stateUnavailable, .stateFull:
+      let (slot, step) = flows.begin(request: keyed(.present), now: at(1))
+      guard case .askRecord = step else { return nil }
+      let answer: RecordAnswer =
+        switch reason {
+        case .keyMismatch: .mismatch
+        case .keyInUse: .busy(until: at(9))
+        case .answerNotKept: .notKept
+        case .stateFull: .full
+        default: .unavailable
+        }
+      return flows.answered(slot, record: answer, now: at(1))
     case .draining: flows.drain(until: at(100), now: .zero)
     case .overloaded: _ = flows.begin(request: RequestFacts(route: 0), now: .zero)
     default: return nil
@@ -75,7 +99,8 @@ import WeirPatterns
       Issue.record("\(reason) was not given")
       return
     }
-    #expect([.limitReached, .overloaded].contains(reason) ? until > at(1) : until == .zero)
+    #expect(
+      [.limitReached, .overloaded, .keyInUse, .stateUnavailable].contains(reason) ? until > at(1) : until == .zero)
   }
 
   /// How an instance must behave, and what must be set, so that a call ends for this reason.
@@ -154,7 +179,7 @@ import WeirPatterns
     flows.refused(ending, startedAt: .zero, now: at(1))
     flows.end(request: flows.begin(request: RequestFacts(route: 0), now: at(1)).slot, as: ending, now: at(2))
     let other = Reason.allCases.dropFirst().filter { $0 != reason }
-    for route in [0, 3] {
+    for route in [0, 4] {
       #expect(flows.state.ledger.routeReason(route, reason) == 1)
       #expect(other.allSatisfy { flows.state.ledger.routeReason(route, $0) == 0 })
     }

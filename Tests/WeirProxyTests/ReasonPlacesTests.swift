@@ -41,6 +41,11 @@ import WeirProxy
     case .tlsFailed: .sockets("Security/SecurityTests", "upstreams")
     case .shed: .sockets("LimitTests", "adaptive")
     case .throttled: .sockets("LimitTests", "throttle")
+    case .keyMissing, .keyMalformed: .sockets("State/KeyedTests", "keys")
+    case .keyMismatch: .sockets("State/KeyedTests", "repeats")
+    case .keyInUse, .stateFull: .sockets("State/KeyedTests", "inUseAndFull")
+    case .answerNotKept: .sockets("State/KeyedTests", "framings")
+    case .stateUnavailable: .sockets("State/KeyedTests", "away")
     case .connectTimeout: .flow("the loopback either accepts or refuses; a host that swallows packets takes a network")
     case .internalError: .flow("a defect of ours: no input is known that leads to it")
     }

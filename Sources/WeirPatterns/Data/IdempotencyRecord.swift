@@ -30,6 +30,8 @@ public struct IdempotencyRecord: Sendable, Equatable, BitwiseCopyable {
 
     public init() {}
 
+    /// The largest answer that can be kept: it is held in memory, in both processes, on its way.
+    public static var answerMax: Int { 8 << 20 }
     /// Bytes of a key (Stripe's 255).
     public static var keyBytesMax: Int { 255 }
   }

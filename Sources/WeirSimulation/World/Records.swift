@@ -188,6 +188,8 @@ struct Stream: Sendable {
   var isSplit = false
   /// The split goes by a key of the client's.
   var isKeyed = false
+  /// Its requests carry an idempotency key, which the gateway looks up.
+  var asksRecord = false
   var clients: UInt64
   var method: RetryRule.Method
   var patience: Int64

@@ -29,6 +29,7 @@ extension World {
     let l = loops.count == 1 ? 0 : Int(client % UInt64(loops.count))
     var facts = RequestFacts(route: streams[i].route, client: client, method: streams[i].method)
     facts.hasFallback = routeFallbacks[Int(streams[i].route)] != .none
+    if streams[i].asksRecord { facts.key = .present }
     // The key that a client was given is as random as its number; without one each request is drawn.
     if streams[i].isSplit { facts.draw = streams[i].isKeyed ? client : key }
     let (slot, step) = loops[l].flows.begin(request: facts, now: now)
@@ -55,6 +56,10 @@ extension World {
         // What a field says is taken to be a client's own.
         let answer = limits[limit].ask(key, now: now).answer
         step = loops[l].flows.answered(slot, limit: answer, now: now)
+      case .askRecord:
+        // Each modelled request is a new wish with a key of its own; its two commits are far below a network's time.
+        step = loops[l].flows.answered(slot, record: .execute, now: now)
+      case .replay: return
       case .call(let edge):
         let request = loops[l].requests[Int(slot.index)]
         let operation = operation(of: Int(request.traffic), edge)

@@ -176,6 +176,7 @@ package struct World: ~Copyable {
           operation: first.first ?? 0,
           mirrorOperation: mirrorOperation, isSplit: route.split != nil, isKeyed: route.split?.by == .key,
           clients: UInt64(max(1, model.clients)), method: model.method, patience: model.patience ?? -1))
+      streams[streams.count - 1].asksRecord = route.idempotency != nil && model.method == .keyed
     }
     lifeRandom = SeededRandom(seed: seed, stream: "life of instances")
     faults = scene.always + scene.faults

@@ -87,7 +87,8 @@ public enum StateReply: Sendable, Equatable {
   case welcome(version: UInt16)
   /// The claim is granted, and on the disk.
   case execute
-  case replay(StateRequest.Answer)
+  /// `waited`: the execution was under way when it was asked.
+  case replay(StateRequest.Answer, waited: Bool = false)
   case notKept
   /// Another still executes; try again after so many milliseconds.
   case busy(Int64)
@@ -167,8 +168,9 @@ public enum StateFrames {
       writer.begin(128, id)
       writer.u16(version)
     case .execute: writer.begin(129, id)
-    case .replay(let answer):
+    case .replay(let answer, let waited):
       writer.begin(130, id)
+      writer.bytes.append(waited ? 1 : 0)
       writer.answer(answer)
     case .notKept: writer.begin(131, id)
     case .busy(let milliseconds):
@@ -222,7 +224,10 @@ public enum StateFrames {
     switch kind {
     case 128: reply = .welcome(version: try reader.u16(content))
     case 129: reply = .execute
-    case 130: reply = .replay(try reader.answer(content))
+    case 130:
+      let waited = try reader.u8(content)
+      guard waited < 2 else { throw .badValue }
+      reply = .replay(try reader.answer(content), waited: waited == 1)
     case 131: reply = .notKept
     case 132: reply = .busy(try reader.length(content))
     case 133: reply = .mismatch

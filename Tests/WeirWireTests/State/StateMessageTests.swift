@@ -14,7 +14,8 @@ struct StateMessageTests {
   ]
   static let replies: [StateReply] =
     [
-      .welcome(version: 7), .execute, .replay(answer), .notKept, .busy(1234), .mismatch, .stored, .lost, .released,
+      .welcome(version: 7), .execute, .replay(answer), .replay(answer, waited: true), .notKept, .busy(1234), .mismatch,
+      .stored, .lost, .released,
     ] + StateReply.Failure.allCases.map { .failed($0) }
 
   @Test("each message is read as it was written, whatever the cut")

@@ -10,7 +10,8 @@ enum RetryUnsafeMethod: Rule {
       + "1 attempt without one.",
     detection: "a call with `retry` above 1 written at the call, by which an operation makes a POST or PATCH",
     formula: "attempts > 1 and method ∈ {POST, PATCH}",
-    mend: "Take the retry out, or let the program send an Idempotency-Key that the callee honours.",
+    mend: "Take the retry out, or let the program send an Idempotency-Key that the callee honours. For what comes "
+      + "through the gateway, `idempotency: 24h` at the route does requests with a key once.",
     falsePositives: "A program that sends an Idempotency-Key with each of these requests: accept it with that reason. "
       + "Retries of `defaults` are not looked at, for they are meant for all calls.")
 

@@ -4,6 +4,7 @@ internal import WeirPatterns
 /// How carefully requests are treated: once only, in which order when there are too many, how long they may last.
 package struct RouteCare: Sendable, Equatable {
   package var webSocket: RouteWebSocket?
+  package var idempotency: RouteIdempotency?
   package var priority = RouteCareKeys.priority.initial
 }
 
@@ -27,12 +28,18 @@ enum RouteCareKeys {
     "WebSockets pass, within these limits; without it an upgrade gets 501.",
     alias: ["websockets", "ws", "upgrade"])
 
+  static let idempotency = Key(
+    "idempotency", .section(IdempotencyKeys.section),
+    "POST and PATCH that carry a key are done once, and repeats get the same answer; here for how long.",
+    alias: ["idempotent", "idempotency-key"])
+
   static let priority = ScalarKey(
     "priority", ScalarType<Priority>.word, default: .normal, rule: "route.priority",
     "What comes first when the service has too much to do; `low` is shed first, `critical` last.", alias: ["importance"]
   )
+
   static let fields: [Field<RouteCare>] = [
-    .later("idempotency", "Requests with a key are done once."),
+    .optionalPart(idempotency, \.idempotency, IdempotencyKeys.part).inDefaults,
     .value(priority, \.priority).inDefaults,
     .optionalPart(webSocket, \.webSocket, WebSocketKeys.part).inDefaults,
   ]
