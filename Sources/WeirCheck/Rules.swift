@@ -6,9 +6,9 @@ package enum Rules {
   static let checks: [any Rule.Type] = [
     CallCycle.self, ConnectionStorm.self, DeadlineInversion.self, GRPCOverHTTP1.self, HedgeWithoutEffect.self,
     IdempotencyWithoutEffect.self,
-    IdentityWithoutTLS.self, KeysWithoutTLS.self,
+    IdentityWithoutTLS.self, KeysWithoutTLS.self, LimitWithoutIdentity.self,
     LiteralSecret.self, NoRequirements.self,
-    OverCapacity.self, PathFallsThrough.self,
+    OverCapacity.self, PathFallsThrough.self, PriorityWithoutEffect.self,
 
     RetryAmplification.self, RetryUnsafeMethod.self,
     RouteShadowed.self, RouteTie.self, SingleInstance.self, UnverifiedUpstream.self, WideCORS.self,

@@ -59,18 +59,21 @@ public struct CallStep: Sendable, Equatable, BitwiseCopyable {
   ///
   /// ``nobody`` when there is none.
   public var loser: UInt16
+  /// Something was decided about another call of this edge: ask for a `turn`.
+  public var turns: Bool
 
   public static var nobody: UInt16 { .max }
 
   public init(
     _ action: CallAction, freed: UInt16 = CallStep.nobody, cancels: Bool = false, freesEdge: Bool = false,
-    loser: UInt16 = CallStep.nobody
+    loser: UInt16 = CallStep.nobody, turns: Bool = false
   ) {
     self.action = action
     self.freed = freed
     self.cancels = cancels
     self.freesEdge = freesEdge
     self.loser = loser
+    self.turns = turns
   }
 
   /// The call is over with this step; its slot is stale from now on.

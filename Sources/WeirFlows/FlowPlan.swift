@@ -35,6 +35,18 @@ public struct FlowPlan: Sendable, Equatable {
     self.requestsAtOnce = requestsAtOnce
   }
 
+  /// Whether the calls of an edge pass a gate: the callee's limit is found out, routes have priorities, or the order is
+  /// another one than that of their coming.
+  public func isGated(_ edge: Int) -> Bool {
+    let service = services[edges[edge].service]
+    if service.adaptive != nil { return true }
+    if service.atOnce == .max { return false }
+    return edges[edge].call.order != nil
+      || routes.contains { route in
+        route.priority != .normal && (route.edge == edge || route.split?.edges.contains(edge) == true)
+      }
+  }
+
   /// One loop's part of what the node may have in work: the parts add up to the whole, but each loop may have one.
   func requestsAtOnce(of loop: Int, outOf loops: Int) -> Int {
     max(1, requestsAtOnce / loops + (loop < requestsAtOnce % loops ? 1 : 0))
@@ -53,6 +65,8 @@ public struct FlowPlan: Sendable, Equatable {
     /// Instances have a health check, which a resting instance passes before its probe.
     public var hasHealthCheck: Bool
     public var ejection: OutlierEjection.Settings
+    /// What one instance works on at the same time is found out; `atOnce` is no limit then.
+    public var adaptive: AdaptiveLimit.Settings?
 
     public init(
       instances: Int, atOnce: Int32 = .max, startsReady: Bool = true, hasHealthCheck: Bool = false,
@@ -90,8 +104,8 @@ public struct FlowPlan: Sendable, Equatable {
     public var parts: [Part] = []
     /// What is answered when the call fails.
     public var fallback = Fallback.none
-    /// Index into `limits`, or nil.
-    public var limit: Int?
+    /// Indexes into `limits`, asked in this order; a later one that refuses gives nothing back of an earlier one.
+    public var limits: [Int]
     /// What a route answers with that has no edge.
     public var status: UInt16 = 200
     /// Total time of a request, which replaces the edge's when it is given.
@@ -102,6 +116,8 @@ public struct FlowPlan: Sendable, Equatable {
     ///
     /// Its call is the handshake: with the 101 the call is over and its place free.
     public var webSocket: TunnelWatch.Settings?
+    /// How much its requests matter when there are too many.
+    public var priority = PriorityAdmission.Class.normal
     /// Requests with a key are done once; nil: keys are the callee's business alone.
     public var idempotency: IdempotencyRecord.Settings?
 
@@ -109,9 +125,9 @@ public struct FlowPlan: Sendable, Equatable {
       edge: Int?, limit: Int? = nil, timeout: Duration? = nil, access: Int? = nil,
       webSocket: TunnelWatch.Settings? = nil
     ) {
+      limits = limit.map { [$0] } ?? []
       self.access = access
       self.edge = edge
-      self.limit = limit
       self.timeout = timeout
       self.webSocket = webSocket
     }
@@ -205,7 +221,23 @@ public struct FlowPlan: Sendable, Equatable {
 
   /// A rate limit and what it counts by.
   public struct Limit: Sendable, Equatable {
-    public enum By: UInt8, Sendable { case client, route }
+    public enum By: UInt8, Sendable {
+      /// The address, or who an identity says it is.
+      case client
+      /// All requests together.
+      case route
+      /// The tenant an identity says it is of; the client where there is none.
+      case tenant
+      /// Something of the request that the driver knows: a header field, a cookie.
+      case field
+    }
+    public enum Kind: UInt8, Sendable {
+      /// A bucket of `burst` that fills at `rate` (``GCRA``).
+      case bucket
+      /// `burst` in any window that is as long as so many take at `rate` (``SlidingWindow``).
+      case window
+    }
+    public var kind = Kind.bucket
     public var rate: Rate
     public var burst: Int
     public var by: By
@@ -217,6 +249,11 @@ public struct FlowPlan: Sendable, Equatable {
       self.burst = burst
       self.by = by
       self.cells = cells
+    }
+
+    /// How long `burst` requests take at `rate`.
+    public var window: Duration {
+      .nanoseconds(Int64(max(1, min((Double(max(1, burst)) * 1e9 / rate.perSecond).rounded(), 1e18))))
     }
   }
 }
@@ -238,6 +275,10 @@ public struct CallSettings: Sendable, Equatable {
   public var budget: RetryBudget.Settings = .init()
   /// When a second attempt is sent beside a slow first one; nil for never.
   public var hedge: HedgeTrigger.Settings?
+  /// Calls are kept back that the callee would refuse anyway; nil for never.
+  public var throttle: ClientThrottle.Settings?
+  /// Who is first of those that wait, where the callee has a gate; nil: who came first, without classes.
+  public var order: PriorityAdmission.Order?
   /// The breaker of each instance: settles on attempts.
   public var instanceBreaker: CircuitBreaker.Settings = .init()
   /// The breaker of the whole callee: settles on final outcomes, and only when no instance is left to try.

@@ -126,12 +126,13 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
   public let startedAt: Instant
   private let route: UInt32
   private let edge: Int32
-  private let limit: Int32
+  /// Of the loop's list of limits: the next that is asked, and the end of this route's.
+  private var nextLimit: Int32
+  private let limitsEnd: Int32
   /// Index of the route's access, or -1.
   let access: Int32
   /// The tenant's limit is being asked; the route's own comes after it.
   private var asksTenant = false
-  private let limitsClients: Bool
   private let isOutside: Bool
   private let key: RequestFacts.Key
   private let requiresKey: Bool
@@ -140,6 +141,8 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
   /// Identities that may still be asked.
   private var left: UInt64
   private var client: UInt64
+  /// A keyed hash of the caller's tenant; 0 without one.
+  private var tenant: UInt64 = 0
   /// When it is over at the latest, if it is taken.
   private let ends: Instant
 
@@ -147,10 +150,10 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
     startedAt = now
     self.route = facts.route
     edge = route.edge
-    limit = route.limit
+    nextLimit = route.firstLimit
+    limitsEnd = route.limitsEnd
     access = route.access
     left = route.identities
-    limitsClients = route.limitsClients
     isOutside = facts.isOutside
     key = facts.key
     requiresKey = route.requiresKey
@@ -163,10 +166,10 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
     self.startedAt = startedAt
     route = RequestFacts.none
     edge = -1
-    limit = -1
+    nextLimit = 0
+    limitsEnd = 0
     access = -1
     left = 0
-    limitsClients = false
     isOutside = false
     key = .notAsked
     requiresKey = false
@@ -180,14 +183,14 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
   /// in the middle is refused while nothing has been sent and any method can be tried elsewhere. Both refusals cost less
   /// than the rate limit and come before it; so does an address from which the route is not reached.
   @inline(__always)
-  mutating func begin(_ node: NodeReadings) -> RequestStep {
+  mutating func begin(_ node: NodeReadings, _ asked: LimitsAsked) -> RequestStep {
     if ends > node.drainEnds { return .refuse(.draining, until: .zero) }
     if node.requests >= node.requestsMax {
       return .refuse(.overloaded, until: startedAt.advanced(by: GatewayRequest.overloadedFor))
     }
-    if access < 0 { return limits() }
+    if access < 0 { return limits(asked) }
     if isOutside { return .refuse(.notAllowed, until: .zero) }
-    return left == 0 ? limits() : askNext()
+    return left == 0 ? limits(asked) : askNext()
   }
 
   private mutating func askNext() -> RequestStep {
@@ -198,17 +201,20 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
   }
 
   /// An identity's answer; `needs` are the masks of the route's access, of each of which one grant must be there.
-  mutating func answered(identity answer: IdentityAnswer, needs: ArraySlice<UInt64>, plans: [Int32]) -> RequestStep {
+  mutating func answered(
+    identity answer: IdentityAnswer, needs: ArraySlice<UInt64>, plans: [Int32], _ asked: LimitsAsked
+  ) -> RequestStep {
     switch answer {
     case .known(let facts):
       for need in needs where facts.grants & need == 0 { return .refuse(.notAllowed, until: .zero) }
       left = 0
       client = facts.client
+      tenant = facts.tenant
       if facts.plan >= 0 && Int(facts.plan) < plans.count && plans[Int(facts.plan)] >= 0 {
         asksTenant = true
         return .askLimit(Int(plans[Int(facts.plan)]), key: facts.tenant)
       }
-      return limits()
+      return limits(asked)
     case .missing: break
     // Nobody can be told from what cannot be asked: this says more than a credential that another identity refused.
     case .unavailable: worst = .identityUnavailable
@@ -217,9 +223,19 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
     return askNext()
   }
 
+  /// The next limit of the route, with the key that it counts by as far as the flow knows it; after the last one the call.
   @inline(__always)
-  private func limits() -> RequestStep {
-    limit >= 0 ? .askLimit(Int(limit), key: limitsClients ? client : 0) : last
+  private mutating func limits(_ asked: LimitsAsked) -> RequestStep {
+    guard nextLimit < limitsEnd else { return last }
+    let limit = Int(asked.limits[Int(nextLimit)])
+    nextLimit += 1
+    switch asked.by[limit] {
+    case .client: return .askLimit(limit, key: client)
+    case .tenant: return .askLimit(limit, key: tenant == 0 ? client : tenant)
+    case .route: return .askLimit(limit, key: 0)
+    // The driver has a better one if the request carries it.
+    case .field: return .askLimit(limit, key: client)
+    }
   }
 
   /// What comes when its limits let it through.
@@ -259,14 +275,11 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
   static let overloadedFor: Int64 = 1_000_000_000
 
   @inline(__always)
-  mutating func answered(limit answer: LimitAnswer) -> RequestStep {
+  mutating func answered(limit answer: LimitAnswer, _ asked: LimitsAsked) -> RequestStep {
     switch answer {
     case .allowed:
-      if asksTenant {
-        asksTenant = false
-        return limits()
-      }
-      return last
+      asksTenant = false
+      return limits(asked)
     case .refused(let until): return .refuse(.limitReached, until: until)
     }
   }

@@ -16,6 +16,11 @@ extension LoopFlows {
   /// How many calls of an edge wait for a place.
   public mutating func waiting(edge: Int) -> Int { state.upstreams[edge].waiting.count }
 
+  /// Whether the gate of an edge has decided something that its calls have not heard.
+  public mutating func hasVerdicts(edge: Int) -> Bool {
+    !state.upstreams[edge].gate.isEmpty && state.upstreams[edge].gate[0].hasVerdicts
+  }
+
   /// As ``isUrgent(edge:)``, without a copy.
   @inlinable
   public mutating func wantsMerge(edge: Int) -> Bool { state.upstreams[edge].isUrgent }

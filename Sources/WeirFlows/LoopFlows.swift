@@ -17,7 +17,8 @@ public struct LoopState: Sendable, Equatable {
     upstreams = Shelf(
       plan.edges.indices.map { i in
         Upstream(
-          edge: plan.edges[i], service: plan.services[plan.edges[i].service], view: views[i], loop: loop, loops: loops)
+          edge: plan.edges[i], service: plan.services[plan.edges[i].service], isGated: plan.isGated(i),
+          view: views[i], loop: loop, loops: loops)
       })
     ledger = Ledger(plan: plan, recordsLimit: recordsLimit)
     random = SeededRandom(seed: seed, stream: "loop \(loop)")
@@ -48,6 +49,12 @@ struct Here: Sendable, Equatable {
   static func == (a: Here, b: Here) -> Bool { true }
 }
 
+/// The limits of all routes, one after another, and what each limit of the plan counts by.
+struct LimitsAsked: Sendable {
+  var limits: [Int32]
+  var by: [FlowPlan.Limit.By]
+}
+
 /// All flow state of one event loop: the only door through which a driver (proxy or simulator) feeds inputs.
 ///
 /// Every input is one method; it says what happened, returns what to do, and can be recorded, so that a run replays into
@@ -61,6 +68,7 @@ public struct LoopFlows: Sendable {
   public private(set) var calls: Slab<UpstreamCall>
   public private(set) var requests: Slab<GatewayRequest>
   private let timeouts: [Int64]
+  private let asked: LimitsAsked
   private let routes: [RouteConstants]
   /// By access: where its needs lie in `needs`.
   private let accesses: [Range<Int>]
@@ -77,8 +85,8 @@ public struct LoopFlows: Sendable {
     /// -1 for a route that answers by itself.
     var edge: Int32
     var isSplit: Bool
-    var limit: Int32
-    var limitsClients: Bool
+    var firstLimit: Int32
+    var limitsEnd: Int32
     /// The route has a timeout of its own, whatever the edge.
     var hasTimeout: Bool
     /// Of a route that shares its requests out and has none of its own: the longest of its edges.
@@ -87,6 +95,7 @@ public struct LoopFlows: Sendable {
     var after: Int64
     var access: Int32
     var identities: UInt64
+    var priority: PriorityAdmission.Class
     var requiresKey: Bool
   }
 
@@ -112,15 +121,19 @@ public struct LoopFlows: Sendable {
     calls = Slab()
     requests = Slab()
     timeouts = plan.edges.map { $0.call.timeout.inNanoseconds }
+    var limits: [Int32] = []
     routes = plan.routes.map { route in
-      RouteConstants(
-        edge: Int32(route.edge ?? -1), isSplit: route.split != nil, limit: Int32(route.limit ?? -1),
-        limitsClients: route.limit.map { plan.limits[$0].by == .client } ?? false,
+      limits += route.limits.map { Int32($0) }
+      return RouteConstants(
+        edge: Int32(route.edge ?? -1), isSplit: route.split != nil,
+        firstLimit: Int32(limits.count - route.limits.count), limitsEnd: Int32(limits.count),
         hasTimeout: route.timeout != nil, timeout: LoopFlows.timeout(of: route, plan).inNanoseconds,
         after: LoopFlows.after(route, plan).inNanoseconds,
         access: Int32(route.access ?? -1), identities: route.access.map { plan.accesses[$0].identities } ?? 0,
+        priority: route.priority,
         requiresKey: route.idempotency?.required ?? false)
     }
+    asked = LimitsAsked(limits: limits, by: plan.limits.map(\.by))
     var flat: [UInt64] = []
     accesses = plan.accesses.map { access in
       flat += access.needs
@@ -148,7 +161,7 @@ public struct LoopFlows: Sendable {
     if route.isSplit, let split = splits[Int(facts.route)] { route.edge = Int32(split.edge(facts)) }
     var request = GatewayRequest(facts: facts, route: route, now: now)
     node.requests = requests.count
-    let step = request.begin(node)
+    let step = request.begin(node, asked)
     let slot = requests.insert(request)
     recorder?.record(.request(facts), slot, now, step)
     return (slot, step)
@@ -158,14 +171,14 @@ public struct LoopFlows: Sendable {
   public mutating func answered(_ slot: Slot, identity answer: IdentityAnswer, now: Instant) -> RequestStep {
     let access = Int(requests[slot].access)
     let step = requests[slot].answered(
-      identity: answer, needs: access < 0 ? [] : needs[accesses[access]], plans: tenantPlans)
+      identity: answer, needs: access < 0 ? [] : needs[accesses[access]], plans: tenantPlans, asked)
     recorder?.record(.identity(answer), slot, now, step)
     return step
   }
 
   /// What the rate limit said of a request.
   public mutating func answered(_ slot: Slot, limit answer: LimitAnswer, now: Instant) -> RequestStep {
-    let step = requests[slot].answered(limit: answer)
+    let step = requests[slot].answered(limit: answer, asked)
     recorder?.record(.limit(answer), slot, now, step)
     return step
   }
@@ -211,15 +224,19 @@ public struct LoopFlows: Sendable {
   /// A call along an edge begins: for a gateway's request, or from one service to another.
   public mutating func begin(call edge: Int, facts: RequestFacts, now: Instant) -> (slot: Slot, step: CallStep) {
     let timeout: Int64
+    let rank: PriorityAdmission.Class
     if facts.route == RequestFacts.none {
       timeout = timeouts[edge]
+      // What its caller can do without is the first to be left out.
+      rank = state.upstreams[edge].constants.optional ? .low : .normal
     } else {
       let route = routes[Int(facts.route)]
       // Of a split, or of a fallback, each edge has its own.
       let isOther = route.isSplit || Int(route.edge) != edge
       timeout = isOther && !route.hasTimeout ? timeouts[edge] : route.timeout
+      rank = route.priority
     }
-    let slot = calls.insert(UpstreamCall(edge: edge, facts: facts, timeout: timeout, now: now))
+    let slot = calls.insert(UpstreamCall(edge: edge, facts: facts, timeout: timeout, rank: rank, now: now))
     enter(slot, edge: edge, now)
     // A gateway's request was let in at the door. Calls between services have as much room again, for without them those
     // requests could not be answered.
@@ -352,7 +369,12 @@ public struct LoopFlows: Sendable {
   /// The driver asks after each step that freed something, after `placeFreed`, and after `accept` (an instance that has
   /// joined brings places), until the answer is nil or the step is `wait` again.
   public mutating func turn(edge: Int, now: Instant) -> (slot: Slot, step: CallStep)? {
-    guard state.upstreams[edge].waiting.count > 0 else { return nil }
+    let hadVerdicts = hasVerdicts(edge: edge)
+    if hadVerdicts, let answer = gateTurn(edge, now) { return answer }
+    guard state.upstreams[edge].waiting.count > 0 else {
+      if hadVerdicts { recorder?.record(.turn(edge: UInt32(edge)), .none, now) }
+      return nil
+    }
     while let slot = state.upstreams[edge].waiting.take(now: now) {
       guard calls.isLive(slot) else { continue }
       enter(slot, edge: edge, now)
@@ -362,6 +384,30 @@ public struct LoopFlows: Sendable {
     }
     // Nobody could go on, and those whose time was over have left the line: the next call finds it empty.
     recorder?.record(.turn(edge: UInt32(edge)), .none, now)
+    return nil
+  }
+
+  /// Tells a call what the callee's gate has decided of it.
+  private mutating func gateTurn(_ edge: Int, _ now: Instant) -> (slot: Slot, step: CallStep)? {
+    while let verdict = state.upstreams[edge].gate[0].next() {
+      let slot: Slot
+      var enters = false
+      switch verdict {
+      case .enters(let who):
+        slot = who
+        enters = true
+      case .drops(let who): slot = who
+      }
+      guard calls.isLive(slot), calls[slot].stage == .atGate else {
+        // It has gone in the meantime: its place is another's.
+        if enters { state.upstreams[edge].gate[0].release(took: nil, now: now) }
+        continue
+      }
+      enter(slot, edge: edge, now)
+      let step = calls[slot].gateOpens(enters, &state)
+      recorder?.record(.turn(edge: UInt32(edge)), slot, now, step)
+      return (slot, close(slot, step))
+    }
     return nil
   }
 

@@ -103,9 +103,13 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case stateUnavailable
   /// There is no room on the disk for what must be stored.
   case stateFull
+  /// The service is busy, and this matters less than what else there is to do.
+  case shed
+  /// The service has refused so many lately that this one was not sent.
+  case throttled
 
   /// How many cases there are: the length of a table by reason.
-  public static var count: Int { Int(Reason.stateFull.rawValue) + 1 }
+  public static var count: Int { Int(Reason.throttled.rawValue) + 1 }
 
   /// Who is to blame, for logs and metrics.
   public enum Side: UInt8, Sendable, BitwiseCopyable {
@@ -239,6 +243,9 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
       Entry("state-full", 507, "proxy_internal_response", .us, "There is no room to store what is to be done.")
     case .tunnelIdle:
       Entry("tunnel-idle", 408, "connection_read_timeout", .client, "Nothing was sent for too long.")
+    case .shed: Entry("shed", 503, "connection_limit_reached", .us, "The service is busy with what matters more.")
+    case .throttled:
+      Entry("throttled", 503, "connection_limit_reached", .us, "The service is busy; this request was not sent to it.")
     }
   }
 }

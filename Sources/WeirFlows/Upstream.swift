@@ -67,8 +67,14 @@ struct CallConstants: Sendable, Equatable {
   /// The budget counts what is in flight: it hears of ends.
   var budgetHearsEnds: Bool
   var isHedged: Bool
+  var isGated: Bool
+  var isThrottled: Bool
+  var optional: Bool
 
-  init(_ call: CallSettings, service: FlowPlan.Service) {
+  init(_ call: CallSettings, service: FlowPlan.Service, isGated: Bool) {
+    self.isGated = isGated
+    isThrottled = call.throttle != nil
+    optional = call.optional
     timeout = call.timeout.inNanoseconds
     attempt = call.attemptResolved.inNanoseconds
     attemptIsWritten = call.attempt != nil
@@ -116,6 +122,9 @@ public struct Upstream: Sendable, Equatable {
   private var budget = BudgetTally()
   /// One, or none; a list, so that who does not hedge has no room for it.
   var hedges: [HedgeTrigger]
+  /// As of ``hedges``: one, or none.
+  var throttle: [ClientThrottle]
+  var gate: [Gate]
   private var outcomes: [CircuitBreaker.Outcomes]
   private var serviceOutcomes = CircuitBreaker.Outcomes()
   private var probes: [EdgeDelta.Probe] = []
@@ -135,10 +144,12 @@ public struct Upstream: Sendable, Equatable {
   private let nextTrial: Int64
   var fallbackIsOn = false
 
-  init(edge: FlowPlan.Edge, service: FlowPlan.Service, view: EdgeView, loop: Int, loops: Int) {
+  init(edge: FlowPlan.Edge, service: FlowPlan.Service, isGated: Bool, view: EdgeView, loop: Int, loops: Int) {
     firstTrial = trialEvery * Int64(loop + 1)
     nextTrial = trialEvery * Int64(loops)
-    constants = CallConstants(edge.call, service: service)
+    constants = CallConstants(edge.call, service: service, isGated: isGated)
+    throttle = edge.call.throttle.map { [ClientThrottle($0)] } ?? []
+    gate = isGated ? [Gate(service, edge.call, serving: view.serving.count, loops: loops)] : []
     thresholds = CircuitBreaker.Thresholds(edge.call.instanceBreakerResolved)
     serviceThresholds = CircuitBreaker.Thresholds(edge.call.serviceBreaker)
     // A call counts its attempts in a byte.
@@ -177,6 +188,7 @@ public struct Upstream: Sendable, Equatable {
       }
     }
     view = new
+    if !gate.isEmpty { gate[0].accept(serving: new.serving.count, now: now) }
   }
 
   /// Another loop has found out that an instance fails: this one need not pay for it as well.
@@ -185,6 +197,11 @@ public struct Upstream: Sendable, Equatable {
     balancer.suspected(Int(instance), now: now)
     doubt(instance, now: now)
   }
+  /// How many wait, wherever.
+  public var waitingCount: Int { waiting.count + (gate.first?.waiting ?? 0) }
+
+  /// How many may be at the callee at the same time, as far as this loop goes; nil where nothing decides it.
+  public var gateLimit: Int? { gate.first?.limit }
 
   /// A place on an instance became free that another edge or loop had held.
   mutating func placeFreed(_ instance: UInt16) { balancer.clearFull(Int(instance)) }

@@ -23,7 +23,7 @@ import WeirPatterns
 /// 3. A permit to probe is settled exactly once, however the call ends: a probe is never lost here.
 public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   enum Stage: UInt8, Sendable {
-    case new, askingPlace, askingService, askingInstance, queued, connecting, sending,
+    case new, atGate, askingPlace, askingService, askingInstance, queued, connecting, sending,
       waiting, askingRetry, resting, answering, over
   }
 
@@ -82,14 +82,26 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     static let failedFinally = Flags(rawValue: 64)
     static let isBlameless = Flags(rawValue: 128)
     static let isOpen = Flags(rawValue: 256)
-    static let isSettled = Flags(rawValue: 512)
-    static let hasFallback = Flags(rawValue: 1024)
+    static let isAccepted = Flags(rawValue: 512)
+    static let isInside = Flags(rawValue: 1024)
+    static let isCritical = Flags(rawValue: 2048)
+    static let isLow = Flags(rawValue: 4096)
+    static let isSettled = Flags(rawValue: 8192)
+    static let hasFallback = Flags(rawValue: 16384)
 
     @inline(__always)
     subscript(_ flag: Flags) -> Bool {
       get { rawValue & flag.rawValue != 0 }
       set { rawValue = newValue ? rawValue | flag.rawValue : rawValue & ~flag.rawValue }
     }
+  }
+
+  /// How much it matters.
+  var rank: PriorityAdmission.Class { flags[.isCritical] ? .critical : flags[.isLow] ? .low : .normal }
+  /// It was let in at the callee's gate, and gives that place back.
+  var isInside: Bool {
+    get { flags[.isInside] }
+    set { flags[.isInside] = newValue }
   }
 
   @inline(__always)
@@ -134,12 +146,12 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   }
   /// The callee's breaker has heard of it and it has been counted, before its end.
   @inline(__always)
-  private var isSettled: Bool {
+  private(set) var isSettled: Bool {
     get { flags[.isSettled] }
     set { flags[.isSettled] = newValue }
   }
   @inline(__always)
-  private var failedFinally: Bool {
+  private(set) var failedFinally: Bool {
     get { flags[.failedFinally] }
     set { flags[.failedFinally] = newValue }
   }
@@ -172,10 +184,15 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     }
   }
 
-  init(edge: Int, facts: RequestFacts, timeout: Int64, now: Instant) {
+  init(edge: Int, facts: RequestFacts, timeout: Int64, rank: PriorityAdmission.Class, now: Instant) {
     self.edge = UInt32(edge)
     shape = facts.method.rawValue | facts.body.rawValue << 2
     flags = facts.outerRetries ? .outerRetries : []
+    switch rank {
+    case .normal: break
+    case .critical: flags.insert(.isCritical)
+    case .low: flags.insert(.isLow)
+    }
     if facts.hasFallback { flags[.hasFallback] = true }
     startedAt = now
     half = timeout / 2
@@ -185,7 +202,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   /// Where in its life the call is, for logs.
   public var phase: Phase {
     switch stage {
-    case .new, .askingPlace, .askingService, .askingInstance, .queued, .resting: .queue
+    case .new, .atGate, .askingPlace, .askingService, .askingInstance, .queued, .resting: .queue
     case .connecting: .connect
     case .sending: .send
     case .waiting, .askingRetry: .wait
@@ -195,7 +212,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   }
 
   /// The call waits for a place, and `turn` may hand it one.
-  public var isQueued: Bool { stage == .queued }
+  public var isQueued: Bool { stage == .queued || stage == .atGate }
 
   // MARK: - Inputs
 
@@ -203,6 +220,18 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   mutating func begin(_ state: inout LoopState) -> CallStep {
     state.ledger.began(edge: Int(edge))
     if state.now >= deadline { return refuse(.deadlinePassed, &state) }
+    if state.here.upstream.constants.isThrottled,
+      !state.here.upstream.throttle[0].admit(now: state.now, using: &state.random)
+    {
+      return refuse(.throttled, &state)
+    }
+    if state.here.upstream.constants.isGated, let step = enterGate(&state) { return step }
+    return proceed(&state)
+  }
+
+  /// Whoever has come this far is inside: a place of the edge, if it is limited, then the callee's breaker.
+  @inline(__always)
+  mutating func proceed(_ state: inout LoopState) -> CallStep {
     if state.here.upstream.constants.isLimited {
       if state.here.upstream.waiting.count > 0 { return queue(&state) }
       stage = .askingPlace
@@ -314,6 +343,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     if isHedge(given) { changeOver() }
     guard stage == .connecting || stage == .sending || stage == .waiting else { return CallStep(.none) }
     let latency = state.now.since(attemptStartedAt)
+    if state.here.upstream.constants.isThrottled { accept(status, &state) }
     var outcome = state.here.upstream.thresholds.outcome(status: status, took: latency)
     let isFailure = outcome == .failure
     if isFailure && fromWeir { outcome = .ignored }
@@ -347,9 +377,17 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   mutating func outcome(status: UInt16, _ state: inout LoopState) {
     guard stage == .answering, isOpen else { return }
     self.status = status
+    if state.here.upstream.constants.isThrottled { accept(status, &state) }
     let outcome = state.here.upstream.thresholds.outcome(status: status, took: limit.since(attemptStartedAt))
     failedFinally = outcome == .failure
     settleOpen(outcome, &state)
+  }
+
+  /// The throttle hears of each call once that its callee took it on, whatever the answer was.
+  private mutating func accept(_ status: UInt16, _ state: inout LoopState) {
+    guard status != 429, status != 503, !flags[.isAccepted] else { return }
+    flags[.isAccepted] = true
+    state.here.upstream.throttle[0].accepted(now: state.now)
   }
 
   private mutating func settleOpen(_ outcome: CircuitBreaker.Outcome, _ state: inout LoopState) {
@@ -400,7 +438,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
       // A retry was due before the deadline and its wake-up came after it.
       failedFinally = true
       return refuse(.deadlinePassed, &state)
-    case .queued:
+    case .queued, .atGate:
       return refuse(state.now >= deadline ? .deadlinePassed : .queueTimeout, &state)
     case .connecting, .sending, .waiting: return late(&state)
     case .new, .askingPlace, .askingService, .askingInstance, .askingRetry, .answering, .over: return CallStep(.none)
@@ -687,7 +725,7 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     state.here.upstream.settleProbe(instance: instance, ticket: ticket, outcome)
   }
 
-  private mutating func refuse(_ reason: Reason, _ state: inout LoopState, until: Instant = .zero) -> CallStep {
+  mutating func refuse(_ reason: Reason, _ state: inout LoopState, until: Instant = .zero) -> CallStep {
     end(reason, &state, freed: false, cancels: false, until: until)
   }
 
@@ -709,11 +747,12 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     if isDeposited { state.here.upstream.withdrawEnded(retries: withdrawn) }
     if !isSettled { count(action, &state) }
     let loser = isHedgeOut ? dropHedge(&state) : CallStep.nobody
+    let turns = state.here.upstream.constants.isGated ? leaveGate(action, &state) : false
     stage = .over
     nextWake = .distantFuture
     return CallStep(
       action, freed: freed ? instance : CallStep.nobody, cancels: freed && cancels, freesEdge: holdsPlaceOfEdge,
-      loser: loser)
+      loser: loser, turns: turns)
   }
 
   /// The callee's breaker hears of final outcomes: of every success, and of failures when no instance was left to try.

@@ -70,6 +70,7 @@ package final class IdentityGate: Sendable {
   package let identities: [IdentitySettings]
   private let accesses: [AccessRule]
   private let tenants: TenantRules?
+  private let counted: [String]
   private let hash: KeyedHash
   private let now: @Sendable () -> Int64
   private let remembered: [Memory]
@@ -98,14 +99,16 @@ package final class IdentityGate: Sendable {
     package var remembered: UInt64 = 0
   }
 
-  /// `now` is seconds since 1970; `hash` has a secret of this process.
+  /// `now` is seconds since 1970; `hash` has a secret of this process; `counted` are claims that limits count by.
   package init(
-    _ identities: [IdentitySettings], accesses: [AccessRule], tenants: TenantRules?, hash: KeyedHash,
+    _ identities: [IdentitySettings], accesses: [AccessRule], tenants: TenantRules?, counted: [String] = [],
+    hash: KeyedHash,
     now: @escaping @Sendable () -> Int64
   ) {
     self.identities = identities
     self.accesses = accesses
     self.tenants = tenants
+    self.counted = counted
     self.hash = hash
     self.now = now
     remembered = identities.map { _ in Memory() }
@@ -251,7 +254,8 @@ package final class IdentityGate: Sendable {
     }
     for field in fields { lines += IdentityGate.line(field.name, field.value) }
     return Principal(
-      claims, identity: identity, name: settings.name, fields: lines, accesses: accesses, tenants: tenants, hash: hash)
+      claims, identity: identity, name: settings.name, fields: lines, accesses: accesses, tenants: tenants,
+      counted: counted, hash: hash)
   }
 
   /// A field line; none for a value that would not be one: an issuer's claim must not end a head (RFC 9110 §5.5).

@@ -92,6 +92,8 @@ package final class Principal: Sendable {
   package let series: Int
   /// Field lines for the callee, each with its line end.
   package let fields: [UInt8]
+  /// Keyed hashes of claims that limits count by, in their order; nil where the caller has none of it.
+  package let claimKeys: [UInt64?]
   private let grants: [UInt64]
   private let client: UInt64
   private let tenantKey: UInt64
@@ -99,7 +101,7 @@ package final class Principal: Sendable {
 
   init(
     _ claims: Claims, identity: Int, name: String, fields: [UInt8], accesses: [AccessRule], tenants: TenantRules?,
-    hash: KeyedHash
+    counted: [String], hash: KeyedHash
   ) {
     self.identity = identity
     self.claims = claims
@@ -110,6 +112,9 @@ package final class Principal: Sendable {
     client = hash.hash("\(name)\u{0}\(claims.subject)")
     tenant = tenants.flatMap { claims.values($0.claim).first }
     let index = tenant.flatMap { name in tenants?.known.firstIndex { $0.name == name } }
+    claimKeys = counted.map { path in
+      claims.values(path).first.map { hash.hash("claim\u{0}\(path)\u{0}\($0)") }
+    }
     series = index ?? -1
     plan = tenant == nil ? -1 : index.flatMap { tenants?.known[$0].plan } ?? tenants?.otherwise ?? -1
     tenantKey = tenant.map { hash.hash("tenant\u{0}\($0)") } ?? 0

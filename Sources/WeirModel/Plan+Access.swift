@@ -42,6 +42,7 @@ extension Plan {
       guard let rate = plan.limit?.value else { return FlowPlan.TenantPlan() }
       limits.append("tenants.\(plan.name.text)")
       flow.limits.append(FlowPlan.Limit(rate: rate, burst: max(1, Int(rate.perSecond.rounded(.up)))))
+      limitFields.append(.tenant)
       return FlowPlan.TenantPlan(limit: flow.limits.count - 1)
     }
   }

@@ -153,6 +153,7 @@ extension Plan {
       let edge = add(call, from: .gateway, name: gateway.name.text)
       edgeOfService[edges[edge].callee] = edge
     }
+    let shared = gateway.limits.map { add($0, named: "gateway") }
     var builder = RouteTrie.Builder()
     var treatments: [RouteTreatment?] = []
     for route in gateway.routes {
@@ -161,16 +162,13 @@ extension Plan {
         path: route.path.value, host: route.host?.value, methods: methodBits(route.methods?.value ?? []),
         conditions: route.match.conditions)
       if let pattern { builder.add(pattern, route: routes.count) }
-      var limit: Int?
-      if let written = route.limit {
-        limit = flow.limits.count
-        limits.append(route.name.text)
-        flow.limits.append(written.settings)
-      }
+      let own = route.limits.map { add($0, named: "routes.\(route.name.text)") }
       routes.append(route.name.text)
       let edges = route.services.compactMap { edgeOfService[$0] }
       var compiled = FlowPlan.Route(
-        edge: edges.first, limit: limit, timeout: route.timeout?.value, webSocket: route.care.webSocket?.settings)
+        edge: edges.first, timeout: route.timeout?.value, webSocket: route.care.webSocket?.settings)
+      compiled.limits = shared + own
+      compiled.priority = route.care.priority.value.rank
       compiled.access = access(of: route, in: gateway)
       compiled.idempotency = route.care.idempotency?.settings
       compiled.status = UInt16(route.target.redirect?.status.value ?? route.edge.answer?.status.value ?? 200)
@@ -211,6 +209,20 @@ extension Plan {
       ties: builder.ties, trusted: gateway.trustForwardedFrom.map(\.value), addressLimit: gateway.flood.settings,
       bodyBytes: gateway.body.value.count, treatments: treatments, requestID: gateway.requestID,
       keyHeaders: gateway.routes.map { $0.care.idempotency?.header.value })
+  }
+
+  private mutating func add(_ limit: RouteLimit, named name: String) -> Int {
+    let name = "\(name) by \(limit.byText) \(limit.kind.value == .slidingWindow ? "window" : "bucket")"
+    var unique = name
+    var number = 1
+    while limits.contains(unique) {
+      number += 1
+      unique = "\(name) \(number)"
+    }
+    limits.append(unique)
+    flow.limits.append(limit.settings)
+    limitFields.append(limit.by.value)
+    return flow.limits.count - 1
   }
 
   private func tcp(_ route: ListenRoute, _ edges: [Int: Int]) -> Listener.TCP {

@@ -16,10 +16,20 @@ package struct Plan: Sendable, Equatable {
   package var edges: [Edge]
   /// By route of `flow`.
   package var routes: [String]
-  /// By limit of `flow`: the name of its route.
+  /// By limit of `flow`: a name that no other one has, made of whose it is and what it counts by.
   package var limits: [String]
   /// By access of `flow`.
   package var accesses: [Access] = []
+  /// By limit: what it counts by, for those that know more of a request than the flows do.
+  package var limitFields: [RouteLimit.By] = []
+
+  /// Claims that limits count by, each once, in the order of the limits.
+  package var countedClaims: [String] {
+    var paths: [String] = []
+    for case .claim(let path) in limitFields where !paths.contains(path) { paths.append(path) }
+    return paths
+  }
+
   /// Nil if the design has no gateway.
   package var gateway: Gateway?
   /// What comes in, by traffic of the design.

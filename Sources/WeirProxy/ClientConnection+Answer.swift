@@ -50,6 +50,7 @@ extension ClientConnection {
     if let rule = epoch.requestID, !isCalls { appendRequestID(rule) }
     if isChunked { loop.scratch.append("Transfer-Encoding: chunked\r\n") }
     if !upstream.head.flags.contains(.date) { loop.scratch.append(loop.dateLine) }
+    if limitAsked >= 0 { appendLimit() }
     writeConnection(http10)
     loop.scratch.append("\r\n")
     upstream.input.moveReaderIndex(forwardBy: upstream.head.length)
@@ -188,7 +189,7 @@ extension ClientConnection {
     if startedAt == .zero { startedAt = now }
     isInWork = true
     noteUnread()
-    write(answer, retryAfter: 0, limit: nil, now: now)
+    write(answer, retryAfter: 0, now: now)
     endRequest(reason, status: answer.status, now: now)
     linger(now: now)
   }
@@ -202,7 +203,7 @@ extension ClientConnection {
     leaveCall(now: now)
     override = nil
     if before == .none {
-      write(answer, retryAfter: 0, limit: nil, now: now)
+      write(answer, retryAfter: 0, now: now)
       linger(now: now)
     } else {
       cut()
@@ -211,8 +212,7 @@ extension ClientConnection {
 
   /// Answers in our own name.
   func refuse(
-    _ reason: Reason, until: Instant = .zero, limit: Int? = nil, allowed: MethodBits? = nil,
-    with answer: ErrorAnswer? = nil, now: Instant
+    _ reason: Reason, until: Instant = .zero, allowed: MethodBits? = nil, with answer: ErrorAnswer? = nil, now: Instant
   ) {
     if reason == .callerGone {
       endRequest(override ?? reason, status: override?.status ?? Reason.callerGone.status, now: now)
@@ -225,8 +225,7 @@ extension ClientConnection {
     }
     decideWhetherToClose()
     write(
-      answer ?? loop.answers[reason], retryAfter: until == .zero ? 0 : until.since(now), limit: limit, allowed: allowed,
-      now: now)
+      answer ?? loop.answers[reason], retryAfter: until == .zero ? 0 : until.since(now), allowed: allowed, now: now)
     self.answer = .done
     endRequest(reason, status: answer?.status ?? reason.status, now: now)
     answerDone(now: now)
@@ -313,7 +312,7 @@ extension ClientConnection {
   }
 
   private func write(
-    _ answer: ErrorAnswer, retryAfter: Int64, limit: Int?, allowed: MethodBits? = nil, now: Instant
+    _ answer: ErrorAnswer, retryAfter: Int64, allowed: MethodBits? = nil, now: Instant
   ) {
     if isGRPC { return writeGRPC(answer, retryAfter: retryAfter) }
     let page = rules?.page(answer.status)
@@ -330,13 +329,7 @@ extension ClientConnection {
       loop.scratch.append("\r\n")
     }
     writeChallenge(answer.status)
-    if let limit {
-      let rule = epoch.configuration.plan.limits[limit]
-      let window = Int64((Double(rule.burst) / rule.rate.perSecond).rounded(.up))
-      loop.scratch.appendRateLimit(
-        quota: Int64(rule.burst), window: max(1, window), remaining: 0,
-        reset: (retryAfter + 999_999_999) / 1_000_000_000)
-    }
+    if limitAsked >= 0 { appendLimit() }
     if let rules { appendOwnAnswerLines(rules) }
     writeConnection(head.flags.contains(.http10))
     loop.scratch.append("\r\n")

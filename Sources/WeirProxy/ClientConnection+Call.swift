@@ -24,6 +24,7 @@ extension ClientConnection {
       }
       let edge = self.edge
       let freesEdge = step.freesEdge
+      let turns = step.turns
       var next: CallStep?
       switch step.action {
       case .none, .answer: break
@@ -55,6 +56,7 @@ extension ClientConnection {
       if freed != CallStep.nobody { epoch.placeFreed(edge: edge, instance: freed, now: now) }
       if loser != CallStep.nobody { epoch.placeFreed(edge: edge, instance: loser, now: now) }
       if freesEdge { epoch.edgePlaceFreed(edge, now: now) }
+      if turns { epoch.turn(edge, now: now) }
       guard let following = next else { return }
       step = following
     }

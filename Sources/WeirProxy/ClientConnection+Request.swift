@@ -29,6 +29,7 @@ extension ClientConnection {
     hasTail = false
     phase = .head
     if rules != nil { rules = nil }
+    limitAsked = -1
     closeAfter = !head.flags.contains(.keepAlive) || loop.isDraining || inputClosed
     owesContinue = head.flags.contains(.expectsContinue)
     switch head.framing {
@@ -94,7 +95,6 @@ extension ClientConnection {
   /// Does what the request's flow says, until the call has begun, the request is refused, or somebody must be waited for.
   func carry(_ first: RequestStep, now: Instant) {
     var step = first
-    var asked: Int?
     while true {
       switch step {
       case .call(let edge): return beginCall(edge, facts, target: head.target, now: now)
@@ -102,22 +102,12 @@ extension ClientConnection {
       case .askRecord(let until): return askRecord(until: until, now: now)
       case .replay: return replay(now: now)
       case .refuse(.tooManyFailures, _): return refuse(.tooManyFailures, until: braked(until: now), now: now)
-      case .refuse(let reason, let until): return refuse(reason, until: until, limit: asked, now: now)
+      case .refuse(let reason, let until): return refuse(reason, until: until, now: now)
       case .askLimit(let limit, let key):
-        asked = limit
         step = epoch.flows.answered(requestSlot, limit: ask(limit: limit, key, now: now), now: now)
       case .askIdentity(let identity):
         guard let answer = ask(identity: identity, now: now) else { return }
         step = epoch.flows.answered(requestSlot, identity: answer, now: now)
-      }
-    }
-  }
-
-  private func ask(limit: Int, _ key: UInt64, now: Instant) -> LimitAnswer {
-    epoch.shared.rates[limit].table.withLock { table in
-      switch table.admit(key: key, now: now) {
-      case .allow: .allowed
-      case .refuse(let until): .refused(until: until)
       }
     }
   }

@@ -81,6 +81,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   var facts = RequestFacts()
   /// Who the caller is, from an identity's answer until the head goes on.
   var principal: Principal?
+  /// The limit that is nearest to its end of those that were asked, or -1, and what is told of it.
+  var limitAsked: Int32 = -1
+  var limitReading = LimitReading(limit: 0, window: 0, remaining: 0, resetAfter: 0)
   var call = Slot.none
   var edge = -1
   var startedAt = Instant.zero

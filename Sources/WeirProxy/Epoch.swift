@@ -307,7 +307,7 @@ final class Epoch {
 
   /// Lets those go on who waited longest, while there is room.
   func turn(_ edge: Int, now: Instant) {
-    if flows.waiting(edge: edge) == 0 { return }
+    if flows.waiting(edge: edge) == 0 && !flows.hasVerdicts(edge: edge) { return }
     // What a turn sets free may be another edge's turn: it comes after this one, not within it.
     if isTurning {
       turnsDue.append(edge)
@@ -323,7 +323,7 @@ final class Epoch {
     while let (slot, step) = flows.turn(edge: edge, now: now) {
       guard let client = waiters[Int(slot.index)] else { break }
       client.carry(step, now: now)
-      if case .wait = step.action { break }
+      if case .wait = step.action, !flows.hasVerdicts(edge: edge) { break }
     }
   }
 }

@@ -197,7 +197,7 @@ final class NodeEpoch: Sendable {
     self.configuration = configuration
     places = Places(configuration.plan)
     tunnels = OpenTunnels(routes: configuration.plan.routes.count)
-    rates = configuration.plan.limits.map { RateCells(NodeEpoch.table($0, salt: configuration.seed)) }
+    rates = configuration.plan.limits.map { RateCells(LimitTable($0, salt: configuration.seed)) }
   }
 
   init(
@@ -213,26 +213,17 @@ final class NodeEpoch: Sendable {
     places = Places(plan, after: old.places, of: before, by: move)
     let limitsBack = PlanMove.back(move.limits, count: plan.limits.count)
     rates = plan.limits.enumerated().map { i, limit in
-      guard let was = limitsBack[i], before.limits[was].by == limit.by, before.limits[was].cells == limit.cells else {
-        return RateCells(NodeEpoch.table(limit, salt: configuration.seed))
-      }
+      guard let was = limitsBack[i] else { return RateCells(LimitTable(limit, salt: configuration.seed)) }
       if before.limits[was] == limit { return old.rates[was] }
-      let gcra = GCRA(rate: limit.rate, burst: max(1, limit.burst))
-      return RateCells(old.rates[was].table.withLock { $0.moved(to: gcra, now: now) })
+      let moved = old.rates[was].table.withLock { $0.moved(to: limit, from: before.limits[was], now: now) }
+      return RateCells(moved ?? LimitTable(limit, salt: configuration.seed))
     }
-  }
-
-  private static func table(_ limit: FlowPlan.Limit, salt: UInt64) -> RateTable {
-    var settings = RateTable.Settings()
-    settings.cells = limit.cells
-    settings.salt = salt
-    return RateTable(GCRA(rate: limit.rate, burst: max(1, limit.burst)), settings)
   }
 }
 
 /// The cells of one rate limit; an object, so that two plans that write it the same way share it.
 final class RateCells: Sendable {
-  let table: Mutex<RateTable>
+  let table: Mutex<LimitTable>
 
-  init(_ table: RateTable) { self.table = Mutex(table) }
+  init(_ table: LimitTable) { self.table = Mutex(table) }
 }

@@ -2,6 +2,7 @@
 import WeirBase
 package import WeirFlows
 package import WeirPatterns
+package import WeirWire
 
 /// Everything the proxy is told: plain values, made by the runtime from a plan; no names of the file but where bytes of a
 /// request are compared with them.
@@ -29,6 +30,8 @@ package struct ProxyConfiguration: Sendable {
   package var upstreamSecurity: [UpstreamSecurity?] = []
   /// By edge: what is answered when a call fails that has a fallback; nil leaves the answer out (204).
   package var fallbacks: [FallbackAnswer?] = []
+  /// By limit of the plan: the field that it counts by; nil where the flow knows the key.
+  package var limitKeys: [LimitKey?] = []
   /// By route: what the gateway itself does for it; nil for nothing.
   ///
   /// Empty when no route has any.
@@ -136,6 +139,18 @@ package struct ProxyConfiguration: Sendable {
       self.contentType = contentType
       self.body = body
     }
+  }
+
+  /// What of a request a limit counts by.
+  package enum LimitKey: Sendable {
+    /// The value of one field, whose name is the only one of the set.
+    case header(FieldNames)
+    case cookie([UInt8])
+    /// A claim of the caller, by its index among those that the identities keep (``IdentityGate``).
+    case claim(Int)
+
+    /// Nil for a name that no field can have.
+    package static func named(_ header: String) -> LimitKey? { (try? FieldNames([header])).map { .header($0) } }
   }
 
   package struct CallName: Sendable {

@@ -308,15 +308,18 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
 
   /// By edge of the newest plan: who waits for a place.
   var waiting: [Int] {
-    var all = epoch.flows.state.upstreams.map(\.waiting.count)
+    var all = epoch.flows.state.upstreams.map(\.waitingCount)
     for old in older {
       guard let move = old.toCurrent else { continue }
       for (edge, upstream) in old.flows.state.upstreams.enumerated() {
-        if let to = move.edges[edge] { all[to] += upstream.waiting.count }
+        if let to = move.edges[edge] { all[to] += upstream.waitingCount }
       }
     }
     return all
   }
+
+  /// By edge of the newest plan: how many may be at the callee; nil where no gate stands before it.
+  var gateLimits: [Int?] { epoch.flows.state.upstreams.map(\.gateLimit) }
 
   private func makePlace(_ address: SocketAddress?) -> Int {
     if let place = freePlaces.popLast() {

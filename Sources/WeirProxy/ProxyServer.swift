@@ -344,6 +344,8 @@ package final class ProxyServer: Sendable {
     package var waiting: [Int]
     /// By route.
     package var tunnels: [TunnelCount]
+    /// By edge: how many may be at the callee at the same time; nil where no gate stands before it.
+    package var gateLimits: [Int?]
     /// By route: what became of requests with a key.
     package var keyed: [KeyedCount] = []
     /// The state process answers; nil when nothing needs it.
@@ -368,7 +370,8 @@ package final class ProxyServer: Sendable {
           clients: loop.clientCount, handshakes: loop.handshakes, mirrors: loop.epoch.mirrors,
           tcp: loop.tcpCounters.mapValues(\.count),
           isDraining: loop.isDraining,
-          waiting: loop.waiting, tunnels: loop.tunnels, keyed: loop.keyed, hasState: loop.state?.isUp)
+          waiting: loop.waiting, tunnels: loop.tunnels, gateLimits: loop.gateLimits, keyed: loop.keyed,
+          hasState: loop.state?.isUp)
       }.get()
       if let report { all.append(report) }
     }

@@ -18,6 +18,9 @@ enum IdentityAssembly {
   /// No service has a name that begins with a dash.
   static let caller = "-gateway"
 
+  /// Of the process, not of a plan: whoever is at a limit is there after a reload, too.
+  private static let hash = KeyedHash(secret: .random(in: .min ... .max), .random(in: .min ... .max))
+
   /// Nil when no route names an identity or an address.
   static func access(_ plan: Plan, callsPort: Int) throws(PlaneError) -> AccessConfiguration? {
     guard let gateway = plan.design.gateways.first, !plan.accesses.isEmpty else { return nil }
@@ -41,8 +44,7 @@ enum IdentityAssembly {
         })
     }
     let gate = IdentityGate(
-      identities, accesses: rules, tenants: tenants(plan),
-      hash: KeyedHash(secret: .random(in: .min ... .max), .random(in: .min ... .max)),
+      identities, accesses: rules, tenants: tenants(plan), counted: plan.countedClaims, hash: hash,
       now: { SystemClock.wall().milliseconds / 1000 })
     keepFresh(gate)
     do {

@@ -86,7 +86,8 @@ extension Plane {
           breaker: Plane.word(node.breakerPhase(edge: index, instance: nil)),
           breakers: instances.map { Plane.word(node.breakerPhase(edge: index, instance: $0)) },
           ejected: instances.map { node.isEjected(edge: index, instance: $0) },
-          waiting: reports.reduce(0) { $0 + $1.waiting[index] })
+          waiting: reports.reduce(0) { $0 + $1.waiting[index] },
+          gateLimit: reports.reduce(nil) { sum, report in report.gateLimits[index].map { $0 + (sum ?? 0) } ?? sum })
       }
     }
     let instances = states.indices.map { service in

@@ -38,6 +38,15 @@ package enum Translation {
       configuration.addressLimit.salt = seed
       configuration.trusted = gateway.trusted.compactMap { AddressRange($0) }
     }
+    configuration.limitKeys = plan.limitFields.map { by in
+      switch by {
+      case .client, .route, .tenant: nil
+      // A name that no field can have is never found, and the client is counted.
+      case .header(let name): ProxyConfiguration.LimitKey.named(name)
+      case .cookie(let name): .cookie(Array(name.utf8))
+      case .claim(let path): plan.countedClaims.firstIndex(of: path).map { .claim($0) }
+      }
+    }
     configuration.health = plan.services.map { service in
       guard let health = service.health, health.ready != nil || health.grpc != nil else { return nil }
       var check = ProxyConfiguration.HealthCheck(

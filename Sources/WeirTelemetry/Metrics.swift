@@ -150,6 +150,12 @@ package struct Metrics {
     family("weir_calls_waiting", "gauge", "Calls that wait for a place.")
     let carried = snapshot.edges.enumerated().filter { names.edges[$0.offset].isCarried }
     for (i, edge) in carried { sample("weir_calls_waiting", labels(i), Double(edge.waiting)) }
+    if carried.contains(where: { $0.element.gateLimit != nil }) {
+      family("weir_gate_limit", "gauge", "Calls that may be at the callee at the same time, where that is found out.")
+      for (i, edge) in carried {
+        if let limit = edge.gateLimit { sample("weir_gate_limit", labels(i), Double(limit)) }
+      }
+    }
     family("weir_breaker_state", "gauge", "Breakers: 0 closed, 1 probing, 2 open; without instance: the callee's own.")
     for (i, edge) in carried {
       sample("weir_breaker_state", labels(i) + [("instance", "")], Metrics.number(edge.breaker))

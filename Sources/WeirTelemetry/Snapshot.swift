@@ -50,8 +50,12 @@ package struct Snapshot: Sendable {
     package var ejected: [Bool]
     /// Calls that wait for a place.
     package var waiting: Int
+    /// How many may be at the callee at the same time, over all loops; nil where nothing decides it.
+    package var gateLimit: Int?
 
-    package init(breaker: BreakerState, breakers: [BreakerState], ejected: [Bool], waiting: Int) {
+    package init(breaker: BreakerState, breakers: [BreakerState], ejected: [Bool], waiting: Int, gateLimit: Int? = nil)
+    {
+      self.gateLimit = gateLimit
       self.breaker = breaker
       self.breakers = breakers
       self.ejected = ejected

@@ -155,7 +155,7 @@ struct MockWorld {
   var attempts: Int { flows.reduce(0) { $0 + $1.state.ledger.edges.reduce(0) { $0 + Int($1.attempts) } } }
   var offered: Int { flows.reduce(0) { $0 + $1.state.ledger.edges.reduce(0) { $0 + Int($1.calls) } } }
   func serving(_ loop: Int = 0, edge: Int = 0) -> [UInt16] { flows[loop].state.upstreams[edge].view.serving }
-  func waiting(_ loop: Int = 0, edge: Int = 0) -> Int { flows[loop].state.upstreams[edge].waiting.count }
+  func waiting(_ loop: Int = 0, edge: Int = 0) -> Int { flows[loop].state.upstreams[edge].waitingCount }
 
   // MARK: The agenda
 
@@ -304,6 +304,7 @@ struct MockWorld {
     perform(loop, slot, step.action)
     if step.freed != CallStep.nobody { placeFreed(service: service, instance: step.freed, by: loop, edge: book.edge) }
     if step.loser != CallStep.nobody { placeFreed(service: service, instance: step.loser, by: loop, edge: book.edge) }
+    if step.turns { turns.append((loop, book.edge)) }
     if step.freesEdge {
       for i in 1...flows.count { turns.append(((loop + i) % flows.count, book.edge)) }
     }
@@ -516,7 +517,11 @@ struct MockWorld {
           broken.append("\(now): turns without end")
           return
         }
-        if let book = books[loop][slot], book.underWay == nil, flows[loop].calls[slot].isQueued { break }
+        if let book = books[loop][slot], book.underWay == nil, flows[loop].calls[slot].isQueued,
+          !flows[loop].hasVerdicts(edge: edge)
+        {
+          break
+        }
       }
     }
     for loop in flows.indices {
@@ -571,7 +576,10 @@ struct MockWorld {
         if Int(counted.calls) != Int(counted.ended) + open[edge] {
           return "the ledger lost a call: \(counted), open \(open[edge])"
         }
-        if waiting(loop, edge: edge) > plan.edges[edge].call.queue.length {
+        // A gate has a room of its own, before the line for places.
+        let upstream = flows[loop].state.upstreams[edge]
+        let length = plan.edges[edge].call.queue.length
+        if upstream.waiting.count > length || upstream.waitingCount - upstream.waiting.count > length {
           return "the waiting room is over its length"
         }
       }

@@ -21,7 +21,8 @@ import WeirPatterns
       .notAllowed, .keyMissing, .keyMalformed, .keyMismatch, .keyInUse, .answerNotKept, .stateUnavailable, .stateFull:
       .request
     case .callerGone, .breakerOpen, .noHealthyInstance, .queueFull, .queueTimeout, .deadlinePassed, .connectFailed,
-      .connectTimeout, .connectionLost, .answerCut, .attemptTimeout, .badAnswer, .failedAnswer, .tlsFailed:
+      .connectTimeout, .connectionLost, .answerCut, .attemptTimeout, .badAnswer, .failedAnswer, .tlsFailed,
+      .shed, .throttled:
       .call
     }
   }
@@ -109,7 +110,18 @@ import WeirPatterns
       $0.queue.length = reason == .queueFull ? 0 : 1
       $0.attempt = .milliseconds(500)
       $0.connect = .milliseconds(100)
-      $0.optional = reason == .failedAnswer
+      $0.optional = reason == .failedAnswer || reason == .shed
+      if reason == .shed {
+        $0.order = .adaptive
+        $0.queue.length = 0
+      }
+      if reason == .throttled {
+        var throttle = ClientThrottle.Settings()
+        throttle.requestsMin = 0
+        throttle.refusedMax = 1
+        $0.throttle = throttle
+        $0.breaks = false
+      }
     }
     plan.services[0].startsReady = reason != .noHealthyInstance
     var world = MockWorld(plan)
@@ -122,6 +134,7 @@ import WeirPatterns
     case .attemptTimeout: world.moods[0][0] = .hangs
     case .failedAnswer, .breakerOpen: world.moods[0][0] = .answers(500, 1)
     case .queueFull, .queueTimeout: world.strangers[0][0] = 1
+    case .throttled: world.moods[0][0] = .refuses
     default: break
     }
     return world
@@ -137,6 +150,16 @@ import WeirPatterns
       guard let slot = world.begin() else { return }
       world.schedule(at(1), .callerGone, slot: slot)
     case .deadlinePassed: world.begin(RequestFacts(deadline: .zero))
+    case .shed:
+      world.begin()
+      world.begin()
+      #expect(world.ended.last?.reason == reason)
+      return
+    case .throttled:
+      for i in 1...100 where world.ended.last?.reason != reason {
+        world.begin()
+        world.run(until: at(Int64(i) * 10))
+      }
     case .badAnswer:
       guard let slot = world.begin() else { return }
       world.schedule(at(1), .failed(.protocolError), slot: slot, serial: 1)

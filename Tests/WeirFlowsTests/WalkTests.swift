@@ -29,6 +29,13 @@ struct Walk {
         FlowPlan.Service(
           instances: 1 + random.index(below: 5), atOnce: random.chance(0.5) ? .max : Int32(1 + random.index(below: 4)),
           hasHealthCheck: random.chance(0.5)))
+      if random.chance(0.3) {
+        var adaptive = AdaptiveLimit.Settings()
+        adaptive.start = 4
+        adaptive.samplesMin = 10
+        services[services.count - 1].adaptive = adaptive
+        services[services.count - 1].atOnce = .max
+      }
     }
     var edges: [FlowPlan.Edge] = []
     for _ in 0..<(1 + random.index(below: 3)) {
@@ -50,6 +57,12 @@ struct Walk {
       call.serviceBreaker.probeLease = .seconds(2)
       call.serviceBreaker.ramp = .seconds(2)
       if random.chance(0.3) { call.budget.over = .concurrency }
+      if random.chance(0.3) { call.order = [.adaptive, .oldest, .codel][random.index(below: 3)] }
+      if random.chance(0.2) {
+        var throttle = ClientThrottle.Settings()
+        throttle.window = .seconds(4)
+        call.throttle = throttle
+      }
       if random.chance(0.5) {
         var hedge = HedgeTrigger.Settings()
         hedge.samplesMin = 20

@@ -16,7 +16,7 @@ struct PlanTests {
     #expect(plan.edges.map(\.name) == ["gateway→api", "gateway→web", "api→notes-db", "api→search", "search→notes-db"])
     #expect(plan.edges.map(\.isModelOnly) == [false, false, true, false, true])
     #expect(plan.routes == ["api", "web"])
-    #expect(plan.limits == ["api"])
+    #expect(plan.limits == ["routes.api by client bucket"])
     #expect(plan.flow.routes.map(\.edge) == [0, 1])
     #expect(plan.flow.edges.map(\.service) == [1, 0, 3, 2, 3])
     #expect(try self.plan() == plan)

@@ -39,6 +39,8 @@ import WeirProxy
     case .retired: .sockets("Routes/TreatmentTests", "retirement")
     case .tunnelIdle: .sockets("WebSocketProxyTests", "idle")
     case .tlsFailed: .sockets("Security/SecurityTests", "upstreams")
+    case .shed: .sockets("LimitTests", "adaptive")
+    case .throttled: .sockets("LimitTests", "throttle")
     case .keyMissing, .keyMalformed: .sockets("State/KeyedTests", "keys")
     case .keyMismatch: .sockets("State/KeyedTests", "repeats")
     case .keyInUse, .stateFull: .sockets("State/KeyedTests", "inUseAndFull")

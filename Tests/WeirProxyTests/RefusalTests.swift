@@ -110,7 +110,12 @@ import WeirProxy
     setup.route = FlowPlan.Route(edge: 0, limit: 0)
     try await withProxy(to: [backend.port], setup) { _, port in
       let client = try Wire(port: port)
-      for _ in 0..<3 { #expect(try client.get().status == 200) }
+      for left in (0..<3).reversed() {
+        let allowed = try client.get()
+        #expect(allowed.status == 200)
+        #expect(allowed["ratelimit"]?.hasPrefix("\"default\";r=\(left);t=") == true)
+        #expect(allowed["ratelimit-policy"] == "\"default\";q=3;w=300")
+      }
       let refused = try client.get()
       #expect(refused.status == 429)
       #expect(refused.reason == "limit-reached")

@@ -204,7 +204,7 @@ struct WorldTests {
   func limits() {
     var scene = Self.service(rate: 200, instances: 3)
     scene.plan.limits = [FlowPlan.Limit(rate: Rate(perSecond: 1), burst: 1)]
-    scene.plan.routes[0].limit = 0
+    scene.plan.routes[0].limits = [0]
     let world = Self.run(scene, seconds: 60)
     let ledger = world.ledger()
     // 100 clients of 2/s each with a bucket of 1 at 1/s: 1 ÷ (1 + λ) pass (GT-TB, b = 1, λ/r = 2).

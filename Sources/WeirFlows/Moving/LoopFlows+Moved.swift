@@ -62,6 +62,8 @@ extension Upstream {
       moved.instance = UInt16(i)
       return moved
     }
+    if before.call.throttle == edge.call.throttle { throttle = old.throttle }
+    if !gate.isEmpty, let was = old.gate.first { gate[0].inherit(was, now: now) }
     usual = old.usual
     fallbackIsOn = old.fallbackIsOn
     for i in view.doubted where !doubtful.contains(where: { $0.instance == i }) { hear(i, now: now) }

@@ -30,9 +30,14 @@ enum WorkKeys {
     .later("cold-start", "From nothing until it is ready, of a function."),
   ]
 
+  static let worksAtOnce = ScalarKey(
+    "at-once", .count(1...1_000_000), rule: "at-once of the service",
+    "Requests that one instance really works on at the same time, where `at-once` of the service does not say it.",
+    modelOnly: true)
+
   static let section = Section(
     name: "work", doc: "Own time: a mean or median, and a second quantile that says how long its tail is.",
-    keys: pointKeys + [shape.key, start.key] + later)
+    keys: pointKeys + [shape.key, start.key, worksAtOnce.key] + later)
 
   // A store's work.
   static let read = Key("read", .section(section), "Of requests that read (GET, HEAD, OPTIONS).", modelOnly: true)

@@ -67,7 +67,8 @@ extension Scene {
           work: WorkModel(operation.work ?? design.work),
           stages: operation.steps.map { items(of: $0, plan, writes: writes) }, method: method))
     }
-    var model = ComponentModel(name: service.name, workers: design.atOnce?.value ?? .max, operations: operations)
+    var model = ComponentModel(
+      name: service.name, workers: (design.worksAtOnce ?? design.atOnce)?.value ?? .max, operations: operations)
     model.cancels = design.cancels.value
     model.start = design.work?.start?.value.inNanoseconds ?? 0
     // Something that is only modelled is taken to be started by Weir; what runs elsewhere comes back by itself.

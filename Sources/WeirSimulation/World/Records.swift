@@ -156,6 +156,8 @@ struct Component: Sendable {
   var places: Int32
   /// Weir hands out places: there is a limit.
   var isLimited: Bool
+  /// A gate decides, too, who goes on.
+  var isGated: Bool
   /// Places out, over all instances, and how many there are.
   var held: Int64 = 0
   var allPlaces: Int64

@@ -53,11 +53,8 @@ extension World {
         step = loops[l].flows.answered(
           slot, identity: .known(PrincipalFacts(client: facts.client, grants: .max)), now: now)
       case .askLimit(let limit, let key):
-        let answer: LimitAnswer
-        switch limits[limit].admit(key: key, now: now) {
-        case .allow: answer = .allowed
-        case .refuse(let until): answer = .refused(until: until)
-        }
+        // What a field says is taken to be a client's own.
+        let answer = limits[limit].ask(key, now: now).answer
         step = loops[l].flows.answered(slot, limit: answer, now: now)
       case .askRecord:
         // Each modelled request is a new wish with a key of its own; its two commits are far below a network's time.
@@ -181,6 +178,7 @@ extension World {
       if loops[l].calls[index].queuedSince >= 0 { leaveQueue(l, slot, step) }
       if step.freed != CallStep.nobody { release(l, index, step.freed, cancels: step.cancels) }
       if step.loser != CallStep.nobody { release(l, index, step.loser, cancels: true) }
+      if step.turns { placeIsFree(Int(edgeComponents[edge])) }
       switch step.action {
       case .none: break
       case .attempt(let instance, let number), .hedge(let instance, let number):
@@ -215,6 +213,7 @@ extension World {
         let instance = loops[l].flows.calls[slot].instance
         step = loops[l].flows.ended(slot, now: now)
         if step.freed != CallStep.nobody { release(l, index, step.freed, cancels: step.cancels) }
+        if step.turns { placeIsFree(Int(edgeComponents[edge])) }
         over(
           l, index, RequestEnding(status: status, instance: instance, attempts: attempts),
           failed: status >= 500 || status == 429, edgeFreed: step.freesEdge)
@@ -374,7 +373,11 @@ extension World {
       i += 1
       components[component].turnIsDue = false
       // When every place is out, whoever had a turn would only come back from it.
-      if components[component].isLimited, components[component].held >= components[component].allPlaces { continue }
+      if components[component].isLimited, components[component].held >= components[component].allPlaces,
+        !components[component].isGated
+      {
+        continue
+      }
       let count = components[component].callers &* loops.count
       if count == 1 {
         handOut(0, Int(callers[components[component].firstCaller]))
@@ -395,11 +398,12 @@ extension World {
   private mutating func handOut(_ l: Int, _ edge: Int) {
     let component = Int(edgeComponents[edge])
     while loops[l].gauges[edge].count > 0,
-      !components[component].isLimited || components[component].held < components[component].allPlaces,
+      !components[component].isLimited || components[component].held < components[component].allPlaces
+        || loops[l].flows.hasVerdicts(edge: edge),
       let (slot, step) = loops[l].flows.turn(edge: edge, now: now)
     {
       perform(l, slot, step)
-      if step.action == .wait { return }
+      if step.action == .wait, !loops[l].flows.hasVerdicts(edge: edge) { return }
     }
   }
 

@@ -30,7 +30,7 @@ package struct World: ~Copyable {
   var timers = Agenda(reserving: 64)
   var loops: Bank<Loop>
   var node: NodeFlows
-  var limits: Bank<RateTable>
+  var limits: Bank<LimitTable>
   var components: Bank<Component>
   var operations: Bank<Operation>
   /// The calls of a stage are `items[stages[i].first ..< stages[i].first + stages[i].count]`.
@@ -95,7 +95,7 @@ package struct World: ~Copyable {
           waits: Array(repeating: Tally(), count: plan.edges.count)))
     }
     self.node = node
-    limits = Bank(plan.limits.map { RateTable(GCRA(rate: $0.rate, burst: $0.burst), cells: $0.cells) })
+    limits = Bank(plan.limits.map { LimitTable($0) })
     network = max(0, scene.network)
     self.eventsLimit = eventsLimit
 
@@ -118,6 +118,7 @@ package struct World: ~Copyable {
         Component(
           salt: Draws.salt(seed, "work of \(model.name)"), firstInstance: instances.count, instances: service.instances,
           firstOperation: Int32(operations.count), places: service.atOnce, isLimited: service.atOnce != .max,
+          isGated: leading.contains { plan.isGated($0) },
           allPlaces: Int64(service.atOnce) * Int64(service.instances),
           cancels: model.cancels, firstCaller: callers.count, callers: leading.count))
       for edge in leading { callers.append(Int32(edge)) }

@@ -161,21 +161,21 @@ struct OfferedLoad {
     var rates = design.traffic.map { $0.rate.value.perSecond * scale }
     for (g, gateway) in design.gateways.enumerated() {
       for (r, route) in gateway.routes.enumerated() {
-        guard let limit = route.limit else { continue }
         let members = design.traffic.indices.filter {
           if case .gateway(_, _, g, r, _, _) = design.traffic[$0].to.value { true } else { false }
         }
-        let most = limit.rate.value.perSecond
-        switch limit.by.value {
-        case .client:
-          for index in members {
-            if let clients = design.traffic[index].clients {
-              rates[index] = min(rates[index], Double(clients.value) * most)
+        for limit in gateway.limits + route.limits {
+          let most = limit.rate.value.perSecond
+          if limit.countsAll {
+            let sum = members.reduce(0) { $0 + rates[$1] }
+            if sum > most { for index in members { rates[index] *= most / sum } }
+          } else {
+            for index in members {
+              if let clients = design.traffic[index].clients {
+                rates[index] = min(rates[index], Double(clients.value) * most)
+              }
             }
           }
-        case .route:
-          let sum = members.reduce(0) { $0 + rates[$1] }
-          if sum > most { for index in members { rates[index] *= most / sum } }
         }
       }
     }

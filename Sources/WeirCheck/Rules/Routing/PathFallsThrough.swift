@@ -106,7 +106,7 @@ enum PathFallsThrough: Rule {
   private static func hasLooserLimit(_ other: Route, than route: Route) -> Bool {
     guard let limit = route.limit else { return false }
     guard let broad = other.limit else { return true }
-    return broad.rate.value > limit.rate.value || (limit.by.value == .route && broad.by.value == .client)
+    return broad.rate.value > limit.rate.value || (limit.countsAll && !broad.countsAll)
   }
 
   /// A path that the route takes: `/api/*/x/**` as `/api/x/x/x`.

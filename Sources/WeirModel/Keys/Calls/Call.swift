@@ -13,6 +13,8 @@ package struct Call: Sendable, Equatable {
   package var retry = Retry()
   /// Nil: never.
   package var hedge: Hedge?
+  /// So many are sent for one that the callee accepts; nil: all.
+  package var throttle: Value<Double>?
   /// Nil for `breaker: none`, and for stores, which programs call by themselves.
   package var breaker: Breaker?
   /// Calls of one instance of the caller at the same time; nil for no limit.
@@ -46,6 +48,11 @@ package struct Call: Sendable, Equatable {
     settings.connect = connect.value
     retry.compile(into: &settings)
     hedge?.compile(into: &settings)
+    if let throttle {
+      var own = ClientThrottle.Settings()
+      own.multiplier = throttle.value
+      settings.throttle = own
+    }
     settings.breaks = breaker != nil
     breaker?.compile(into: &settings)
     settings.atOnce = atOnce.map { Int32($0.value) } ?? .max
@@ -80,6 +87,10 @@ enum CallKeys {
   static let connections = ScalarKey(
     "connections", .count(1...100_000), "Connections that one instance of the caller holds: its pool.",
     alias: ["pool", "pool-size", "max-connections"])
+  static let throttle = ScalarKey(
+    "throttle", .times, rule: "no throttle",
+    "While the callee refuses (429, 503, no answer), about so many calls are sent for each that it accepts: `x2`.",
+    alone: ["none"], alias: ["client-throttle", "adaptive-throttle"])
   static let optional = ScalarKey(
     "optional", .bool, default: CallSettings().optional, rule: "call.optional",
     "Whether the caller lives without it: it does not count against the caller's availability, and gets its fallback.")
@@ -111,6 +122,7 @@ enum CallKeys {
       ).inDefaults,
       .optional(atOnce, \.atOnce).inDefaults,
       .optional(connections, \.connections),
+      .optional(throttle, \.throttle).inDefaults,
       .value(optional, \.optional),
       FallbackKeys.field,
     ] + HedgeKeys.fields)

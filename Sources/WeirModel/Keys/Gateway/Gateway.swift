@@ -16,6 +16,8 @@ package struct Gateway: Sendable, Equatable {
   /// Each request gets an id; nil: none.
   package var requestID: RequestID?
   package var identities = Identities()
+  /// Of all its routes, asked before their own.
+  package var limits: [RouteLimit] = []
   package var routes: [Route] = []
   /// How it calls each service that a route leads to: one for all routes to the same service.
   package var calls: [Call] = []
@@ -39,6 +41,9 @@ enum GatewayKeys {
     "at-once", .count(1...1_000_000), default: FlowPlan().requestsAtOnce, rule: "gateway.at-once",
     "Requests that may be in work at the same time, whatever they call; more get 503, `overloaded`.",
     alias: ["max-requests", "max-in-flight", "max-concurrent-requests"])
+  static let limit = Key(
+    "limit", Shape.section(LimitKeys.section).or(.list(.section(LimitKeys.section), least: 1)),
+    "How often requests of all routes together may come; asked before the routes' own limits.", alias: ["rate-limit"])
   static let routes = Key(
     "routes", .named(.plain("a route"), .section(RouteKeys.section)),
     default: "needed by every listener but those of TCP",
@@ -54,6 +59,7 @@ enum GatewayKeys {
       .value(body, \.body),
       .value(atOnce, \.atOnce),
       .optionalPart(RequestIDKeys.key, \.requestID, RequestIDKeys.part),
+      .items(limit, \.limits, LimitKeys.part),
     ] + IdentityKeys.fields.at(\.identities) + [
       .custom(
         routes, read: { layers, resolver, gateway in resolver.routes(layers, of: &gateway) },

@@ -16,13 +16,17 @@ package struct Route: Sendable, Equatable {
   /// by itself.
   package var to: [RouteShare]
   package var target = RouteTarget()
-  package var limit: RouteLimit?
+  /// Asked in this order.
+  package var limits: [RouteLimit] = []
   /// Replaces the timeout of the call from the gateway to the service.
   package var timeout: Value<Duration>?
   package var transform = RouteTransform()
   package var access = RouteAccess()
   package var care = RouteCare()
   package var edge = RouteEdge()
+
+  /// The narrowest of its limits.
+  package var limit: RouteLimit? { limits.min { $0.rate.value < $1.rate.value } }
 
   /// Indexes in `Design.services`.
   package var services: [Int] { to.map(\.service.value) }
@@ -58,7 +62,8 @@ enum RouteKeys {
   /// Keys of routes that answer by themselves.
   static let instead = ["redirect", "answer", "files", "compose"]
   static let limit = Key(
-    "limit", .section(LimitKeys.section), "How often requests may come; more get 429.", alias: ["rate-limit"])
+    "limit", Shape.section(LimitKeys.section).or(.list(.section(LimitKeys.section), least: 1)),
+    "How often requests may come; more get 429. One limit, or a list of them.", alias: ["rate-limit"])
   static let timeout = ScalarKey(
     "timeout", .duration(), rule: "the timeout of the call",
     "The longest that a request may take in all, waits and retries included.")
@@ -92,7 +97,7 @@ enum RouteKeys {
           return [Effective(key: to.name, content: .map(shares))]
         })
     ] + RouteTargetKeys.fields.at(\.target) + [
-      .optionalPart(limit, \.limit, LimitKeys.part).inDefaults,
+      .items(limit, \.limits, LimitKeys.part).inDefaults,
       .optional(timeout, \.timeout).inDefaults,
     ] + RouteEdgeKeys.fields.at(\.edge) + RouteTransformKeys.fields.at(\.transform)
       + RouteAccessKeys.fields.at(\.access)

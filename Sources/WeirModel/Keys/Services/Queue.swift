@@ -5,6 +5,21 @@ internal import WeirPatterns
 package struct Queue: Sendable, Equatable {
   package var length = QueueKeys.length.initial
   package var wait = QueueKeys.wait.initial
+  /// Nil when the file does not say.
+  package var order: Value<QueueOrder>?
+}
+
+/// Who of those that wait goes first.
+package enum QueueOrder: String, Sendable, Equatable, CaseIterable {
+  case fifo, lifo, codel
+
+  var order: PriorityAdmission.Order {
+    switch self {
+    case .fifo: .oldest
+    case .lifo: .adaptive
+    case .codel: .codel
+    }
+  }
 }
 
 /// `queue:`.
@@ -18,12 +33,18 @@ enum QueueKeys {
     "wait", .duration(), default: standard.wait, rule: "queue.wait (a small part of the timeout)",
     "How long one may wait.", alias: ["timeout"])
 
+  static let order = ScalarKey(
+    "order", ScalarType<QueueOrder>.word,
+    rule: "fifo; lifo where routes have priorities or `at-once` is adaptive",
+    "Who is served first: who came first, the newest while a queue stands, or who came first while old ones are dropped.",
+    alias: ["discipline"])
+
   static let part = Part<Queue>(
     "queue", "Who waits.", start: { _, _ in Queue() },
     [
       .value(length, \.length),
       .value(wait, \.wait),
-      .later("order", "Who is served first: `fifo`, `lifo`, `codel`."),
+      .optional(order, \.order),
     ])
   static let section = part.section
 }

@@ -18,6 +18,10 @@ package struct Service: Sendable, Equatable {
   package var balancing = Balancing()
   /// Requests that Weir sends to one instance at the same time; nil for no limit.
   package var atOnce: Value<Int>?
+  /// `at-once: adaptive`: how many is found out; where that is written.
+  package var adaptive: Value<Bool>?
+  /// Requests that one instance really works on at the same time: what simulation needs to know beside `work`.
+  package var worksAtOnce: Value<Int>?
   package var queue = Queue()
   package var deploy = Deploy()
   package var calls: [Call] = []
@@ -70,7 +74,8 @@ enum ServiceKeys {
     alias: ["load-balancing", "lb"])
   static let atOnce = ScalarKey(
     "at-once", .count(1...1_000_000), default: AtOnce.Settings().limit, rule: "service.at-once",
-    "Requests that one instance works on at the same time; the rest waits in Weir.", alone: ["none"],
+    "Requests that one instance works on at the same time; the rest waits in Weir. `adaptive`: it is found out.",
+    alone: ["none", "adaptive"],
     alias: ["concurrency", "workers", "max-concurrency"])
   static let queue = Key(
     "queue", .section(QueueKeys.section), "Who waits when every instance works on `at-once` requests.")
@@ -122,7 +127,26 @@ enum ServiceKeys {
       .optionalPart(health, \.health, HealthKeys.part).inDefaults,
       .value(balance, \.balance).inDefaults,
     ] + BalanceKeys.fields.at(\.balancing) + [
-      .optional(atOnce, \.atOnce).inDefaults,
+      .custom(
+        atOnce.key,
+        read: { layers, resolver, service in
+          for layer in layers.fields {
+            if let place = layer.says("adaptive", atOnce.key) {
+              service.adaptive = Value(true, .written(place))
+              return
+            }
+            if layer.node(atOnce.name) != nil { break }
+          }
+          service.atOnce = layers.valueOrNone(atOnce)
+          service.atOnce.map { resolver.note($0) }
+        },
+        explain: { service, _ in
+          if let adaptive = service.adaptive {
+            return [Effective(key: atOnce.name, content: .value("adaptive"), origin: adaptive.origin)]
+          }
+          return [.leafOrNone(atOnce, service.atOnce)]
+        }
+      ).inDefaults,
       .part(queue, \.queue, QueueKeys.part).inDefaults,
       .part(deploy, \.deploy, DeployKeys.part).inDefaults,
       .custom(
@@ -133,9 +157,15 @@ enum ServiceKeys {
       .custom(
         work,
         read: { layers, resolver, service in
-          service.work = layers.fields.first?.section(work, WorkKeys.section).flatMap { resolver.work($0) }
+          let own = layers.fields.first?.section(work, WorkKeys.section)
+          service.work = own.flatMap { resolver.work($0) }
+          service.worksAtOnce = own?.value(WorkKeys.worksAtOnce)
         },
-        explain: { service, design in service.work.map { [.map(work, design.effective($0))] } ?? [] }),
+        explain: { service, design in
+          var lines = service.work.map { design.effective($0) } ?? []
+          if let places = service.worksAtOnce { lines.append(.leaf(WorkKeys.worksAtOnce, places)) }
+          return lines.isEmpty ? [] : [.map(work, lines)]
+        }),
       .optional(availability, \.availability),
       .value(cancels, \.cancels).inDefaults,
       .later("runbook", "What to do when it fails."),
@@ -163,12 +193,15 @@ extension Service {
     settings.balance.algorithm = balance.value.algorithm
     settings.queue.length = queue.length.value
     settings.queue.wait = queue.wait.value
+    settings.order = queue.order?.value.order
     settings.cancels = cancels.value
   }
 
   var compiled: FlowPlan.Service {
-    FlowPlan.Service(
+    var compiled = FlowPlan.Service(
       instances: instances.value, atOnce: atOnce.map { Int32($0.value) } ?? .max,
       startsReady: health?.isAsked != true && !isStarted, hasHealthCheck: health?.isAsked == true)
+    if adaptive != nil { compiled.adaptive = .init() }
+    return compiled
   }
 }
