@@ -25,7 +25,7 @@ enum PriorityWithoutEffect: Rule {
         let name = subject.design.services[first].name
         found.append(
           info.finding(
-            "\(route.name.text) is \(route.care.priority.value.rawValue), and \(name.text) takes whatever comes at once",
+            "\(route.name.text) is \(route.care.priority.value.rawValue), and \(name.text) has 0 places to wait for",
             at: place, spot: place.entry, caret: "0 places to wait for",
             why: "under overload all requests to \(name.text) get slower alike", mend: "at-once: adaptive",
             acceptAt: route.name.place,

@@ -6,7 +6,7 @@ enum IdempotencyWithoutEffect: Rule {
   static let info = RuleInfo(
     "idempotency-without-effect", .resilience, .warning, title: "Keys are looked at where no request has one",
     why:
-      "Keys are looked at for POST and PATCH; a repeated GET, PUT or DELETE does no harm anyway. On a route that takes "
+      "Keys are looked at for 2 methods, POST and PATCH; a repeated GET, PUT or DELETE does no harm anyway. On a route that takes "
       + "neither POST nor PATCH, or that leads to no service, `idempotency` reads like protection from a second order and "
       + "protects from nothing.",
     detection: "`idempotency` at a route whose `methods` have neither POST nor PATCH, or that has no service",

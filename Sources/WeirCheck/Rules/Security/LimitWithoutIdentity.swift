@@ -27,7 +27,8 @@ enum LimitWithoutIdentity: Rule {
           guard let place = limit.by.place else { continue }
           found.append(
             info.finding(
-              "\(route.name.text) limits by \(what) and asks nobody who the caller is", at: place, spot: place.entry,
+              "\(route.name.text) limits by \(what) and asks 0 identities who the caller is", at: place,
+              spot: place.entry,
               caret: "0 identities", why: "what is counted is the address", mend: "by: client",
               acceptAt: route.name.place, inputs: [Finding.Input("identities", "0", route.name.place)],
               result: "0 identities"))
