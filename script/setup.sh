@@ -3,6 +3,9 @@
 # Nothing is installed without saying so; what needs more rights than you have is asked for first.
 
 swift_needed="6.3"
+# What a build needs beside Swift; g++: libstdc++ for static links, which Swift's own list of packages leaves out.
+# shellcheck disable=SC2034
+build_packages=(g++ git libsqlite3-dev zlib1g-dev libbrotli-dev libzstd-dev)
 
 say() { printf '%s\n' "$*" >&2; }
 
