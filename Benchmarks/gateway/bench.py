@@ -128,7 +128,7 @@ class Bench:
     @property
     def socket_path(self):
         """Where Weir lets its first service's first instance listen; its peers ask at the same place."""
-        return self.folder / "state" / "s" / "0-1"
+        return self.folder / "state" / "s" / "origin-1"
 
     def certificate(self):
         """One of an elliptic curve, as sites have them today, for all proxies."""
