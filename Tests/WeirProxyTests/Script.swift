@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
+import WeirPlatform
 
 /// A stock client or server of another language that a test starts; ended with its owner.
 final class Script: @unchecked Sendable {
@@ -48,10 +49,18 @@ final class Script: @unchecked Sendable {
   }
 
   /// What it said when it did not end well; nil when it did.
+  ///
+  /// One that does not end within two minutes is ended: a client that hangs must not hold up every other test.
   func failure() -> String? {
-    process.waitUntilExit()
-    if process.terminationStatus == 0 { return nil }
+    let end = ContinuousClock().now + .seconds(120)
+    var none: [Poll.Interest] = []
+    while process.isRunning, ContinuousClock().now < end { _ = try? Poll.wait(&none, nanoseconds: 5_000_000) }
     let said = (try? String(contentsOf: errors, encoding: .utf8)) ?? ""
+    if process.isRunning {
+      process.terminate()
+      return "did not end within two minutes\n\(said)"
+    }
+    if process.terminationStatus == 0 { return nil }
     return said.isEmpty ? "ended with \(process.terminationStatus)" : said
   }
 }
