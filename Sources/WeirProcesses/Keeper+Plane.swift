@@ -93,8 +93,9 @@ extension KeeperLoop {
       switch exit {
       case _ where plane.finished != nil: exitCode = max(exitCode, plane.finished ?? 0)
       case .code(let code): exitCode = max(exitCode, code)
-      // Our TERM came before it could listen for it: an end as asked for.
-      case .signal(.terminate, _): break
+      // Our TERM came before it could listen for it, or the terminal's Ctrl-C before it had a group of its own: an end as
+      // asked for.
+      case .signal(.terminate, _), .signal(.interrupt, _): break
       // Killed by us, and then the code says so already, or crashed in its drain.
       case .signal: if exitCode == 0 { exitCode = 3 }
       }
