@@ -60,9 +60,7 @@ struct Walk {
       if random.chance(0.3) { call.order = [.adaptive, .oldest, .codel][random.index(below: 3)] }
       if random.chance(0.2) {
         var throttle = ClientThrottle.Settings()
-        // One of twenty of five calls a second would take longer to find out than a walk lasts.
         throttle.window = .seconds(4)
-        throttle.refusedMax = 0.7
         call.throttle = throttle
       }
       if random.chance(0.5) {
