@@ -95,7 +95,7 @@ extension Plane {
       (plan.services[service].isStore ? [] : states[service]).map { state in
         let isOurs = plan.isStarted(service)
         let word: Snapshot.Instance.State =
-          if state.isReady { .ready } else if isOurs && state.pid == 0 { .down } else {
+          if state.isReady { state.isDrained ? .drained : .ready } else if isOurs && state.pid == 0 { .down } else {
             state.wasReady ? .unready : .starting
           }
         return Snapshot.Instance(
@@ -169,7 +169,11 @@ extension Plane {
       content: AdminServer.Content(
         metrics: { published.metrics() }, status: { published.status }, isReady: { published.isReady },
         reload: { await withCheckedContinuation { send.yield(.reload("asked for at the admin listener", $0)) } },
-        token: token))
+        drain: { service, instance, isOn in
+          await withCheckedContinuation {
+            send.yield(.drain(.init(service: service, instance: instance, isOn: isOn, asker: $0)))
+          }
+        }, token: token))
     let socket = settings.state + "/admin.sock"
     try Files.remove(socket)
     try await listen(admin, .unixDomainSocket(path: socket), isOwner: true, "the admin socket \(socket)") { _ in

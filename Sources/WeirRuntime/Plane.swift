@@ -21,6 +21,8 @@ package actor Plane {
     case tick
     /// Read the file again; somebody may want to know what came of it.
     case reload(String, Asker?)
+    /// Take an instance out of use, or back.
+    case drain(DrainOrder)
   }
 
   let settings: RunSettings
@@ -75,6 +77,8 @@ package actor Plane {
     /// The UNIX socket that it listens on, once it has been seen to; empty before.
     var socket = ""
     var isReady = false
+    /// Somebody has taken it out of use.
+    var isDrained = false
     var wasReady = false
     var cpu: Double?
     var memory: Int?
@@ -182,6 +186,7 @@ package actor Plane {
     case .end: await end()
     case .tick: try await tick()
     case .reload(let why, let asker): await reload(because: why, asker)
+    case .drain(let order): await drain(order)
     }
   }
 

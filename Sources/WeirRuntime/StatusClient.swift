@@ -45,6 +45,19 @@ package struct StatusClient: Sendable {
     }
   }
 
+  /// Takes an instance of the running system out of use, or back.
+  package func drain(service: String, instance: Int, _ isOn: Bool) throws -> DrainOutcome {
+    // A name of a service needs no escaping; what is none finds nothing.
+    let name = service.filter { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") }
+    let text = try ask(
+      "POST /instances/\(name)/\(instance)/\(isOn ? "drain" : "undrain")", fields: "Content-Length: 0\r\n",
+      also: "HTTP/1.1 422"
+    ).body
+    do { return try JSONDecoder().decode(DrainOutcome.self, from: Data(text.utf8)) } catch {
+      throw Failure.noAnswer("\(error)")
+    }
+  }
+
   private func ask(_ line: String, fields: String = "", also: String? = nil) throws -> (head: String, body: String) {
     let connection: Descriptor
     do { connection = try Connecting.unix(path: folder + "/admin.sock") } catch {

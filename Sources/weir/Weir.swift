@@ -13,8 +13,8 @@ struct Weir: ParsableCommand {
       """, version: WeirVersion.text,
     subcommands: [
       CheckCommand.self, ExplainCommand.self, SimulateCommand.self, PlanCommand.self, RunCommand.self,
-      ReloadCommand.self, StatusCommand.self, SchemaCommand.self, KeyCommand.self, PlaneCommand.self,
-      StateCommand.self,
+      ReloadCommand.self, InstanceCommand.self, StatusCommand.self, SchemaCommand.self, KeyCommand.self,
+      PlaneCommand.self, StateCommand.self,
     ])
 
   /// Wrong use exits with 2, as every verb does; the parser's own code would be 64.
