@@ -411,6 +411,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     input = loop.empty
   }
 
+  /// Nothing of a request has been read.
+  var isIdle: Bool { stage == .head && startedAt == .zero && input.readableBytes == 0 }
+
   func drain() {
     closeAfter = true
     if stage == .tunnel { return drainTunnel(until: loop.drainEnds) }

@@ -22,6 +22,8 @@ struct AdminServer: Sendable {
     var reload: @Sendable () async -> ReloadOutcome
     /// Takes an instance of a service out of use, or back.
     var drain: @Sendable (String, Int, Bool) async -> DrainOutcome
+    /// Has another binary take over.
+    var upgrade: @Sendable (String) async -> UpgradeOutcome
     /// Lets a caller on the port change something: `Authorization: Bearer …`; it stands in the state folder.
     var token: String
   }
@@ -84,6 +86,22 @@ struct AdminServer: Sendable {
         body: ResponseBody(byteBuffer: ByteBuffer(bytes: try encoder.encode(outcome))))
     }
     serveDrains(router, isOwner: isOwner)
+    // What runs another program is its owner's only, whoever has the token.
+    if isOwner {
+      router.post("/upgrade") { [content] request, _ in
+        let body = try await request.body.collect(upTo: 65_536)
+        guard let order = try? JSONDecoder().decode(UpgradeOrder.self, from: Data(body.readableBytesView)) else {
+          return Response(status: .badRequest)
+        }
+        let outcome = await content.upgrade(order.binary)
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return Response(
+          status: outcome.isRefused ? .unprocessableContent : .ok,
+          headers: [.contentType: "application/json", .connection: "close"],
+          body: ResponseBody(byteBuffer: ByteBuffer(bytes: try encoder.encode(outcome))))
+      }
+    }
     return router
   }
 
