@@ -189,6 +189,13 @@ done:
   return result;
 }
 
+int weir_signals_block(const int *signals, int count, int on) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int i = 0; i < count; i++) sigaddset(&set, signals[i]);
+  return pthread_sigmask(on ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL) == 0 ? 0 : -1;
+}
+
 int weir_signal_ignore(int number) {
   struct sigaction action;
   memset(&action, 0, sizeof action);
@@ -330,6 +337,8 @@ pid_t weir_spawn(const struct weir_spawn *what, int *failed_step) {
   }
   return child;
 }
+
+int weir_become(const char *path, char *const *argv, char *const *envp) { return execve(path, argv, envp); }
 
 // Descriptor passing -----------------------------------------------------------------------------------------------
 

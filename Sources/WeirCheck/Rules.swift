@@ -4,7 +4,8 @@
 package enum Rules {
   /// Those that look at the design, in the order of their ids.
   static let checks: [any Rule.Type] = [
-    CallCycle.self, ConnectionStorm.self, DeadlineInversion.self, GRPCOverHTTP1.self, HedgeWithoutEffect.self,
+    BalanceKeyMissing.self, CallCycle.self, ConnectionStorm.self, DeadlineInversion.self, GRPCOverHTTP1.self,
+    HedgeWithoutEffect.self,
     IdempotencyWithoutEffect.self,
     IdentityWithoutTLS.self, KeysWithoutTLS.self, LimitWithoutIdentity.self,
     LiteralSecret.self, NoRequirements.self,

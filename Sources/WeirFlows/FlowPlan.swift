@@ -67,6 +67,8 @@ public struct FlowPlan: Sendable, Equatable {
     public var ejection: OutlierEjection.Settings
     /// What one instance works on at the same time is found out; `atOnce` is no limit then.
     public var adaptive: AdaptiveLimit.Settings?
+    /// What tells its instances apart.
+    public var members = Members()
 
     public init(
       instances: Int, atOnce: Int32 = .max, startsReady: Bool = true, hasHealthCheck: Bool = false,

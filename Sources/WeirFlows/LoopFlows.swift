@@ -12,6 +12,8 @@ public struct LoopState: Sendable, Equatable {
   var edge = 0
   var slot = Slot.none
   var now = Instant.zero
+  /// By call: what it wants of the choice of its instance, along edges where that is asked.
+  private var wishes: [Wish] = []
 
   init(plan: FlowPlan, views: [EdgeView], loop: Int, loops: Int, seed: UInt64, recordsLimit: Int) {
     upstreams = Shelf(
@@ -22,6 +24,21 @@ public struct LoopState: Sendable, Equatable {
       })
     ledger = Ledger(plan: plan, recordsLimit: recordsLimit)
     random = SeededRandom(seed: seed, stream: "loop \(loop)")
+  }
+
+  /// What the call of this input wants.
+  @inline(__always)
+  var wish: Wish { here.upstream.constants.isChoosy ? wishes[Int(slot.index)] : Wish() }
+
+  @inline(__always)
+  mutating func keepWish(of facts: RequestFacts) {
+    if here.upstream.constants.isChoosy { keep(Wish(key: facts.affinity, home: facts.home)) }
+  }
+
+  @inline(never)
+  private mutating func keep(_ wish: Wish) {
+    while wishes.count <= Int(slot.index) { wishes.append(Wish()) }
+    wishes[Int(slot.index)] = wish
   }
 }
 
@@ -238,6 +255,7 @@ public struct LoopFlows: Sendable {
     }
     let slot = calls.insert(UpstreamCall(edge: edge, facts: facts, timeout: timeout, rank: rank, now: now))
     enter(slot, edge: edge, now)
+    state.keepWish(of: facts)
     // A gateway's request was let in at the door. Calls between services have as much room again, for without them those
     // requests could not be answered.
     let isOverloaded = facts.route == RequestFacts.none && (calls.count - 1) / 2 >= node.requestsMax

@@ -55,6 +55,8 @@ public struct NodeFlows: Sendable {
   struct Service: Sendable {
     /// By instance: nobody may be sent there (not started, not ready, gone).
     var down: [Bool]
+    /// By instance: somebody has taken it out of use, and it gets nobody new.
+    var drained: [Bool]
   }
 
   var edges: [Edge]
@@ -64,7 +66,9 @@ public struct NodeFlows: Sendable {
 
   public init(plan: FlowPlan, seed: UInt64, now: Instant = .zero) {
     services = plan.services.map { service in
-      Service(down: Array(repeating: !service.startsReady, count: service.instances))
+      Service(
+        down: Array(repeating: !service.startsReady, count: service.instances),
+        drained: Array(repeating: false, count: service.instances))
     }
     edges = plan.edges.map { Edge($0, service: plan.services[$0.service], now: now) }
     random = SeededRandom(seed: seed, stream: "node")
@@ -80,6 +84,9 @@ public struct NodeFlows: Sendable {
   /// Whether an instance of a service may be sent requests, as far as its health goes.
   public func isUp(service: Int, instance: Int) -> Bool { !services[service].down[instance] }
 
+  /// Whether somebody has taken it out of use.
+  public func isDrained(service: Int, instance: Int) -> Bool { services[service].drained[instance] }
+
   /// The breaker's phase, for `weir status`; the callee's own where `instance` is nil.
   public func breakerPhase(edge: Int, instance: Int?) -> CircuitBreaker.Phase {
     instance.map { edges[edge].instances[$0].phase } ?? edges[edge].callee.phase
@@ -88,6 +95,7 @@ public struct NodeFlows: Sendable {
   /// An instance is left out of this edge's rotation for its answers, not for its health.
   public func isEjected(edge: Int, instance: Int) -> Bool {
     edges[edge].out[instance] && !services[edges[edge].service].down[instance]
+      && !services[edges[edge].service].drained[instance]
   }
 
   // MARK: Inputs
@@ -167,6 +175,21 @@ public struct NodeFlows: Sendable {
     for e in edges.indices where edges[e].service == service { renew(e, now: now) }
   }
 
+  /// Somebody takes an instance out of use, or back; false where nobody would be left.
+  ///
+  /// It finishes what it has and gets nobody new, but for those whom a cookie sends there; back again it starts slowly, as
+  /// any that joins.
+  public mutating func drain(service: Int, instance: Int, _ isOn: Bool, now: Instant) -> Bool {
+    if services[service].drained[instance] == isOn { return true }
+    let isLeft = services[service].down.indices.contains {
+      $0 != instance && !services[service].down[$0] && !services[service].drained[$0]
+    }
+    if isOn && !isLeft { return false }
+    services[service].drained[instance] = isOn
+    for e in edges.indices where edges[e].service == service { renew(e, now: now) }
+    return true
+  }
+
   /// Another process serves under this index: what was learned was about the one before it.
   public mutating func replaced(service: Int, instance: Int, now: Instant) {
     for e in edges.indices where edges[e].service == service {
@@ -208,27 +231,29 @@ public struct NodeFlows: Sendable {
   /// Decides anew who serves, and publishes a new view when anything changed.
   mutating func renew(_ e: Int, now: Instant) {
     let service = services[edges[e].service]
+    let away = zip(service.down, service.drained).map { $0 || $1 }
     let suspects = edges[e].instances.map { $0.phase != .closed }
-    let decision = edges[e].ejection.decide(down: service.down, suspects: suspects, now: now)
+    let decision = edges[e].ejection.decide(down: away, suspects: suspects, now: now)
     var view = EdgeView(
       serving: [], breakers: edges[e].instances.map(\.view), service: edges[e].callee.view,
-      everyoneServes: decision.everyone && !service.down.allSatisfy { $0 })
+      everyoneServes: decision.everyone && !away.allSatisfy { $0 })
     for i in decision.out.indices {
       if !decision.out[i] { view.serving.append(UInt16(i)) }
       // Whoever is out comes back with its past forgotten.
       if decision.out[i] { edges[e].doubted[i] = false }
       if edges[e].doubted[i] { view.doubted.append(UInt16(i)) }
-      if suspects[i] && !service.down[i] { view.probeable.append(UInt16(i)) }
+      if suspects[i] && !away[i] { view.probeable.append(UInt16(i)) }
+      if service.drained[i] && !service.down[i] && !suspects[i] { view.resting.append(UInt16(i)) }
       // Going down and coming up are told by health. Each ejection told is followed by its return, when the instance
       // serves again, however it went in between.
-      if decision.out[i] != edges[e].told[i] && !service.down[i] {
+      if decision.out[i] != edges[e].told[i] && !away[i] {
         edges[e].told[i] = decision.out[i]
         let kind: Event.Kind = decision.out[i] ? .instanceEjected : .instanceReturned
         events.append(Event(kind, at: now, edge: UInt32(e), instance: UInt16(i)))
       }
     }
     // A service that is not started yet has nobody: with everybody down nobody is sent for.
-    if service.down.allSatisfy({ $0 }) { view.serving = [] }
+    if away.allSatisfy({ $0 }) { view.serving = [] }
     let everyone = decision.everyone && !view.serving.isEmpty && suspects.count > 1
     if everyone != edges[e].panic {
       edges[e].panic = everyone

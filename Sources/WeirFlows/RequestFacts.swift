@@ -16,6 +16,8 @@ public struct RequestFacts: Sendable, Equatable, BitwiseCopyable {
   public var isOutside = false
   /// Which share of a split it falls into: the key that its client was given, else a random number; 0 where nothing is split.
   public var draw: UInt64 = 0
+  /// A keyed hash of what keeps it at one instance (a header, a cookie, its client); 0 for nothing.
+  public var affinity: UInt64 = 0
   /// When the caller stops waiting; `distantFuture` when it did not say.
   public var deadline: Instant
   public var method: RetryRule.Method
@@ -24,6 +26,8 @@ public struct RequestFacts: Sendable, Equatable, BitwiseCopyable {
   public var outerRetries: Bool
   /// Something else can be answered when the call fails: the route says so, and what it needs is at hand.
   public var hasFallback = false
+  /// The instance that its cookie names.
+  public var home = CallStep.nobody
 
   /// What is known of its idempotency key.
   public var key = Key.notAsked

@@ -18,6 +18,8 @@ public struct EdgeView: Sendable, Equatable {
   public var everyoneServes: Bool
   /// Instances that serve and failed last, with no success of any loop since: ascending.
   public var doubted: [UInt16]
+  /// Instances that somebody takes out of use: they get nobody new and keep those who belong to them.
+  public var resting: [UInt16] = []
 
   public init(
     serving: [UInt16], breakers: [CircuitBreaker.View], service: CircuitBreaker.View, probeable: [UInt16] = [],
@@ -70,6 +72,8 @@ struct CallConstants: Sendable, Equatable {
   var isGated: Bool
   var isThrottled: Bool
   var optional: Bool
+  /// Its instances, or its requests, are not all alike.
+  var isChoosy: Bool
 
   init(_ call: CallSettings, service: FlowPlan.Service, isGated: Bool) {
     self.isGated = isGated
@@ -86,6 +90,9 @@ struct CallConstants: Sendable, Equatable {
     isLimited = call.atOnce != .max
     budgetHearsEnds = call.budget.over == .concurrency
     isHedged = call.hedge != nil
+    let members = service.members
+    isChoosy =
+      call.balance.affinity != .none || members.isSticky || members.hasZones || members.backups.contains(true)
   }
 }
 
@@ -118,6 +125,7 @@ public struct Upstream: Sendable, Equatable {
   let backoff: Backoff
   public private(set) var view: EdgeView
   var balancer: Balancer
+  private(set) var rotation: Rotation
   public internal(set) var waiting: WaitingLine
   private var budget = BudgetTally()
   /// One, or none; a list, so that who does not hedge has no room for it.
@@ -158,7 +166,12 @@ public struct Upstream: Sendable, Equatable {
     rule = RetryRule(retry)
     backoff = Backoff(edge.call.backoff)
     self.view = view
-    balancer = Balancer(edge.call.balance, instances: service.instances, weights: nil)
+    let members = service.members
+    balancer = Balancer(
+      edge.call.balance, instances: service.instances, weights: members.weights.isEmpty ? nil : members.weights,
+      identities: members.identities.isEmpty ? nil : members.identities)
+    rotation = Rotation(members, count: service.instances)
+    if constants.isChoosy { rotation.update(serving: view.serving) }
     waiting = WaitingLine(edge.call.queue)
     hedges = edge.call.hedge.map { [HedgeTrigger($0)] } ?? []
     outcomes = Array(repeating: CircuitBreaker.Outcomes(), count: service.instances)
@@ -187,6 +200,7 @@ public struct Upstream: Sendable, Equatable {
         doubtful.removeAll { $0.instance == i }
       }
     }
+    if constants.isChoosy, new.serving != view.serving { rotation.update(serving: new.serving) }
     view = new
     if !gate.isEmpty { gate[0].accept(serving: new.serving.count, now: now) }
   }
@@ -272,9 +286,10 @@ public struct Upstream: Sendable, Equatable {
   /// Chooses an instance that serves, for one attempt.
   @inline(__always)
   mutating func pick(
-    excluding tried: Balancer.Tried, now: Instant, using random: inout SeededRandom
+    _ wish: Wish, excluding tried: Balancer.Tried, now: Instant, using random: inout SeededRandom
   ) -> Balancer.Choice {
-    balancer.pick(
+    if constants.isChoosy { return choose(wish, excluding: tried, now: now, using: &random) }
+    return balancer.pick(
       among: view.serving, excluding: tried, limit: constants.placesPerInstance, now: now, using: &random)
   }
 
@@ -284,14 +299,14 @@ public struct Upstream: Sendable, Equatable {
   /// Every 250 ms, the rhythm in which a health check in doubt is repeated (`HealthMonitor.Settings.doubtEvery`), a call
   /// that can be made up for elsewhere finds out, and nobody who waits for an answer notices.
   @inline(__always)
-  mutating func dueTrial(now: Instant) -> UInt16? {
+  mutating func dueTrial(_ wish: Wish, now: Instant) -> UInt16? {
     if doubtful.isEmpty { return nil }
     for k in doubtful.indices where doubtful[k].tryAt <= now {
       let i = doubtful[k].instance
       // One that came back into rotation has its past forgotten, and is in nobody's doubt.
       guard balancer.failedLast(Int(i)), view.serving.contains(i),
         balancer.hasPlace(Int(i), limit: constants.placesPerInstance),
-        view.serving.count > 1
+        view.serving.count > 1, !constants.isChoosy || mayTry(i, wish)
       else { continue }
       doubtful[k].tryAt = now.advanced(by: nextTrial)
       return i
@@ -319,12 +334,13 @@ public struct Upstream: Sendable, Equatable {
   ///
   /// A call that cannot be made up for elsewhere probes only when nobody better has come for a second: a system whose
   /// calls are all unsafe must find out, too, that an instance is well again.
-  func dueProbe(now: Instant, canRepeat: Bool) -> UInt16? {
+  func dueProbe(_ wish: Wish, now: Instant, canRepeat: Bool) -> UInt16? {
     if view.probeable.isEmpty { return nil }
     for i in view.probeable where askProbeAt[Int(i)] <= now {
       let breaker = view.breakers[Int(i)]
       let due = breaker.phase == .probing ? Instant.zero : breaker.until
       if breaker.phase == .closed || now < due { continue }
+      if constants.isChoosy, !mayProbe(i, wish, due: due, now: now) { continue }
       if canRepeat || now >= due.advanced(by: 1_000_000_000) || view.serving.contains(i) { return i }
     }
     return nil

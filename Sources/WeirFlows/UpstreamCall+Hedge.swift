@@ -73,9 +73,11 @@ extension UpstreamCall {
     var others = tried
     others.insert(Int(instance))
     var other: UInt16?
+    let wish = state.wish
     // What is still on its way from the caller cannot be sent twice.
     if sent == .all || body == .none,
-      case .instance(let index) = state.here.upstream.pick(excluding: others, now: state.now, using: &state.random),
+      case .instance(let index) = state.here.upstream.pick(
+        wish, excluding: others, now: state.now, using: &state.random),
       index != Int(instance), !state.here.upstream.isTrial(UInt16(index)),
       deadline.since(state.now) > state.here.upstream.hedges[0].median
     {

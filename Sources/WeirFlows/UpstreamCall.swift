@@ -492,23 +492,24 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   }
 
   private mutating func pick(_ state: inout LoopState, mayProbe: Bool = true) -> CallStep {
+    let wish = state.wish
     if mayProbe, attempts == 0, !probesService, !state.here.upstream.view.probeable.isEmpty,
-      let due = state.here.upstream.dueProbe(now: state.now, canRepeat: canRepeat)
+      let due = state.here.upstream.dueProbe(wish, now: state.now, canRepeat: canRepeat)
     {
       stage = .askingInstance
       instance = due
       return CallStep(.ask(.probeInstance(due)))
     }
     if mayProbe, attempts == 0, !probesService, mayRepeatElsewhere(state),
-      let due = state.here.upstream.dueTrial(now: state.now)
+      let due = state.here.upstream.dueTrial(wish, now: state.now)
     {
       return attempt(due, &state)
     }
-    var choice = state.here.upstream.pick(excluding: tried, now: state.now, using: &state.random)
+    var choice = state.here.upstream.pick(wish, excluding: tried, now: state.now, using: &state.random)
     // Another instance first, but none of them has a place: better the same one again than to wait beside a free place,
     // with everybody behind.
     if choice == .full && !tried.isEmpty {
-      choice = state.here.upstream.pick(excluding: Balancer.Tried(), now: state.now, using: &state.random)
+      choice = state.here.upstream.pick(wish, excluding: Balancer.Tried(), now: state.now, using: &state.random)
     }
     switch choice {
     case .instance(let index): return attempt(UInt16(index), &state)

@@ -114,8 +114,12 @@ public enum Files {
     return String(cString: found)
   }
 
-  /// This process's executable file.
-  public static var ownExecutable: String? { linkTarget("/proc/self/exe") }
+  /// This process's executable file; where it has been replaced, what is there now.
+  public static var ownExecutable: String? {
+    guard let path = linkTarget("/proc/self/exe") else { return nil }
+    let mark = " (deleted)"
+    return path.hasSuffix(mark) && !exists(path) ? String(path.dropLast(mark.count)) : path
+  }
 
   public static func currentFolder() throws(SystemError) -> String {
     var buffer = [CChar](repeating: 0, count: 4096)

@@ -11,7 +11,7 @@
 /// `flock` on a file that stays: removing it would let two processes lock two files of one name. The file holds the pid
 /// of the last holder, for the message only.
 public final class FolderLock: Sendable {
-  let file: Descriptor
+  public let file: Descriptor
 
   public enum Failure: Error, Sendable, Equatable, CustomStringConvertible {
     /// Another process holds it; its pid when it could be read.
@@ -25,6 +25,9 @@ public final class FolderLock: Sendable {
       }
     }
   }
+
+  /// Held already, by a program that this process was before.
+  public init(held file: Descriptor) { self.file = file }
 
   public init(path: String) throws(Failure) {
     do { file = try Descriptor.open(path, .readWrite) } catch { throw .system(error) }

@@ -13,8 +13,12 @@ extension KeeperLoop {
     guard phase == .serving else { return }
     phase = .draining(until: now + options.drainLimit)
     plane.restartAt = nil
-    plane.killAt = nil
-    if let pid = plane.pid {
+    becoming = nil
+    // Nobody waits for a plane that has not taken over yet.
+    if let pid = candidate?.pid { Children.send(.kill, toGroup: pid) }
+    for plane in [plane] + elders {
+      plane.killAt = nil
+      guard let pid = plane.pid else { continue }
       Children.send(.terminate, to: pid)
       Children.send(.resume, to: pid)
     }
@@ -55,13 +59,13 @@ extension KeeperLoop {
   /// A second wish: no drain, no order, little patience.
   func hurry(now: Instant) {
     exitCode = max(exitCode, 1)
-    if let pid = plane.pid { Children.send(.kill, toGroup: pid) }
+    for pid in planes.compactMap(\.pid) { Children.send(.kill, toGroup: pid) }
     for program in programs { stop(program, grace: KeeperLoop.hurriedGrace, now: now) }
   }
 
   /// A third wish.
   func killEverything(now: Instant) {
-    if let pid = plane.pid { Children.send(.kill, toGroup: pid) }
+    for pid in planes.compactMap(\.pid) { Children.send(.kill, toGroup: pid) }
     for program in programs {
       program.stopAsked = true
       program.killAt = now
@@ -80,7 +84,7 @@ extension KeeperLoop {
   /// As subreaper we become their parent when theirs ends, so when there are no children left there is nothing left.
   func sweep(killAt: Instant, now: Instant) {
     reap(now: now)
-    let children = KeeperLoop.children().filter { child in !foreign.contains { $0.pid == child.pid } }
+    let children = KeeperLoop.children().filter { child in !foreign.contains(child.pid) }
     if children.isEmpty {
       phase = .done
       return

@@ -4,8 +4,10 @@ internal import WeirBase
 internal import WeirPatterns
 internal import WeirPlatform
 
-/// The plane as the keeper holds it.
-struct KeptPlane {
+/// A plane as the keeper holds it.
+///
+/// Most of the time there is one; while an upgrade is under way there are others (`Keeper+Upgrade.swift`).
+final class KeptPlane {
   /// The first restart is at once: programs and sockets wait for it.
   ///
   /// One that keeps failing is tried again at growing distances, but never a second apart (700 ms and 20 % jitter): nothing
@@ -26,7 +28,8 @@ struct KeptPlane {
   /// How long a plane that has closed or broken its control connection may take to end.
   static let partingGrace = Duration.seconds(2)
 
-  var pid: Int32?
+  var pid: Int32? { didSet { lastPid = pid ?? lastPid } }
+  private(set) var lastPid: Int32?
   var startTicks: UInt64 = 0
   var control: Descriptor?
   var reader = FrameReader()
@@ -40,6 +43,10 @@ struct KeptPlane {
   var wasReady = false
   /// The exit code it announced.
   var finished: Int32?
+  /// Of a plane that is to take over: what it was started from.
+  var binary = ""
+  /// It was to take over and could not.
+  var isRefused = false
 }
 
 extension KeeperLoop {
@@ -53,19 +60,7 @@ extension KeeperLoop {
     plane.starts += 1
     showsLines = true
     do {
-      let (ours, theirs) = try Descriptor.socketPair()
-      try ours.setNonblocking()
-      var added = options.planeEnvironment.map { (name: $0.name, value: $0.value) }
-      added.append((name: Keeper.controlVariable, value: String(Keeper.controlNumber)))
-      added.append((name: StateFolder.runVariable, value: folder.path))
-      let kept = OwnEnvironment.all().filter { pair in !added.contains { $0.name == pair.name } }
-      var spawn = Spawn(path: options.planeArgv[0], arguments: options.planeArgv, environment: kept + added)
-      spawn.descriptors = [(try Descriptor.open("/dev/null", .read), 0), (theirs, Keeper.controlNumber)]
-      // No death signal: when the keeper is killed, the plane is who ends the programs.
-      let pid = try spawn.start()
-      plane.pid = pid
-      plane.startTicks = ProcessTable.entry(of: pid)?.startTicks ?? 0
-      plane.control = ours
+      try spawn(plane, options.planeArgv, isStandby: false)
       plane.backoff.started(now: now)
       recordIsStale = true
     } catch {
@@ -78,17 +73,43 @@ extension KeeperLoop {
       return
     }
     for socket in sockets { toPlane(.opened(socket: socket.report), with: socket.descriptors, now: now) }
+    tellAdopted(now: now)
+  }
+
+  /// What runs, to a plane that is to look after it.
+  func tellAdopted(now: Instant) {
     toPlane(
       .adopted(programs: programs.map(report), planeStarts: plane.starts, stateFolder: folder.path), now: now)
   }
 
-  func planeEnded(_ exit: ProcessExit, now: Instant) {
+  func spawn(_ plane: KeptPlane, _ argv: [String], isStandby: Bool) throws {
+    let (ours, theirs) = try Descriptor.socketPair()
+    try ours.setNonblocking()
+    var added = options.planeEnvironment.map { (name: $0.name, value: $0.value) }
+    added.append((name: Keeper.controlVariable, value: String(Keeper.controlNumber)))
+    added.append((name: Keeper.protocolVariable, value: String(keeperProtocolVersion)))
+    added.append((name: StateFolder.runVariable, value: folder.path))
+    if isStandby { added.append((name: Keeper.standbyVariable, value: "1")) }
+    let kept = OwnEnvironment.all().filter { pair in
+      pair.name != Handover.variable && !added.contains { $0.name == pair.name }
+    }
+    var spawn = Spawn(path: argv[0], arguments: argv, environment: kept + added)
+    spawn.descriptors = [(try Descriptor.open("/dev/null", .read), 0), (theirs, Keeper.controlNumber)]
+    // No death signal: when the keeper is killed, the plane is who ends the programs.
+    let pid = try spawn.start()
+    plane.pid = pid
+    plane.startTicks = ProcessTable.entry(of: pid)?.startTicks ?? 0
+    plane.control = ours
+  }
+
+  func planeEnded(_ ended: KeptPlane, _ exit: ProcessExit, now: Instant) {
     // Its last words may still be unread: that it ends in good order, above all.
-    if plane.control != nil { readFromPlane(now: now) }
-    plane.pid = nil
-    plane.control = nil
-    plane.killAt = nil
+    if ended.control != nil { read(ended, now: now) }
+    ended.pid = nil
+    ended.control = nil
+    ended.killAt = nil
     recordIsStale = true
+    if ended !== plane { return otherEnded(ended, exit, now: now) }
     if case .draining = phase {
       switch exit {
       case _ where plane.finished != nil: exitCode = max(exitCode, plane.finished ?? 0)
@@ -129,6 +150,16 @@ extension KeeperLoop {
   // MARK: Messages out
 
   func toPlane(_ message: KeeperMessage, with descriptors: [Descriptor] = [], now: Instant) {
+    send(message, with: descriptors, to: plane, now: now)
+  }
+
+  /// What happens to programs, also to those that still have requests in them.
+  func toPlanes(_ message: KeeperMessage, now: Instant) {
+    toPlane(message, now: now)
+    for elder in elders { send(message, to: elder, now: now) }
+  }
+
+  func send(_ message: KeeperMessage, with descriptors: [Descriptor] = [], to plane: KeptPlane, now: Instant) {
     guard plane.control != nil else { return }
     guard let frame = try? FrameReader.frame(message) else {
       // Too long for a frame: only a report of very many programs. Nothing of ours can be that.
@@ -138,14 +169,13 @@ extension KeeperLoop {
     plane.outgoingBytes += frame.count
     if plane.outgoingBytes > KeptPlane.outgoingBytesMax {
       say("the plane does not read what it is told and is killed")
-      if let pid = plane.pid { Children.send(.kill, toGroup: pid) }
-      plane.control = nil
+      kill(plane)
       return
     }
-    flushToPlane(now: now)
+    flush(plane, now: now)
   }
 
-  func flushToPlane(now: Instant) {
+  func flush(_ plane: KeptPlane, now: Instant) {
     while let control = plane.control, let next = plane.outgoing.first {
       do {
         // Descriptors go with the first byte.
@@ -157,7 +187,7 @@ extension KeeperLoop {
           plane.outgoingBytes -= next.bytes.count
         }
       } catch {
-        if !error.wouldBlock { partFromPlane(now: now) }
+        if !error.wouldBlock { part(from: plane, now: now) }
         return
       }
     }
@@ -165,34 +195,39 @@ extension KeeperLoop {
 
   // MARK: Messages in
 
-  func readFromPlane(now: Instant) {
+  func read(_ plane: KeptPlane, now: Instant) {
     while let control = plane.control {
       do {
         let bytes = try control.read(upTo: 65536)
-        if bytes.isEmpty { return partFromPlane(now: now) }
+        if bytes.isEmpty { return part(from: plane, now: now) }
         plane.reader.feed(bytes)
-        while let message = try plane.reader.nextMessage(PlaneMessage.self) { take(message, now: now) }
+        while let message = try plane.reader.nextMessage(PlaneMessage.self) { take(message, from: plane, now: now) }
       } catch let error as SystemError {
-        if !error.wouldBlock { partFromPlane(now: now) }
+        if !error.wouldBlock { part(from: plane, now: now) }
         return
       } catch {
         say("the plane sent what cannot be understood (\(error)) and is killed")
-        if let pid = plane.pid { Children.send(.kill, toGroup: pid) }
-        plane.control = nil
-        return
+        return kill(plane)
       }
     }
+  }
+
+  /// First the signal: a plane that sees its connection end while it lives would end the programs.
+  private func kill(_ plane: KeptPlane) {
+    if let pid = plane.pid { Children.send(.kill, toGroup: pid) }
+    plane.control = nil
   }
 
   /// The connection is over.
   ///
   /// The plane is ending, or has lost its mind: it has a moment to end by itself.
-  func partFromPlane(now: Instant) {
+  private func part(from plane: KeptPlane, now: Instant) {
     plane.control = nil
     if phase == .serving, plane.pid != nil { plane.killAt = now + KeptPlane.partingGrace }
   }
 
-  func take(_ message: PlaneMessage, now: Instant) {
+  func take(_ message: PlaneMessage, from sender: KeptPlane, now: Instant) {
+    if sender !== plane { return takeOther(message, from: sender, now: now) }
     switch message {
     case .start(let spec): start(spec, now: now)
     case .signal(let id, let signal):
@@ -225,6 +260,8 @@ extension KeeperLoop {
       }
     case .unlisten(let name): sockets.removeAll { $0.report.spec.name == name }
     case .finished(let code): plane.finished = code
+    case .upgrade(let binary, let heritage): upgrade(to: binary, heritage, now: now)
+    case .prepared, .cannot: break
     }
   }
 }

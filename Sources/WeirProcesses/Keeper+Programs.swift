@@ -74,7 +74,7 @@ extension KeeperLoop {
     }
     do {
       try spawn(program, now: now)
-      toPlane(.started(id: spec.id, pid: program.pid ?? 0, startedAt: now.nanoseconds), now: now)
+      toPlanes(.started(id: spec.id, pid: program.pid ?? 0, startedAt: now.nanoseconds), now: now)
     } catch {
       closePipes(program, now: now)
       toPlane(.failed(id: spec.id, reason: "\(error)"), now: now)
@@ -158,8 +158,8 @@ extension KeeperLoop {
   /// Takes every child that has ended: programs, the plane, and orphans that became ours.
   func reap(now: Instant) {
     while case .ended(let pid, let exit) = Children.reap() {
-      if pid == plane.pid {
-        planeEnded(exit, now: now)
+      if let ended = planes.first(where: { $0.pid == pid }) {
+        planeEnded(ended, exit, now: now)
       } else if let program = programs.first(where: { $0.pid == pid }), let group = program.groupPid {
         program.pid = nil
         program.ended = (exit, now)
@@ -188,7 +188,7 @@ extension KeeperLoop {
     program.groupPid = nil
     program.killAt = nil
     recordIsStale = true
-    toPlane(.exited(id: program.spec.id, record: record, lastLines: told(program.lastLines)), now: now)
+    toPlanes(.exited(id: program.spec.id, record: record, lastLines: told(program.lastLines)), now: now)
     if program.isForgotten { programs.removeAll { $0 === program } }
     guard program.spec.isKept, phase == .serving, !record.asked else { return }
     program.restartAt = program.backoff.exited(now: now, using: &random)

@@ -15,7 +15,7 @@ internal import WeirPlatform
 ///        │                              │
 ///        └── signal, plane's own end ───┴──▶ draining ──plane gone──▶ stopping (stage by stage) ──▶ sweeping ──▶ done
 package enum Keeper {
-  package struct Options: Sendable {
+  package struct Options: Sendable, Codable {
     /// The plane's command; the first word is an absolute path.
     package var planeArgv: [String]
     /// What the plane gets beside the keeper's own environment.
@@ -37,6 +37,10 @@ package enum Keeper {
 
   /// In the plane's environment: the number of the descriptor on which the keeper listens.
   package static let controlVariable = "WEIR_CONTROL"
+  /// The same: which protocol it speaks there.
+  package static let protocolVariable = "WEIR_PROTOCOL"
+  /// The same, of a plane that is to take over from another one.
+  package static let standbyVariable = "WEIR_STANDBY"
   static let controlNumber: Int32 = 3
 
   /// Runs until everything has ended; the exit code of the whole run.
@@ -83,7 +87,7 @@ final class KeeperLoop {
     case done
   }
 
-  let options: Keeper.Options
+  var options: Keeper.Options
   let folder: StateFolder
   let lock: FolderLock
   let signals: SignalPipe
@@ -103,6 +107,12 @@ final class KeeperLoop {
   var programs: [KeptProgram] = []
   var sockets: [(report: SocketReport, descriptors: [Descriptor])] = []
   var plane = KeptPlane()
+  /// Is being started to take over from `plane`.
+  var candidate: KeptPlane?
+  /// Have been taken over from, and finish what they have begun.
+  var elders: [KeptPlane] = []
+  /// The binary that this process is to become, at the next calm moment.
+  var becoming: String?
   var stopOrder: [[String]] = []
   var stopStages: [[KeptProgram]] = []
   var showsLines = true
@@ -111,7 +121,7 @@ final class KeeperLoop {
   /// Children from before: a script may have started something and then become us by `exec`.
   ///
   /// Not ours to end.
-  let foreign: [ProcessTable.Entry]
+  let foreign: [Int32]
   var recordIsStale = false
   var recordTrouble = false
   var recordRetryAt: Instant?
@@ -120,7 +130,7 @@ final class KeeperLoop {
     self.options = options
     hadTerminal = Terminal.isReachable
     try StandardDescriptors.makeSureOpen()
-    signals = try SignalPipe([.interrupt, .terminate, .hangup, .quit, .childEnded])
+    signals = try SignalPipe(KeeperLoop.signalsTaken)
     Signal.brokenPipe.ignore()
     Signal.fileTooLarge.ignore()
     folder = try StateFolder(creating: options.statePath)
@@ -131,9 +141,70 @@ final class KeeperLoop {
     logs = LogStore(folder: folder, bytesMax: options.logBytesMax)
     // Only spreads restarts; any seed will do that differs from run to run.
     random = SeededRandom(seed: UInt64(bitPattern: SystemClock.now().nanoseconds))
-    foreign = KeeperLoop.children()
+    foreign = KeeperLoop.children().map(\.pid)
     _ = Children.adoptOrphans()
     plane.backoff = RestartBackoff(KeptPlane.backoffSettings)
+  }
+
+  /// Goes on where the keeper of another binary has left off, in the same process.
+  init(_ handover: Handover) throws {
+    func own(_ number: Int32) throws -> Descriptor {
+      let descriptor = Descriptor(owning: number)
+      try descriptor.setCloseOnExec()
+      return descriptor
+    }
+    options = handover.options
+    hadTerminal = handover.hadTerminal
+    folder = try StateFolder(creating: handover.options.statePath)
+    lock = FolderLock(held: try own(handover.lock))
+    // What waits since the exec comes now.
+    signals = try SignalPipe(KeeperLoop.signalsTaken)
+    Signal.brokenPipe.ignore()
+    Signal.fileTooLarge.ignore()
+    openFilesOfChildren = handover.openFilesOfChildren
+    console = try Console(1)
+    errors = try Console(2)
+    logs = LogStore(folder: folder, bytesMax: options.logBytesMax)
+    random = SeededRandom(seed: UInt64(bitPattern: SystemClock.now().nanoseconds))
+    foreign = handover.foreign
+    stopOrder = handover.stopOrder
+    showsLines = handover.showsLines
+    _ = Children.adoptOrphans()
+    for socket in handover.sockets { sockets.append((socket.report, try socket.numbers.map(own))) }
+    for kept in handover.programs {
+      let program = KeptProgram(kept.report.spec)
+      program.pid = kept.report.pid
+      program.groupPid = kept.groupPid
+      program.startTicks = kept.startTicks
+      program.startedAt = Instant(nanoseconds: kept.report.startedAt)
+      program.startedAtWall = WallTime(milliseconds: kept.report.startedAtWall)
+      program.starts = kept.report.starts
+      program.exits = kept.report.exits
+      program.pipes = try kept.pipes.map { KeptProgram.LogPipe(try own($0)) }
+      program.lastLines = kept.lastLines
+      program.restartAt = kept.restartAt.map(Instant.init(nanoseconds:))
+      program.backoff.started(now: program.startedAt)
+      programs.append(program)
+    }
+    func plane(_ told: Handover.Plane) throws -> KeptPlane {
+      let plane = KeptPlane()
+      plane.pid = told.pid
+      plane.startTicks = told.startTicks
+      plane.control = try told.control.map(own)
+      plane.reader.feed(told.unread)
+      plane.starts = told.starts
+      plane.binary = told.binary
+      plane.killAt = told.killAt.map(Instant.init(nanoseconds:))
+      plane.isRefused = told.isRefused
+      plane.wasReady = true
+      plane.backoff = RestartBackoff(KeptPlane.backoffSettings)
+      plane.backoff.started(now: SystemClock.now())
+      return plane
+    }
+    nameWidth = programs.map { $0.spec.id.utf8.count }.max().map { max($0, nameWidth) } ?? nameWidth
+    self.plane = try plane(handover.plane)
+    elders = try handover.elders.map(plane)
+    recordIsStale = true
   }
 
   func run() throws -> Int32 {
@@ -142,6 +213,11 @@ final class KeeperLoop {
       do { try open(spec) } catch { throw KeeperListenError(name: spec.name, cause: error) }
     }
     startPlane(now: SystemClock.now())
+    return try serve()
+  }
+
+  /// Until everything has ended.
+  func serve() throws -> Int32 {
     while phase != .done { try turn() }
     for program in programs { closePipes(program, now: SystemClock.now()) }
     // 200 ms for a reader that is slow with the last lines.
@@ -160,10 +236,11 @@ final class KeeperLoop {
       interests.append(interest)
       actions.append(action)
     }
-    if let control = plane.control {
+    for plane in planes {
+      guard let control = plane.control else { continue }
       watch(Poll.Interest(control.number, write: !plane.outgoing.isEmpty)) { loop, ready, now in
-        if ready.writable { loop.flushToPlane(now: now) }
-        if ready.readable { loop.readFromPlane(now: now) }
+        if ready.writable { loop.flush(plane, now: now) }
+        if ready.readable { loop.read(plane, now: now) }
       }
     }
     for program in programs {
@@ -186,6 +263,7 @@ final class KeeperLoop {
     reap(now: now)
     pass(now: now)
     if recordIsStale || recordRetryAt.map({ now >= $0 }) == true { writeRecord(now: now) }
+    if becoming != nil { becomeIfCalm() }
   }
 
   /// The earliest moment at which time alone changes something.
@@ -195,7 +273,7 @@ final class KeeperLoop {
     if case .draining(let until) = phase { consider(until) }
     if case .sweeping = phase { consider(SystemClock.now().advanced(by: KeptProgram.lingerPause)) }
     consider(plane.restartAt)
-    consider(plane.killAt)
+    for plane in planes { consider(plane.killAt) }
     consider(recordRetryAt)
     for program in programs {
       for pipe in program.pipes { consider(pipe.splitter.nextWake) }
@@ -216,9 +294,14 @@ final class KeeperLoop {
       }
       passTime(of: program, now: now)
     }
-    if let killAt = plane.killAt, now >= killAt {
+    for plane in planes {
+      guard let killAt = plane.killAt, now >= killAt else { continue }
       plane.killAt = nil
-      say("the plane did not end in time and is killed")
+      if plane === candidate {
+        refuse("it was not ready within \(KeeperLoop.candidateLimit.inSeconds) s", now: now)
+      } else {
+        say("the plane did not end in time and is killed")
+      }
       if let pid = plane.pid { Children.send(.kill, toGroup: pid) }
     }
     switch phase {
@@ -226,13 +309,13 @@ final class KeeperLoop {
       if let at = plane.restartAt, now >= at { startPlane(now: now) }
       restartKept(now: now)
     case .draining(let until):
-      if plane.pid == nil {
+      if planes.allSatisfy({ $0.pid == nil }) {
         beginStopping(now: now)
-      } else if now >= until, let pid = plane.pid {
+      } else if now >= until {
         phase = .draining(until: .distantFuture)
         say("the plane did not end within \(options.drainLimit.inSeconds) s and is killed")
         exitCode = max(exitCode, 1)
-        Children.send(.kill, toGroup: pid)
+        for pid in planes.compactMap(\.pid) { Children.send(.kill, toGroup: pid) }
       }
     case .stopping(let stage): passStage(stage, now: now)
     case .sweeping(let killAt): sweep(killAt: killAt, now: now)
@@ -243,12 +326,14 @@ final class KeeperLoop {
   // MARK: Signals
 
   func takeSignals(now: Instant) {
-    for signal in signals.take() {
-      switch signal {
-      case .hangup where !terminalIsGone: passOnReload()
-      case .interrupt, .terminate, .hangup, .quit: askToEnd(signal, now: now)
-      default: break  // Ended children are looked for at every turn.
-      }
+    for signal in signals.take() { takeSignal(signal, now: now) }
+  }
+
+  func takeSignal(_ signal: Signal, now: Instant) {
+    switch signal {
+    case .hangup where !terminalIsGone: passOnReload()
+    case .interrupt, .terminate, .hangup, .quit: askToEnd(signal, now: now)
+    default: break  // Ended children are looked for at every turn.
     }
   }
 

@@ -24,6 +24,8 @@ package final class KeeperClient: Sendable {
 
   private struct Known {
     var folder: String
+    /// It does not look after the programs, or does so no more: another plane does.
+    var isAside = false
     var programs: [RunRecord.Process] = []
     var isLost = false
   }
@@ -36,6 +38,16 @@ package final class KeeperClient: Sendable {
   package convenience init?() {
     guard let text = OwnEnvironment.value(Keeper.controlVariable), let number = Int32(text) else { return nil }
     self.init(control: Descriptor(owning: number), stateFolder: OwnEnvironment.value(StateFolder.runVariable) ?? "")
+    if isStandby { known.withLock { $0.isAside = true } }
+  }
+
+  /// This process is to take over from a plane that serves.
+  package var isStandby: Bool { OwnEnvironment.value(Keeper.standbyVariable) != nil }
+
+  /// The version that the keeper speaks, if it is not ours.
+  package static var foreignProtocol: String? {
+    guard let text = OwnEnvironment.value(Keeper.protocolVariable) else { return "1" }
+    return text == "\(keeperProtocolVersion)" ? nil : text
   }
 
   package init(control: Descriptor, stateFolder: String) {
@@ -109,6 +121,7 @@ package final class KeeperClient: Sendable {
       switch message {
       case .adopted(let programs, _, let folder):
         known.folder = folder
+        known.isAside = false
         known.programs = programs.compactMap { report in report.pid.flatMap { process(report.spec.id, $0) } }
       case .started(let id, let pid, _):
         known.programs.removeAll { $0.id == id }
@@ -121,7 +134,8 @@ package final class KeeperClient: Sendable {
 
   /// Ends every program this plane knows of, and all that carries the run's mark.
   package func endPrograms() {
-    let (folder, programs) = known.withLock { ($0.folder, $0.programs) }
+    let (folder, programs, isAside) = known.withLock { ($0.folder, $0.programs, $0.isAside) }
+    if isAside { return }
     Leftovers.end(run: folder, known: programs, grace: KeeperClient.orphanGrace)
   }
 }

@@ -35,6 +35,12 @@ package enum PlaneMessage: Sendable, Hashable, Codable {
   case unlisten(name: String)
   /// The plane is about to end in good order, and this is what the whole run's exit code is to be.
   case finished(code: Int32)
+  /// Start this binary as the next plane; `heritage` is what it is told of this one. Answered by `retire` or `refused`.
+  case upgrade(binary: String, heritage: String)
+  /// Of a plane on standby: all is made ready, and it can take over.
+  case prepared(version: String)
+  /// Of a plane on standby: it cannot take over, in words for the user; it ends.
+  case cannot(reason: String)
 }
 
 /// What the keeper tells the plane.
@@ -49,10 +55,18 @@ package enum KeeperMessage: Sendable, Hashable, Codable {
   case failed(id: String, reason: String)
   case exited(id: String, record: ExitRecord, lastLines: [String])
   case lines(id: String, lines: [String])
+  /// To a plane that may take over: make all ready, say `prepared`, and take nothing yet. Comes after the sockets.
+  case standby(heritage: String)
+  /// Another plane has taken over: finish what has begun, and end.
+  case retire(successor: Int32, version: String)
+  /// There was no upgrade, and why.
+  case refused(reason: String)
+  /// A plane that had retired has ended.
+  case retired(pid: Int32)
 }
 
-/// The version of both enums; the two ends are the same binary, so this differs only across an upgrade in place.
-package let keeperProtocolVersion = 1
+/// The version of both enums and of ``Handover``; it differs only across an upgrade in place, which is refused then.
+package let keeperProtocolVersion = 2
 
 /// Frames: four bytes of length, the highest first, then that many bytes of JSON.
 package struct FrameReader: Sendable {

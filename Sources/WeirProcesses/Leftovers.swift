@@ -98,9 +98,12 @@ package enum Leftovers {
     let pause: Int64 = 10_000_000
     var told = Set<Int32>()
     var left = found
+    // On a machine so busy that a look takes seconds, the time to give up must not come before the first KILL.
+    var killedAt: Instant?
     while !left.isEmpty {
       let now = SystemClock.now()
-      if now >= killAt + .seconds(1) { return (found, left) }
+      if let killedAt, now >= killedAt + .seconds(1) { return (found, left) }
+      if now >= killAt, killedAt == nil { killedAt = now }
       for entry in left {
         if now >= killAt {
           Children.send(.kill, to: entry.pid)

@@ -47,6 +47,7 @@ extension ClientConnection {
       if relay == .compress { isChunked = true }
     }
     if rules != nil { loop.scratch.append(answerLines) }
+    if isSticky { appendStickyCookie(upstream) }
     if let rule = epoch.requestID, !isCalls { appendRequestID(rule) }
     if isChunked { loop.scratch.append("Transfer-Encoding: chunked\r\n") }
     if !upstream.head.flags.contains(.date) { loop.scratch.append(loop.dateLine) }

@@ -144,6 +144,9 @@ extension ClientConnection {
     if let tunnel, !takesTunnel(tunnel) { return refuse(.queueFull, now: now) }
     self.edge = edge
     phase = .queue
+    var facts = facts
+    isSticky = false
+    if epoch.choosy[edge] { readAffinity(edge, target, into: &facts) }
     writeHead(target)
     input.moveReaderIndex(forwardBy: head.length)
     let (slot, step) = epoch.flows.begin(call: edge, facts: facts, now: now)

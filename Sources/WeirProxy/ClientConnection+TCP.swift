@@ -50,7 +50,8 @@ extension ClientConnection {
     phase = .queue
     // Nothing of it may be sent twice, and it has no end that could be waited for: only connecting is repeated, and no
     // second attempt is made beside a slow one.
-    let facts = RequestFacts(method: .unsafe, body: .streaming)
+    var facts = RequestFacts(method: .unsafe, body: .streaming)
+    if epoch.choosy[edge] { facts.affinity = tcpAffinity(edge) }
     let (slot, step) = epoch.flows.begin(call: edge, facts: facts, now: now)
     call = slot
     carry(step, now: now)

@@ -121,6 +121,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   var requestID = HeadBuffer(capacity: 64)
   /// The key of the client among the services that share a route's requests, when it has just been given one.
   var newKey: UInt64?
+  /// A cookie keeps the client at one instance; which one it named.
+  var isSticky = false
+  var home = CallStep.nobody
   /// What the route does to the request, if it does anything.
   var rules: RouteRules?
   /// The lines that the route puts into answers; the first so many bytes of them also into answers of ours.
@@ -407,6 +410,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     outlet.detach()
     input = loop.empty
   }
+
+  /// Nothing of a request has been read.
+  var isIdle: Bool { stage == .head && startedAt == .zero && input.readableBytes == 0 }
 
   func drain() {
     closeAfter = true

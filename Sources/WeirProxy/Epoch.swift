@@ -38,6 +38,8 @@ final class Epoch {
   let answersPreflights: Bool
   /// By service: its instances are told who a connection is from.
   let saysClient: [Bool]
+  /// By edge: something of its requests decides which instance they go to.
+  let choosy: [Bool]
   let requestID: RequestIDRule?
   /// By route: how its mirror's answers differ.
   var mirrors: [MirrorReport?]
@@ -76,6 +78,7 @@ final class Epoch {
     }
     answersPreflights = edgePolicies.contains { $0?.cors != nil }
     saysClient = plan.services.indices.map { configuration.sendsHeader(to: $0) != nil }
+    choosy = Epoch.choosy(configuration)
     requestID = configuration.requestID
     mirrors = plan.routes.map { $0.mirror == nil ? nil : MirrorReport() }
     flows = LoopFlows(
@@ -114,6 +117,7 @@ final class Epoch {
     }
     answersPreflights = edgePolicies.contains { $0?.cors != nil }
     saysClient = plan.services.indices.map { configuration.sendsHeader(to: $0) != nil }
+    choosy = Epoch.choosy(configuration)
     requestID = configuration.requestID
     mirrors = plan.routes.map { $0.mirror == nil ? nil : MirrorReport() }
     flows = old.flows.moved(

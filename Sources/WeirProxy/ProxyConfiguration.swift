@@ -44,6 +44,12 @@ package struct ProxyConfiguration: Sendable {
   package var keyed: [KeyedRoute?] = []
   /// Where the state process listens; nil when nothing needs it.
   package var statePath: String?
+  /// By service: what of a request keeps it at one instance; nil for nothing, and behind the end of the list.
+  package var affinities: [AffinityKey?] = []
+  /// By service: the cookie that keeps a client at its instance.
+  package var stickies: [StickyRule?] = []
+  /// By which keys are told apart; those who are to agree have the same.
+  package var affinityHash = KeyedHash(secret: 0, 0)
   /// Each request gets an id; nil: none.
   package var requestID: RequestIDRule?
   /// By service: what `$service` stands for.

@@ -476,6 +476,31 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     for client in clients { client?.drain() }
   }
 
+  /// Another process has taken over: what comes here is still answered, and every answer says that its connection ends.
+  ///
+  /// Health checks go on, for what is answered here still needs instances.
+  func leave(until ends: Instant, grace: Duration) {
+    isDraining = true
+    drainEnds = ends.nanoseconds
+    let soon = now().advanced(by: grace.inNanoseconds).nanoseconds
+    times.keepAlive = min(times.keepAlive, grace.inNanoseconds)
+    for client in clients {
+      guard let client else { continue }
+      if client.stage == .tunnel { client.drain() }
+      let place = Int(client.place)
+      if client.isIdle { silentAt[place] = min(silentAt[place], soon) }
+    }
+    http2.drain()
+  }
+
+  /// After ``leave(until:grace:)``: the promise is kept when no connection is left.
+  func whenDrained(_ promise: EventLoopPromise<Void>) {
+    drained?.succeed(())
+    drained = promise
+    http2.whenEmpty = { [unowned self] in hasDrained() }
+    hasDrained()
+  }
+
   /// A listener is gone: its connections end after their answers.
   func drain(listener: Int) {
     for client in clients where client?.listener == listener { client?.drain() }

@@ -440,6 +440,38 @@ package final class ProxyServer: Sendable {
     return clean
   }
 
+  /// Another process goes on with the same sockets: accepts nothing more and ends without being noticed.
+  ///
+  /// Unlike ``drain(within:)`` it refuses nothing: what comes on a connection that is open is answered, with the word that
+  /// the connection ends with it (`Connection: close`, GOAWAY); one that stays idle for `grace` is closed. Returns when
+  /// none is left, after `grace` at the earliest (a handshake may be under way), or when the time is over.
+  @discardableResult
+  package func handOver(within time: Duration, grace: Duration) async -> Bool {
+    let began = SystemClock.now()
+    for channel in listeners.withLock({ $0.flatMap(\.channels) }) { try? await channel.close().get() }
+    listeners.withLock { $0 = [] }
+    let ends = began + time
+    for (bound, eventLoop) in zip(loops, eventLoops) {
+      try? await eventLoop.submit { bound.value.leave(until: ends, grace: grace) }.get()
+    }
+    try? await eventLoops[0].scheduleTask(in: .nanoseconds(grace.inNanoseconds)) {}.futureResult.get()
+    var clean = true
+    for (bound, eventLoop) in zip(loops, eventLoops) {
+      let promise = eventLoop.makePromise(of: Void.self)
+      let isClean = eventLoop.makePromise(of: Void.self)
+      eventLoop.execute { bound.value.whenDrained(promise) }
+      let timer = eventLoop.scheduleTask(deadline: .uptimeNanoseconds(UInt64(ends.nanoseconds))) {
+        isClean.fail(DrainTimeout())
+      }
+      promise.futureResult.whenComplete { _ in
+        timer.cancel()
+        isClean.succeed(())
+      }
+      do { try await isClean.futureResult.get() } catch { clean = false }
+    }
+    return clean
+  }
+
   private struct DrainTimeout: Error {}
 
   /// Cuts what is left and ends the loops.

@@ -20,6 +20,10 @@ struct AdminServer: Sendable {
     var isReady: @Sendable () -> Bool
     /// Reads the file again.
     var reload: @Sendable () async -> ReloadOutcome
+    /// Takes an instance of a service out of use, or back.
+    var drain: @Sendable (String, Int, Bool) async -> DrainOutcome
+    /// Has another binary take over.
+    var upgrade: @Sendable (String) async -> UpgradeOutcome
     /// Lets a caller on the port change something: `Authorization: Bearer …`; it stands in the state folder.
     var token: String
   }
@@ -81,6 +85,45 @@ struct AdminServer: Sendable {
         status: outcome.isRefused ? .unprocessableContent : .ok, headers: [.contentType: "application/json"],
         body: ResponseBody(byteBuffer: ByteBuffer(bytes: try encoder.encode(outcome))))
     }
+    serveDrains(router, isOwner: isOwner)
+    // What runs another program is its owner's only, whoever has the token.
+    if isOwner {
+      router.post("/upgrade") { [content] request, _ in
+        let body = try await request.body.collect(upTo: 65_536)
+        guard let order = try? JSONDecoder().decode(UpgradeOrder.self, from: Data(body.readableBytesView)) else {
+          return Response(status: .badRequest)
+        }
+        let outcome = await content.upgrade(order.binary)
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return Response(
+          status: outcome.isRefused ? .unprocessableContent : .ok,
+          headers: [.contentType: "application/json", .connection: "close"],
+          body: ResponseBody(byteBuffer: ByteBuffer(bytes: try encoder.encode(outcome))))
+      }
+    }
     return router
+  }
+
+  /// `POST /instances/api/2/drain` and `…/undrain`.
+  private func serveDrains(_ router: Router<BasicRequestContext>, isOwner: Bool) {
+    for (word, isOn) in [("drain", true), ("undrain", false)] {
+      router.post("/instances/:service/:instance/\(word)") { [content] request, context in
+        guard isOwner || request.headers[.authorization] == "Bearer \(content.token)" else {
+          return Response(
+            status: .unauthorized, headers: [.wwwAuthenticate: "Bearer", .contentType: "application/json"],
+            body: ResponseBody(
+              byteBuffer: ByteBuffer(string: "{\"error\":\"the token stands in admin.token in the state folder\"}\n")))
+        }
+        let service = context.parameters.get("service") ?? ""
+        let instance = context.parameters.get("instance").flatMap { Int($0) } ?? 0
+        let outcome = await content.drain(service, instance, isOn)
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return Response(
+          status: outcome.isDone ? .ok : .unprocessableContent, headers: [.contentType: "application/json"],
+          body: ResponseBody(byteBuffer: ByteBuffer(bytes: try encoder.encode(outcome))))
+      }
+    }
   }
 }

@@ -23,6 +23,9 @@ package enum Launch {
     return Keeper.run(options)
   }
 
+  /// Goes on with what the keeper of another binary has handed over, if one has; call it first of all.
+  package static func resume() -> Int32? { Keeper.resume() }
+
   /// The sockets that outlive a plane: the gateway's, and the loopback listener for calls between services.
   static func sockets(_ settings: RunSettings, plan: Plan) -> [ListenSpec] {
     let gateway = (plan.gateway?.listeners ?? []).enumerated().map { i, listener in

@@ -19,6 +19,7 @@ extension Plane {
 
   func tick() async throws {
     ticks += 1
+    if isStandby { return }
     var commands: [Supervisor.Command] = []
     supervisor.tick(now: SystemClock.now(), into: &commands)
     await carryOut(commands)
@@ -72,9 +73,10 @@ extension Plane {
     var snapshot = snapshot(ledger, reports, now: now)
     snapshot.file = file
     let before = history.first.map { (ledger: $0.ledger, seconds: Double(now.since($0.at)) / 1e9) }
-    let status = Status(
+    var status = Status(
       snapshot, before: before, names: names, version: WeirVersion.text, listeners: listenerAddresses,
       admin: published.admin, draining: isDraining, events: happenings)
+    tellOfProcesses(&status)
     published.publish(snapshot, status, names: names, isReady: hasSaidReady && !isDraining)
   }
 
@@ -95,7 +97,7 @@ extension Plane {
       (plan.services[service].isStore ? [] : states[service]).map { state in
         let isOurs = plan.isStarted(service)
         let word: Snapshot.Instance.State =
-          if state.isReady { .ready } else if isOurs && state.pid == 0 { .down } else {
+          if state.isReady { state.isDrained ? .drained : .ready } else if isOurs && state.pid == 0 { .down } else {
             state.wasReady ? .unready : .starting
           }
         return Snapshot.Instance(
@@ -169,13 +171,23 @@ extension Plane {
       content: AdminServer.Content(
         metrics: { published.metrics() }, status: { published.status }, isReady: { published.isReady },
         reload: { await withCheckedContinuation { send.yield(.reload("asked for at the admin listener", $0)) } },
+        drain: { service, instance, isOn in
+          await withCheckedContinuation {
+            send.yield(.drain(.init(service: service, instance: instance, isOn: isOn, asker: $0)))
+          }
+        },
+        upgrade: { binary in await withCheckedContinuation { send.yield(.upgrade(binary, $0)) } },
         token: token))
     let socket = settings.state + "/admin.sock"
-    try Files.remove(socket)
-    try await listen(admin, .unixDomainSocket(path: socket), isOwner: true, "the admin socket \(socket)") { _ in
+    // Made aside and put in the place of the one before, so that there always is one. A shorter name: paths have a limit.
+    let fresh = settings.state + "/admin.new"
+    try Files.remove(fresh)
+    try await listen(admin, .unixDomainSocket(path: fresh), isOwner: true, "the admin socket \(socket)") { _ in
       // The folder is ours alone already (0700); the socket says so too.
-      try? FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: socket)
+      try? FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: fresh)
     }
+    try Files.rename(fresh, to: socket)
+    if let port = heritage?.adminPort { return inheritAdmin(admin, port: port) }
     switch settings.admin {
     case .off: break
     case .port(let port):
@@ -197,12 +209,12 @@ extension Plane {
   }
 
   /// Starts a listener and returns once it listens, or throws why it cannot.
-  private func listen(
+  func listen(
     _ admin: AdminServer, _ address: BindAddress, isOwner: Bool = false, _ what: String,
     listening: @escaping @Sendable (Int?) -> Void
   ) async throws {
     let (stream, told) = AsyncStream.makeStream(of: (any Error)?.self)
-    Task.detached {
+    let task = Task.detached {
       do {
         try await admin.run(address, isOwner: isOwner) { port in
           listening(port)
@@ -213,6 +225,7 @@ extension Plane {
     }
     for await error in stream {
       if let error { throw PlaneError("cannot listen at \(what): \(error)") }
+      if !isOwner { adminTask = task }
       return
     }
   }
@@ -222,7 +235,7 @@ extension Plane {
     let journal = journal
     let colour = settings.colour
     Task.detached {
-      while true {
+      while !published.isRetired {
         if let status = published.status {
           let text = status.text(colour: colour)
           let recent = journal.recent.map { "  \($0)\n" }.joined()

@@ -72,8 +72,8 @@ extension Plane {
       asker?.resume(returning: refusal(["the system is ending"]))
       return
     }
-    guard pending == nil else {
-      asker?.resume(returning: refusal(["another reload is under way"]))
+    guard pending == nil, upgradeAsker == nil else {
+      asker?.resume(returning: refusal(["another reload, or an upgrade, is under way"]))
       return
     }
     let began = SystemClock.now()
@@ -115,7 +115,7 @@ extension Plane {
     }
   }
 
-  private static func sentence(_ diagnostic: Diagnostic) -> String {
+  static func sentence(_ diagnostic: Diagnostic) -> String {
     "\(diagnostic.place.file):\(diagnostic.place.line):\(diagnostic.place.column): \(diagnostic.message)"
   }
 
@@ -331,7 +331,8 @@ extension Plane {
     guard !isDraining else { return }
     if !leaving.isEmpty, let server {
       // Those that are gone get nothing new; when only the newest plan is in use nothing is under way in them.
-      let isOver = server.livingEpochs == 1
+      // Planes from before an upgrade may still have requests in them.
+      let isOver = server.livingEpochs == 1 && elders.isEmpty
       for gone in leaving where isOver || now >= gone.until {
         client.send(.forget(id: gone.id))
         programs?.forget(gone.id)

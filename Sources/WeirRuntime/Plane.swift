@@ -21,6 +21,10 @@ package actor Plane {
     case tick
     /// Read the file again; somebody may want to know what came of it.
     case reload(String, Asker?)
+    /// Take an instance out of use, or back.
+    case drain(DrainOrder)
+    /// Have another binary take over.
+    case upgrade(String, UpgradeAsker)
   }
 
   let settings: RunSettings
@@ -52,6 +56,22 @@ package actor Plane {
   var eventsLost: UInt64 = 0
   var recordsLost: UInt64 = 0
 
+  // Upgrades.
+  /// Made ready beside a plane that serves; takes nothing yet.
+  var isStandby: Bool
+  /// What the plane before this one has told, if this one took over from it.
+  var heritage: Heritage?
+  /// Whoever wants to know what came of the upgrade that is under way.
+  var upgradeAsker: UpgradeAsker?
+  /// Planes from before upgrades, which finish what they have begun.
+  var elders: [Status.Elder] = []
+  var upgradeBegan = Instant.zero
+  var stateRuns = StateRuns()
+  /// The state process ends, to be started from this binary.
+  var renewsState = false
+  /// The admin listener on the port.
+  var adminTask: Task<Void, Never>?
+
   // Reloads.
   /// By which plan the proxy's newest ids are, and how they came from those before.
   var epoch = 0
@@ -75,6 +95,8 @@ package actor Plane {
     /// The UNIX socket that it listens on, once it has been seen to; empty before.
     var socket = ""
     var isReady = false
+    /// Somebody has taken it out of use.
+    var isDrained = false
     var wasReady = false
     var cpu: Double?
     var memory: Int?
@@ -94,6 +116,7 @@ package actor Plane {
     random = SeededRandom(seed: UInt64(bitPattern: SystemClock.wall().milliseconds))
     states = plan.flow.services.map { Array(repeating: InstanceState(), count: $0.instances) }
     journal = Journal(settings: settings, names: names, client: client)
+    isStandby = client.isStandby
     certificates = Certificates(plan: plan, state: settings.state)
   }
 
@@ -105,19 +128,21 @@ package actor Plane {
       Launch.report("weir: 'plane' is started by 'weir run' only")
       return 2
     }
-    var result = ModelReader.read(path: settings.file, files: .disk)
-    if result.design == nil, let running = readRunning(settings) {
-      // The file was changed for the worse while this run went on by its former content.
-      result = running
+    if let version = KeeperClient.foreignProtocol {
+      return refuse(client, "this is weir \(WeirVersion.text), which does not speak to the running one (\(version))")
     }
+    var result = ModelReader.read(path: settings.file, files: .disk)
+    // The file may have been changed for the worse while this run went on by its former content; and who takes over from a
+    // plane goes by what that one went by.
+    if result.design == nil || client.isStandby, let running = readRunning(settings) { result = running }
+    if client.isStandby, let reason = mistakes(result) { return refuse(client, reason) }
     guard let design = result.design else {
       Launch.report("weir: \(settings.file) can no longer be read as it was when the run began; weir check says why")
       return 2
     }
     let plane: Plane
     do { plane = try Plane(settings: settings, plan: Plan(design), client: client) } catch {
-      Launch.report("weir: \(error)")
-      return 2
+      return refuse(client, "\(error)")
     }
     do { try plane.listenToTheWorld() } catch {
       Launch.report("weir: \(error)")
@@ -154,9 +179,12 @@ package actor Plane {
 
   private func live(by sources: [Source]) async {
     remember(sources, hash: FileState.hash(sources.map { (name: $0.file, text: $0.text) }))
-    settled = FileState.hash(watched.map { (name: $0, text: (try? Files.text($0)) ?? "\u{0}missing") })
+    // What has been changed since the plane before this one looked is found changed.
+    settled =
+      isStandby ? file.hash : FileState.hash(watched.map { (name: $0, text: (try? Files.text($0)) ?? "\u{0}missing") })
     for await input in inputs {
       do { try await take(input) } catch {
+        if isStandby { leave(Plane.refuse(client, "\(error)")) }
         Launch.report("weir: \(error)")
         client.finish(code: 2)
         leave(2)
@@ -171,6 +199,10 @@ package actor Plane {
       let numbers = try descriptors.map { try $0.duplicate() }
       sockets[socket.spec.name] = (socket.spec, socket.port, numbers)
       await opened(socket.spec.name)
+    case .keeper(.message(.standby(let text))):
+      heritage = Heritage(text)
+      try await prepare()
+      client.send(.prepared(version: WeirVersion.text))
     case .keeper(.message(.adopted(let reports, let starts, _))): try await begin(adopting: reports, starts: starts)
     case .keeper(.message(let message)): try await take(message)
     case .keeper(.keeperLost):
@@ -182,14 +214,15 @@ package actor Plane {
     case .end: await end()
     case .tick: try await tick()
     case .reload(let why, let asker): await reload(because: why, asker)
+    case .drain(let order): await drain(order)
+    case .upgrade(let binary, let asker): upgrade(to: binary, asker)
     }
   }
 
   // MARK: - Beginning and end
 
-  private func begin(adopting reports: [ProgramReport], starts: Int) async throws {
-    hasState = reports.contains { $0.spec.name == StateProgram.name }
-    startState(for: plan)
+  /// All that can fail, before anything is taken.
+  private func prepare() async throws {
     guard let calls = sockets[SocketName.calls] else { throw PlaneError("the keeper gave no loopback listener") }
     let gateways = (plan.gateway?.listeners ?? []).compactMap { socket(for: $0) }
     var configuration = try Translation.proxy(
@@ -214,15 +247,26 @@ package actor Plane {
         states[service][instance].isReady = !plan.isAsked(service)
       }
     }
+  }
+
+  private func begin(adopting reports: [ProgramReport], starts: Int) async throws {
+    takeState(reports)
+    startState(for: plan)
+    if server == nil { try await prepare() }
+    guard let server else { return }
+    isStandby = false
     client.send(.order(stages: stopStages))
     client.send(.show(lines: !settings.live))
     let now = SystemClock.now()
     for report in reports where report.spec.name != StateProgram.name { await adopt(report, now: now) }
+    await takeOver(reports)
     // Only now: what waits in the sockets since an earlier plane died would find nobody who is ready.
     await server.accept()
     var commands: [Supervisor.Command] = []
     supervisor.begin(now: now, into: &commands)
-    if starts > 1 { journal.say("the plane is back after \(starts - 1) restart\(starts == 2 ? "" : "s")") }
+    if heritage == nil, starts > 1 {
+      journal.say("the plane is back after \(starts - 1) restart\(starts == 2 ? "" : "s")")
+    }
     try await serveAdmin()
     client.send(.ready)
     announce()
@@ -233,6 +277,7 @@ package actor Plane {
   }
 
   private func announce() {
+    if heritage != nil { return }
     for address in listenerAddresses { journal.say("listening at \(address)") }
     sayHowToTrust()
     let admin = published.admin
@@ -252,6 +297,7 @@ package actor Plane {
   }
 
   private func end() async {
+    if published.isRetired { return await hurryToFinish() }
     guard !isDraining else { return }
     isDraining = true
     supervisor.end()
@@ -279,13 +325,15 @@ package actor Plane {
     guard let pid = report.pid else { return }
     await runs(reference, pid: pid)
     // It served under the plane before this one, most probably; its check, which begins anew, says so or restarts it.
+    if heritage?.unready.contains(report.spec.id) == true { return }
     await server?.setUp(true, service: reference.service, instance: reference.instance - 1)
   }
 
   private func take(_ message: KeeperMessage) async throws {
     let now = SystemClock.now()
     switch message {
-    case .started(let id, let pid, _):
+    case .started(let id, let pid, let at):
+      if id == StateProgram.id { stateStarted(at: at) }
       guard let reference = reference(id) else { return }
       supervisor.started(reference, now: now)
       states[reference].starts += 1
@@ -298,6 +346,7 @@ package actor Plane {
       supervisor.startFailed(reference, now: now, using: &random, into: &commands)
       await carryOut(commands)
     case .exited(let id, let record, let lines):
+      if id == StateProgram.id { stateEnded() }
       guard let reference = reference(id) else { return }
       let wasReady = states[reference].isReady
       await server?.exited(service: reference.service, instance: reference.instance - 1)
@@ -317,7 +366,10 @@ package actor Plane {
       await carryOut(commands)
     case .listenFailed(let name, let reason):
       if !cannotOpen(name, reason) { throw PlaneError("cannot listen for '\(name)': \(reason)") }
-    case .opened, .adopted, .lines: break
+    case .retire(let pid, let version): retire(for: pid, version)
+    case .refused(let reason): upgradeRefused(reason)
+    case .retired(let pid): elderEnded(pid)
+    case .opened, .adopted, .standby, .lines: break
     }
   }
 

@@ -12,6 +12,7 @@ final class Published: Sendable {
     var status: Status?
     var isReady = false
     var admin = ""
+    var isRetired = false
   }
 
   private let state = Mutex(State())
@@ -20,6 +21,12 @@ final class Published: Sendable {
   var admin: String {
     get { state.withLock { $0.admin } }
     set { state.withLock { $0.admin = newValue } }
+  }
+
+  /// Another plane is looked at from now on.
+  var isRetired: Bool {
+    get { state.withLock { $0.isRetired } }
+    set { state.withLock { $0.isRetired = newValue } }
   }
 
   var isReady: Bool { state.withLock { $0.isReady } }

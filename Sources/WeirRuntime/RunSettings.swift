@@ -42,4 +42,19 @@ package struct RunSettings: Sendable, Codable, Equatable {
     self.file = file
     self.state = state
   }
+
+  /// What is missing has its default: in an upgrade one version writes it and another reads it.
+  package init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: CodingKeys.self)
+    self.init(
+      file: try values.decode(String.self, forKey: .file), state: try values.decode(String.self, forKey: .state))
+    loops = try values.decodeIfPresent(Int.self, forKey: .loops) ?? loops
+    admin = try values.decodeIfPresent(Admin.self, forKey: .admin) ?? admin
+    accessLog = try values.decodeIfPresent(AccessLog.self, forKey: .accessLog) ?? accessLog
+    live = try values.decodeIfPresent(Bool.self, forKey: .live) ?? live
+    colour = try values.decodeIfPresent(Bool.self, forKey: .colour) ?? colour
+    failFast = try values.decodeIfPresent(Bool.self, forKey: .failFast) ?? failFast
+    watch = try values.decodeIfPresent(Bool.self, forKey: .watch) ?? watch
+    drainSeconds = try values.decodeIfPresent(Double.self, forKey: .drainSeconds) ?? drainSeconds
+  }
 }

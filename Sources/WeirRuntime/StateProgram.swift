@@ -10,6 +10,7 @@ import WeirTelemetry
 enum StateProgram {
   /// No service has such a name.
   static let name = "weir.state"
+  static let id = name + "-1"
 
   static func socketPath(_ settings: RunSettings) -> String { settings.state + "/state.sock" }
 

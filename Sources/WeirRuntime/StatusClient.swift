@@ -45,14 +45,51 @@ package struct StatusClient: Sendable {
     }
   }
 
-  private func ask(_ line: String, fields: String = "", also: String? = nil) throws -> (head: String, body: String) {
+  /// Takes an instance of the running system out of use, or back.
+  package func drain(service: String, instance: Int, _ isOn: Bool) throws -> DrainOutcome {
+    // A name of a service needs no escaping; what is none finds nothing.
+    let name = service.filter { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") }
+    let text = try ask(
+      "POST /instances/\(name)/\(instance)/\(isOn ? "drain" : "undrain")", fields: "Content-Length: 0\r\n",
+      also: "HTTP/1.1 422"
+    ).body
+    do { return try JSONDecoder().decode(DrainOutcome.self, from: Data(text.utf8)) } catch {
+      throw Failure.noAnswer("\(error)")
+    }
+  }
+
+  /// Has another binary take over, and waits until it serves.
+  package func upgrade(to binary: String) throws -> UpgradeOutcome {
+    let body = String(decoding: try JSONEncoder().encode(UpgradeOrder(binary: binary)), as: UTF8.self)
+    let text = try ask(
+      "POST /upgrade", fields: "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n",
+      body: body, also: "HTTP/1.1 422"
+    ).body
+    do { return try JSONDecoder().decode(UpgradeOutcome.self, from: Data(text.utf8)) } catch {
+      throw Failure.noAnswer("\(error)")
+    }
+  }
+
+  /// Until the status is that of this plane; at most some seconds, for it is only asked later.
+  package func waitForPlane(_ pid: Int32) {
+    // 250 times 20 ms; nothing tells of it.
+    for _ in 0..<250 {
+      if (try? status())?.plane?.pid == pid { return }
+      SystemThread.pause(nanoseconds: 20_000_000)
+    }
+  }
+
+  private func ask(_ line: String, fields: String = "", body: String = "", also: String? = nil) throws -> (
+    head: String, body: String
+  ) {
     let connection: Descriptor
     do { connection = try Connecting.unix(path: folder + "/admin.sock") } catch {
       throw Failure.notRunning(system: system, folder: folder)
     }
     var answer: [UInt8] = []
     do {
-      _ = try connection.write(Array("\(line) HTTP/1.1\r\nHost: admin\r\n\(fields)Connection: close\r\n\r\n".utf8))
+      _ = try connection.write(
+        Array("\(line) HTTP/1.1\r\nHost: admin\r\n\(fields)Connection: close\r\n\r\n\(body)".utf8))
       while true {
         let bytes = try connection.read(upTo: 65536)
         if bytes.isEmpty { break }

@@ -13,6 +13,8 @@ package struct Snapshot: Sendable {
       case ready
       /// It was ready and fails its check.
       case unready
+      /// It was taken out of use by hand.
+      case drained
       /// No program runs.
       case down
     }

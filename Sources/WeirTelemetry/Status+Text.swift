@@ -6,6 +6,7 @@ extension Status {
     let paint = Paint(colour: colour)
     var out = "\(paint.bold(system))  up \(Status.length(uptime))  \(loops) loop\(loops == 1 ? "" : "s")"
     out += "  \(listeners.joined(separator: " "))" + (draining ? "  \(paint.yellow("draining"))" : "") + "\n"
+    out += processes(paint)
     out += table(
       ["route", "requests", "per s", "5xx", "p50 ms", "p99 ms", "own answers"],
       routes.map { route in
@@ -59,6 +60,22 @@ extension Status {
       for event in events { out += "  \(event.time)  \(event.text)\n" }
     }
     return out
+  }
+
+  /// Weir's own processes.
+  private func processes(_ paint: Paint) -> String {
+    var parts: [String] = []
+    if let plane {
+      var text = "weir \(version), plane \(plane.pid), up \(Status.length(plane.uptime))"
+      for elder in elders ?? [] { text += "; \(paint.yellow("draining")) \(elder.version), \(elder.pid)" }
+      parts.append(text)
+    }
+    if let state {
+      var text = "state " + (state.up ? "up \(Status.length(state.uptime ?? 0))" : paint.red("down"))
+      if let records = state.records { text += ", \(records) record\(records == 1 ? "" : "s")" }
+      parts.append(text + ", \(state.restarts) restart\(state.restarts == 1 ? "" : "s")")
+    }
+    return parts.map { "  \($0)\n" }.joined()
   }
 
   /// In or out of rotation, by any caller's breaker.
@@ -123,6 +140,7 @@ package struct Paint: Sendable {
     case .ready: green(state.rawValue)
     case .starting: yellow(state.rawValue)
     case .unready, .down: red(state.rawValue)
+    case .drained: state.rawValue
     }
   }
 

@@ -68,6 +68,45 @@ package struct Status: Sendable, Codable, Equatable {
     }
   }
 
+  /// The process that decides, see docs/upgrade.md.
+  package struct Plane: Sendable, Codable, Equatable {
+    package var pid: Int32
+    package var binary: String
+    package var uptime: Double
+
+    package init(pid: Int32, binary: String, uptime: Double) {
+      self.pid = pid
+      self.binary = binary
+      self.uptime = uptime
+    }
+  }
+
+  /// A plane from before an upgrade, which finishes what it has begun.
+  package struct Elder: Sendable, Codable, Equatable {
+    package var pid: Int32
+    package var version: String
+
+    package init(pid: Int32, version: String) {
+      self.pid = pid
+      self.version = version
+    }
+  }
+
+  /// The state process.
+  package struct State: Sendable, Codable, Equatable {
+    package var up: Bool
+    package var uptime: Double?
+    package var restarts: Int
+    /// What it keeps; nil while it does not say.
+    package var records: Int?
+
+    package init(up: Bool, uptime: Double?, restarts: Int) {
+      self.up = up
+      self.uptime = uptime
+      self.restarts = restarts
+    }
+  }
+
   package var schema = 1
   package var system: String
   package var version: String
@@ -76,6 +115,10 @@ package struct Status: Sendable, Codable, Equatable {
   package var listeners: [String]
   package var admin: String
   package var draining: Bool
+  package var plane: Plane?
+  package var elders: [Elder]?
+  /// Nil where nothing needs it.
+  package var state: State?
   package var file: FileState
   package var routes: [Route]
   package var services: [Service]

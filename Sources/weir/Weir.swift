@@ -13,12 +13,14 @@ struct Weir: ParsableCommand {
       """, version: WeirVersion.text,
     subcommands: [
       CheckCommand.self, ExplainCommand.self, SimulateCommand.self, PlanCommand.self, RunCommand.self,
-      ReloadCommand.self, StatusCommand.self, SchemaCommand.self, KeyCommand.self, PlaneCommand.self,
-      StateCommand.self,
+      ReloadCommand.self, UpgradeCommand.self, InstanceCommand.self, StatusCommand.self, SchemaCommand.self,
+      KeyCommand.self, PlaneCommand.self, StateCommand.self,
     ])
 
   /// Wrong use exits with 2, as every verb does; the parser's own code would be 64.
   static func main() {
+    // A keeper that has become this binary goes on before anything else runs.
+    if let code = Launch.resume() { Foundation.exit(code) }
     do {
       var command = try parseAsRoot()
       try command.run()

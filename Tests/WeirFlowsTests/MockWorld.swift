@@ -321,7 +321,8 @@ struct MockWorld {
       if Int(number) != book.tries.count + 1 { broken.append("\(now): attempt \(number) after \(book.tries.count)") }
       if now >= flows[loop].calls[slot].deadline { broken.append("\(now): an attempt past the deadline") }
       let isProbe = book.granted == instance
-      if !isProbe && !serving(loop, edge: book.edge).contains(index) {
+      let isHome = flows[loop].state.upstreams[book.edge].view.resting.contains(index)
+      if !isProbe && !isHome && !serving(loop, edge: book.edge).contains(index) {
         broken.append("\(now): an attempt on \(instance), which does not serve")
       }
       book.granted = nil

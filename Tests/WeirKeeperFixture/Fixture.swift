@@ -30,6 +30,10 @@ struct Fixture: Codable {
   var planeExits: Int32?
   var planeIgnoresTerm = false
   var neverReady = false
+  /// When this file exists the plane asks for an upgrade to the binary that it names, and removes it.
+  var upgradeFile: String?
+  /// A plane that is to take over says that it cannot.
+  var standbyCannot = false
   /// Another program in the plane's place.
   var planeArgv: [String]?
 

@@ -14,6 +14,7 @@ import WeirProcesses
 //
 // What the plane learns goes line by line to the file `events` of the fixture.
 
+if let code = Keeper.resume() { leave(code) }
 let words = CommandLine.arguments
 guard words.count == 3, let fixture = Fixture.read(words[2]) else {
   print("usage: weir-keeper-fixture keeper|plane FIXTURE.json")
@@ -80,7 +81,14 @@ final class Plane: Sendable {
       }
       decide { state, commands in state.supervisor.tick(now: SystemClock.now(), into: &commands) }
       lookForReady()
+      lookForUpgrade()
     }
+  }
+
+  func lookForUpgrade() {
+    guard let path = fixture.upgradeFile, let text = try? Files.text(path) else { return }
+    try? Files.remove(path)
+    client.send(.upgrade(binary: text, heritage: "\(Children.ownPid)"))
   }
 
   func lookForReady() {
@@ -171,6 +179,14 @@ final class Plane: Sendable {
           state.supervisor.exited(reference, now: now, using: &state.random, into: &commands)
         }
       }
+    case .message(.standby(let heritage)):
+      self.event("standby of \(heritage)")
+      client.send(fixture.standbyCannot ? .cannot(reason: "it will not") : .prepared(version: "9.9"))
+    case .message(.retire(let successor, let version)):
+      self.event("retire for \(successor) \(version)")
+      leave(0)
+    case .message(.refused(let reason)): self.event("refused \(reason)")
+    case .message(.retired(let pid)): self.event("retired \(pid)")
     case .message(let message): self.event("message \(message)")
     case .keeperLost: self.event("keeper lost")
     case .programsEnded:

@@ -40,6 +40,33 @@ struct PlanTests {
     #expect(plan.gateway?.trie.match(host: "", path: "/", method: .get) == .route(1))
   }
 
+  @Test("what tells instances apart reaches the flows")
+  func members() throws {
+    let text = """
+      weir: 1
+      system: a
+      services:
+        x:
+          balance: { by: maglev, key: header:X-User, zone: west, slow-start: 0s }
+          sticky: cookie
+          at:
+            - 10.0.0.1:80
+            - { at: 10.0.0.2:80, weight: 3, zone: east }
+            - { at: 10.0.0.3:80, zone: west, backup: true }
+        y: { at: 10.0.0.1:80, balance: round-robin }
+        z: { run: z, instances: 2, balance: random, calls: { x: {} } }
+      """
+    let plan = Plan(try #require(read(text: text).design))
+    let members = plan.flow.services[0].members
+    #expect(members.weights == [1, 3, 1] && members.backups == [false, false, true] && members.isSticky)
+    #expect(members.zones == [2, 0, 1] && members.zone == 1 && Set(members.identities).count == 3)
+    #expect(plan.design.services[0].balancing.readsKey == .header("x-user"))
+    #expect(plan.flow.edges[0].call.balance.affinity == .maglev && plan.flow.edges[0].call.balance.slowStart == .zero)
+    let plain = plan.flow.services[1].members
+    #expect(plain.weights.isEmpty && plain.zones.isEmpty && plain.backups.isEmpty && !plain.isSticky)
+    #expect(plan.flow.services[2].members == Members())
+  }
+
   @Test("the room of a gateway reaches the flows", arguments: [("", 16_384), ("at-once: 12, ", 12)])
   func room(written: String, room: Int) throws {
     let text = """

@@ -171,6 +171,32 @@ import WeirProxy
     }
   }
 
+  /// DP-4: what an upgrade does to the connections of the process before it.
+  @Test(
+    "handing over: what still comes is answered and told to go, nothing is refused, idle connections end later",
+    arguments: [1, 4])
+  func handingOver(_ loops: Int) async throws {
+    let backend = try Backend(answering: { _, _, _ in Backend.ok() })
+    var setup = Setup()
+    setup.loops = loops
+    try await withProxy(to: [backend.port], setup) { server, port in
+      let clients = try (0..<8).map { _ in try Wire(port: port) }
+      for client in clients { #expect(try client.get("/")["connection"] == nil) }
+      let over = Task { await server.handOver(within: .seconds(120), grace: .seconds(15)) }
+      // The second sign of it, after the sockets are closed.
+      while !(await server.reports().allSatisfy(\.isDraining)) { await Task.yield() }
+      for client in clients.dropLast(2) {
+        let answer = try client.get("/")
+        #expect(answer.status == 200)
+        #expect(answer["connection"] == "close")
+        #expect(try client.ends())
+      }
+      // Never asks again: closed, but not at once.
+      for client in clients.suffix(2) { #expect(try client.ends()) }
+      #expect(await over.value)
+    }
+  }
+
   /// RP-5, `draining`: who is connected already may still ask, and is told when its answer might be cut.
   @Test(
     "draining: a request that might be cut is refused, one that is sure to be over in time is not",

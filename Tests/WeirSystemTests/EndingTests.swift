@@ -86,7 +86,9 @@ extension SystemTests {
         let began = ContinuousClock.now
         run.signal(SIGKILL)
         #expect(try await run.end() == -SIGKILL)
-        try await eventually("everything ends") { Machine.processes(marked: field.folder).isEmpty }
+        try await eventually("everything ends: \(Machine.processes(marked: field.folder))") {
+          Machine.processes(marked: field.folder).isEmpty
+        }
         let took = ContinuousClock.now - began
         Claims.holds(took < .seconds(15), "kill -9 of the keeper: everything ends within seconds", text(took))
         field.expectClear("after the keeper was killed")

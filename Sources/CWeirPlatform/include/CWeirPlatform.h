@@ -41,6 +41,10 @@ pid_t weir_spawn(const struct weir_spawn *what, int *failed_step);
 // Makes signals readable: each one arrives as a byte (its number) on the returned descriptor. One per process; a second
 // call adds signals to the same descriptor. -1 with errno.
 int weir_signals_open(const int *signals, int count);
+// Holds signals back, or lets them through again. A blocked signal waits, also across an exec.
+int weir_signals_block(const int *signals, int count, int on);
+// Replaces this process's program; returns, -1 with errno, only when that failed. What is not close-on-exec stays open.
+int weir_become(const char *path, char *const *argv, char *const *envp);
 // Ignores a signal; spawned children get the default again.
 int weir_signal_ignore(int signal);
 

@@ -17,6 +17,10 @@ extension NodeFlows {
         down: back.map { i in
           guard let i, let was = servicesBack[s] else { return !service.startsReady }
           return services[was].down[i]
+        },
+        drained: back.map { i in
+          guard let i, let was = servicesBack[s] else { return false }
+          return services[was].drained[i]
         })
     }
     new.edges = plan.edges.enumerated().map { e, edge in
@@ -112,11 +116,13 @@ extension EdgeView {
     view.serving = []
     view.probeable = []
     view.doubted = []
+    view.resting = []
     for (i, new) in move.instances[service].enumerated() {
       guard let new else { continue }
       view.breakers[i] = breakers[new]
       if serving.contains(UInt16(new)) { view.serving.append(UInt16(i)) }
       if probeable.contains(UInt16(new)) { view.probeable.append(UInt16(i)) }
+      if resting.contains(UInt16(new)) { view.resting.append(UInt16(i)) }
       if doubted.contains(UInt16(new)) { view.doubted.append(UInt16(i)) }
     }
     return view

@@ -31,9 +31,11 @@ extension Resolver {
     if let run, let program = RunKeys.part.read(Layers([run]), &self) {
       service.kind = .program(program)
     } else if let at {
-      let addresses = Fields.values(at, ScalarType<Text>.endpoint)
-      for address in addresses { note(address) }
-      service.kind = .addresses(addresses)
+      let items = if case .list(let items) = at.kind { items } else { [at] }
+      service.listed = items.filter { !$0.isReported }.compactMap {
+        InstanceKeys.part.read(Layers([Fields($0, InstanceKeys.section)]), &self)
+      }
+      service.kind = .addresses(service.listed.map(\.address))
     }
   }
 

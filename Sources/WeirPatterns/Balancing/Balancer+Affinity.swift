@@ -87,6 +87,17 @@ extension Balancer {
     return scored(key, among: serving, excluding: tried, limit: limit, mean: mean, now: now)
   }
 
+  /// Whom a key belongs to when all serve; nil without an affinity.
+  public func owner(of key: UInt64) -> Int? {
+    let mixed = KeyedHash.mix(key)
+    switch table {
+    case .none: return nil
+    case .ring(let ring): return ring.owner(at: ring.place(of: mixed))
+    case .maglev(let maglev): return maglev.owner(of: mixed)
+    case .jump: return JumpHash.bucket(mixed, among: instances.count)
+    }
+  }
+
   /// Whether an open instance should have this key now: within its load, and grown enough for it.
   private func takes(_ index: Int, _ key: UInt64, _ mean: Double, _ now: Instant) -> Bool {
     let instance = instances[index]

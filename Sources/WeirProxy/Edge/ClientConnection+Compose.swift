@@ -12,11 +12,13 @@ extension ClientConnection {
     guard head.method == .get || head.method == .head else {
       return refuse(.methodNotAllowed, allowed: [.get, .head], now: now)
     }
+    let key = clientAffinity(facts)
     let fields = partFields(policy, now: now)
     takeHead()
     let run = ComposeRun(self)
     edgeWork?.compose = run
     run.left = policy.parts.count
+    run.clientKey = key
     loop.silentAt[Int(place)] = .max
     phase = .wait
     // All are there before the first begins: a call may end within its own beginning.

@@ -82,6 +82,8 @@ extension ClientConnection {
     attempts = 0
     instance = CallStep.nobody
     phase = .queue
+    // What the head said of instances is said of the first service.
+    isSticky = false
     facts.hasFallback = false
     if let timeout = epoch.configuration.plan.routes[Int(facts.route)].timeout {
       facts.deadline = min(facts.deadline, startedAt.advanced(by: timeout.inNanoseconds))

@@ -79,6 +79,8 @@ final class ComposeRun {
   weak var client: ClientConnection?
   var sinks: [PartSink] = []
   var left = 0
+  /// Who asks, for services that keep a client at one instance.
+  var clientKey: UInt64 = 0
 
   init(_ client: ClientConnection) { self.client = client }
 

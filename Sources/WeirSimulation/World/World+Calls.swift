@@ -30,6 +30,8 @@ extension World {
     var facts = RequestFacts(route: streams[i].route, client: client, method: streams[i].method)
     facts.hasFallback = routeFallbacks[Int(streams[i].route)] != .none
     if streams[i].asksRecord { facts.key = .present }
+    // Who goes by a key is modelled as going by its client.
+    facts.affinity = client | 1
     // The key that a client was given is as random as its number; without one each request is drawn.
     if streams[i].isSplit { facts.draw = streams[i].isKeyed ? client : key }
     let (slot, step) = loops[l].flows.begin(request: facts, now: now)

@@ -10,7 +10,7 @@ struct SchemaTests {
     "weir: 1\nsystem: a\nservices: { x: { run: x, instances: many } }",
     "weir: 1\nsystem: a\nservices: { x: { run: x, instanses: 2 } }",
     "weir: 1\nsystem: a\nservices: { x: { run: x, calls: { y: { timeout: 500 } } } }",
-    "weir: 1\nsystem: a\nservices: { x: { run: x, balance: random } }",
+    "weir: 1\nsystem: a\nservices: { x: { run: x, balance: fastest } }",
     "weir: 1\nsystem: a\nservices: { x: { health: healthz } }",
     "weir: 1\nsystem: a\nrequirements: { availability: 99.9 }",
     "weir: 1\nsystem: a\ngateway: { listen: 8080, routes: { all: { path: api, to: x } } }",

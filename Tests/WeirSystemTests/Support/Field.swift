@@ -182,7 +182,17 @@ struct Status: Decodable, Sendable {
     var text: String
   }
 
+  struct Process: Decodable, Sendable { var pid: Int32 }
+  struct State: Decodable, Sendable {
+    var up: Bool
+    var restarts: Int
+    var records: Int?
+  }
+
   var admin: String
+  var plane: Process?
+  var elders: [Process]?
+  var state: State?
   var routes: [Route]
   var services: [Service]
   var calls: [Call]

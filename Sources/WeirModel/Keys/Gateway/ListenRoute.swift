@@ -99,6 +99,7 @@ extension Resolver {
       }
       for target in route.targets {
         checkStore(of: target)
+        checkAffinity(of: target)
         if gateway.calls.contains(where: { $0.to.value == target.value }) { continue }
         gateway.calls.append(call(Layers(callDefaults), to: target, place: listener.place))
       }
@@ -115,6 +116,24 @@ extension Resolver {
       refuse(
         .run, "'\(name.text)' has no 'at', and a TCP listener leads to it", at: name.place,
         mend: "at: \"\(name.text):5432\"")
+    }
+  }
+
+  /// Of a TCP connection nothing is known but where it comes from.
+  private mutating func checkAffinity(of target: Value<Component>) {
+    guard case .service(let index) = target.value, resolvedServices.indices.contains(index) else { return }
+    let service = resolvedServices[index]
+    let name = service.name.text
+    if let key = service.balancing.key, service.balancing.readsKey != nil, key.value != .client {
+      mistake(
+        "conflict", "'\(name)' goes by \(key.value.text), which a TCP connection does not have", at: target,
+        mend: "key: client", related: key.place.map { [.init($0, "the key")] } ?? [])
+    }
+    if let sticky = service.sticky {
+      mistake(
+        "conflict", "'\(name)' keeps clients by a cookie, which a TCP connection does not have", at: target,
+        mend: "balance: { by: ring-hash, key: client }",
+        related: sticky.by.place.map { [.init($0, "the cookie")] } ?? [])
     }
   }
 

@@ -7,6 +7,8 @@ package struct Service: Sendable, Equatable {
   package var name: Name
   package var owner: Value<String>?
   package var kind = Kind.modelled
+  /// The instances of `at`, as they are written.
+  package var listed: [Instance] = []
   /// At least 1.
   ///
   /// For `at:` the number of addresses.
@@ -14,8 +16,9 @@ package struct Service: Sendable, Equatable {
   /// Nil for plain connections.
   package var tls: UpstreamTLS?
   package var health: Health?
-  package var balance = ServiceKeys.balance.initial
   package var balancing = Balancing()
+  /// Nil: each request goes where it is best.
+  package var sticky: Sticky?
   /// Requests that Weir sends to one instance at the same time; nil for no limit.
   package var atOnce: Value<Int>?
   /// `at-once: adaptive`: how many is found out; where that is written.
@@ -58,7 +61,7 @@ enum ServiceKeys {
     "run", .section(RunKeys.section), "The program that Weir starts, once for each instance.",
     alias: ["command", "cmd", "exec", "start"])
   static let at = Key(
-    "at", Shape.list(.scalar(.endpoint), least: 1).or(.scalar(.endpoint)).orLater(map: true),
+    "at", Shape.list(.section(InstanceKeys.section), least: 1).or(.section(InstanceKeys.section)),
     "Addresses of instances that run elsewhere.", alias: ["url", "urls", "address", "host", "endpoints"])
   static let tls = Key("tls", .section(UpstreamTLSKeys.section), "How connections to its instances are secured.")
   static let instances = ScalarKey(
@@ -68,10 +71,6 @@ enum ServiceKeys {
   static let health = Key(
     "health", .section(HealthKeys.section), "How Weir learns whether an instance can be used.",
     alias: ["healthcheck", "health-check", "readiness"])
-  static let balance = ScalarKey(
-    "balance", ScalarType<Balance>.word, default: Balance(Balancer.Settings().algorithm),
-    rule: "service.balance (of two random choices the better)", "Which instance a request goes to.",
-    alias: ["load-balancing", "lb"])
   static let atOnce = ScalarKey(
     "at-once", .count(1...1_000_000), default: AtOnce.Settings().limit, rule: "service.at-once",
     "Requests that one instance works on at the same time; the rest waits in Weir. `adaptive`: it is found out.",
@@ -110,10 +109,7 @@ enum ServiceKeys {
         }),
       .custom(
         at,
-        explain: { service, _ in
-          guard case .addresses(let addresses) = service.kind else { return [] }
-          return [.list(at, addresses.map { (ScalarType<Text>.endpoint.write($0.value), $0.origin) })]
-        }),
+        explain: { service, design in service.explainAddresses(design) }),
       .custom(
         instances.key, read: { layers, resolver, service in resolver.instances(layers, of: &service) },
         explain: { service, _ in
@@ -125,8 +121,8 @@ enum ServiceKeys {
       .value(SpeaksKeys.speaks, \.speaks).inDefaults,
       .optional(SendProxyKeys.sendProxy, \.sendProxy),
       .optionalPart(health, \.health, HealthKeys.part).inDefaults,
-      .value(balance, \.balance).inDefaults,
-    ] + BalanceKeys.fields.at(\.balancing) + [
+      BalanceKeys.field.inDefaults,
+      StickyKeys.field.inDefaults,
       .custom(
         atOnce.key,
         read: { layers, resolver, service in
@@ -190,7 +186,7 @@ extension Service {
 
   /// What the calls to it have of it.
   func compile(into settings: inout CallSettings) {
-    settings.balance.algorithm = balance.value.algorithm
+    balancing.compile(into: &settings.balance)
     settings.queue.length = queue.length.value
     settings.queue.wait = queue.wait.value
     settings.order = queue.order?.value.order
@@ -202,6 +198,8 @@ extension Service {
       instances: instances.value, atOnce: atOnce.map { Int32($0.value) } ?? .max,
       startsReady: health?.isAsked != true && !isStarted, hasHealthCheck: health?.isAsked == true)
     if adaptive != nil { compiled.adaptive = .init() }
+    compiled.members = members
+    compiled.members.isSticky = sticky != nil
     return compiled
   }
 }
