@@ -19,6 +19,9 @@ func test(_ target: String, _ others: [Target.Dependency] = [], exclude: [String
     name: "\(target)Tests", dependencies: [.byName(name: target)] + others, exclude: exclude, swiftSettings: common)
 }
 
+/// Programs that tests start.
+let programs: Target.Dependency = "TestPrograms"
+
 func nio(_ name: String) -> Target.Dependency { .product(name: name, package: "swift-nio") }
 let tls: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let http2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
@@ -147,13 +150,15 @@ let package = Package(
       name: "weir-state-fixture",
       dependencies: ["WeirBase", "WeirPatterns", "WeirWire", "WeirPlatform", "WeirStorage"],
       path: "Tests/WeirStateFixture", swiftSettings: common),
+    .target(
+      name: "TestPrograms", dependencies: ["WeirPlatform"], path: "Tests/TestPrograms", swiftSettings: common),
     test("WeirBase"),
     test("WeirPatterns", ["WeirBase"]),
     test("WeirWire", ["WeirBase"]),
     test("WeirPlatform", ["WeirBase"]),
-    test("WeirCompression"),
+    test("WeirCompression", [programs]),
     test("WeirFlows", ["WeirBase", "WeirPatterns"]),
-    test("WeirModel", ["WeirBase", "WeirPatterns", "WeirFlows"], exclude: ["Fixtures"]),
+    test("WeirModel", ["WeirBase", "WeirPatterns", "WeirFlows", programs], exclude: ["Fixtures"]),
     test("WeirCertificates"),
     test("WeirCheck", ["WeirModel"], exclude: ["Fixtures"]),
     test("WeirSimulation", ["WeirBase", "WeirPatterns", "WeirFlows", "WeirModel"]),
@@ -161,18 +166,18 @@ let package = Package(
       "WeirProxy",
       [
         "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirPlatform", "WeirCertificates", "WeirIdentity",
-        "WeirStorage", crypto, tls,
+        "WeirStorage", programs, crypto, tls,
         nio("NIOCore"),
         nio("NIOPosix"),
       ]),
     test("WeirIdentity", ["WeirPatterns", "WeirFlows", crypto, cryptoExtras]),
     test("WeirStorage", ["WeirBase", "WeirPatterns", "WeirWire", "WeirPlatform", "weir-state-fixture"]),
     test("WeirProcesses", ["WeirBase", "WeirPatterns", "WeirPlatform", "weir-keeper-fixture"]),
-    test("WeirTelemetry", ["WeirBase", "WeirFlows"]),
+    test("WeirTelemetry", ["WeirBase", "WeirFlows", programs]),
     test(
       "WeirReport", ["WeirBase", "WeirFlows", "WeirModel", "WeirCheck", "WeirSimulation"], exclude: ["Fixtures"]),
-    test("WeirExample", [nio("NIOCore")]),
-    .testTarget(name: "WeirSystemTests", dependencies: ["weir", "WeirExample"], swiftSettings: common),
+    test("WeirExample", [programs, nio("NIOCore")]),
+    .testTarget(name: "WeirSystemTests", dependencies: ["weir", "WeirExample", programs], swiftSettings: common),
     .testTarget(name: "TidyTests", swiftSettings: common),
   ]
 )

@@ -375,6 +375,15 @@ public struct Upstream: Sendable, Equatable {
     return false
   }
 
+  /// As above, and its last answer to this loop was a good one.
+  func hasProvenInstance(than tried: Balancer.Tried) -> Bool {
+    for i in view.serving
+    where !tried.contains(Int(i)) && view.breakers[Int(i)].phase == .closed && balancer.answeredLast(Int(i)) {
+      return true
+    }
+    return false
+  }
+
   // MARK: Effects out
 
   /// What was learned since the last time, or nil of nothing.

@@ -168,15 +168,17 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     var status: UInt16 = 0
     private var bits: UInt8 = 0
 
-    init(status: UInt16 = 0, wasProbe: Bool = false, cancels: Bool = false) {
+    init(status: UInt16 = 0, wasProbe: Bool = false, cancels: Bool = false, wasTurnedAway: Bool = false) {
       self.status = status
-      bits = (wasProbe ? 1 : 0) | (cancels ? 2 : 0)
+      bits = (wasProbe ? 1 : 0) | (cancels ? 2 : 0) | (wasTurnedAway ? 8 : 0)
     }
 
     /// It was a probe of its instance.
     var wasProbe: Bool { bits & 1 != 0 }
     /// Its connection must be closed.
     var cancels: Bool { bits & 2 != 0 }
+    /// Nobody listens there: the attempt has been no work for anybody.
+    var wasTurnedAway: Bool { bits & 8 != 0 }
     /// The node is asked for a try elsewhere at once, not for a retry by the rule.
     var asksElsewhere: Bool {
       get { bits & 4 != 0 }
@@ -572,7 +574,8 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     let reason = UpstreamCall.reason(failure)
     let isLate = state.now >= deadline
     lastReason = isLate && failure == .attemptTimeout ? .deadlinePassed : reason
-    self.failure = FailedAttempt(wasProbe: probesInstance, cancels: cancels)
+    self.failure = FailedAttempt(
+      wasProbe: probesInstance, cancels: cancels, wasTurnedAway: failure == .connectRefused)
     isBlameless = lastReason == .deadlinePassed && wasCutEarly(state)
     settleAttempt(
       isBlameless ? .ignored : .failure, latency: state.now.since(attemptStartedAt), failed: !isBlameless, &state)
@@ -581,6 +584,10 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
   }
 
   /// An attempt failed: another one, if the rule, the deadline and the node's budget allow it.
+  ///
+  /// Who was turned away at the door while another instance answers is tried elsewhere at once, on nobody's budget (as gRPC's
+  /// transparent retries, proposal A6): that was no load which the budget is to bound, and among few calls its floor would be
+  /// spent in the first seconds after an instance's death.
   private mutating func again(
     _ verdict: RetryRule.Verdict, retryAfter: Int64?, _ state: inout LoopState
   ) -> CallStep {
@@ -588,6 +595,9 @@ public struct UpstreamCall: Sendable, Equatable, BitwiseCopyable {
     // A caller that was used as a probe does not pay for it: it is tried elsewhere at once, on nobody's budget. With
     // nobody else to try this is a retry like any other: it rests, and the budget pays for it.
     if failure.wasProbe && mayRepeatProbe(state.here.upstream, now: state.now) { return rest(0, &state) }
+    if failure.wasTurnedAway, state.now < deadline, state.here.upstream.hasProvenInstance(than: tried) {
+      return rest(0, &state)
+    }
     guard let wait = retryWait(retryAfter: retryAfter, &state) else { return withoutRetry(&state) }
     previousWait = UInt32(clamping: (wait + 999) / 1000)
     return askRetry(elsewhere: false, &state)

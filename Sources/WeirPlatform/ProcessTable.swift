@@ -69,16 +69,21 @@ public enum ProcessTable {
   }
 
   /// Which process has the socket with this inode open; needs the right to look, so it may find nothing.
+  ///
+  /// The oldest of several: a child that has not become its program yet has all that its parent has.
   static func holder(ofSocketInode inode: UInt64) -> Entry? {
     let wanted = "socket:[\(inode)]"
     guard let names = try? Files.names(in: "/proc") else { return nil }  // Not Linux.
-    for pid in names.compactMap({ Int32($0) }).sorted() {
+    var found: Entry?
+    for pid in names.compactMap({ Int32($0) }) {
       guard let numbers = try? Files.names(in: "/proc/\(pid)/fd") else { continue }  // Gone, or another user's.
-      for number in numbers where Files.linkTarget("/proc/\(pid)/fd/\(number)") == wanted {
-        return entry(of: pid)
-      }
+      guard numbers.contains(where: { Files.linkTarget("/proc/\(pid)/fd/\($0)") == wanted }),
+        let holder = entry(of: pid)
+      else { continue }
+      if let other = found, (other.startTicks, other.pid) <= (holder.startTicks, holder.pid) { continue }
+      found = holder
     }
-    return nil
+    return found
   }
 
   /// Who listens on the TCP port, if it can be found.

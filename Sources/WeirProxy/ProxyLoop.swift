@@ -65,6 +65,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   var target = HeadBuffer(capacity: 1 << 10)
   let edge = EdgeLoop()
   var random: SeededRandom
+  var requestIDs = RequestIDSequence()
   private(set) var dateLine: [UInt8] = []
   private var dateSecond: Int64 = -1
 

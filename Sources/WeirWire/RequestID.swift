@@ -18,10 +18,28 @@ public enum RequestID {
   }
 }
 
+/// The first half of one id after the other: the time, and a counter within a millisecond (RFC 9562 §6.2, method 1).
+///
+/// Each is larger than the one before, also when the clock is set back.
+public struct RequestIDSequence: Sendable {
+  private var last: UInt64 = 0
+
+  public init() {}
+
+  /// `random`: the counter's start in a new millisecond; the upper half of it stays free for those that follow.
+  public mutating func next(milliseconds: Int64, random: UInt64) -> UInt64 {
+    let fresh = UInt64(truncatingIfNeeded: milliseconds) << 12 | random & 0x07ff
+    // After 2 048 and more in a millisecond the counter carries into the next one.
+    last = fresh >> 12 > last >> 12 ? fresh : last &+ 1
+    return (last >> 12) << 16 | 0x7000 | last & 0x0fff
+  }
+}
+
 extension HeadBuffer {
   /// A UUID of version 7: the time in its first 48 bits, so that ids sort as requests came.
-  public mutating func append(uuid7 milliseconds: Int64, _ high: UInt64, _ low: UInt64) {
-    let first = UInt64(truncatingIfNeeded: milliseconds) << 16 | 0x7000 | high & 0x0fff
+  ///
+  /// `first`: of a ``RequestIDSequence``.
+  public mutating func append(uuid7 first: UInt64, _ low: UInt64) {
     let second = 0x8000_0000_0000_0000 | low & 0x3fff_ffff_ffff_ffff
     let start = count
     append(hex16: first)

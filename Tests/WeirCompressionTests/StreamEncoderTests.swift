@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import Foundation
+import TestPrograms
 import Testing
 import WeirCompression
 
@@ -31,31 +31,14 @@ import WeirCompression
     return out
   }
 
-  /// Python has zlib; brotli and zstd have their tools where their development files are installed.
   static func decode(_ bytes: [UInt8], _ coding: StreamEncoder.Coding) throws -> [UInt8]? {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments =
+    let tool =
       switch coding {
-      case .gzip: ["gzip", "-dc"]
-      case .brotli: ["brotli", "-dc"]
-      case .zstd: ["zstd", "-dcq"]
+      case .gzip: "gzip"
+      case .brotli: "brotli"
+      case .zstd: "zstd"
       }
-    let name = process.arguments?.first ?? ""
-    guard
-      FileManager.default.fileExists(atPath: "/usr/bin/\(name)")
-        || FileManager.default.fileExists(atPath: "/bin/\(name)")
-    else { return nil }
-    let file = FileManager.default.temporaryDirectory.appendingPathComponent("weir-\(UUID().uuidString)")
-    try Data(bytes).write(to: file)
-    defer { try? FileManager.default.removeItem(at: file) }
-    let output = Pipe()
-    process.standardInput = try FileHandle(forReadingFrom: file)
-    process.standardOutput = output
-    try process.run()
-    let read = [UInt8](output.fileHandleForReading.readDataToEndOfFile())
-    process.waitUntilExit()
-    return process.terminationStatus == 0 ? read : []
+    return try TestProgram.unpacked(bytes, by: tool)
   }
 
   @Test(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import TestPrograms
 
 #if canImport(FoundationNetworking)
   import FoundationNetworking
@@ -26,22 +27,22 @@ final class RunningProgram: Sendable {
   }
 
   let port: Int
-  private let process: ChildProcess
+  private let process: TestProgram
 
   /// The binary is built beside the tests' own.
-  static var binary: URL {
+  static var binary: String {
     URL(fileURLWithPath: ProcessInfo.processInfo.arguments[0]).resolvingSymlinksInPath()
-      .deletingLastPathComponent().appendingPathComponent("weir-example")
+      .deletingLastPathComponent().appendingPathComponent("weir-example").path
   }
 
   /// Starts a program on a free port, and waits for its line that says which.
   init(_ arguments: [String], environment: [String: String] = [:]) async throws {
-    process = try ChildProcess(
-      arguments + ["--port", "0"],
+    process = try TestProgram(
+      RunningProgram.binary, arguments + ["--port", "0"],
       environment: ["WEIR_EXAMPLE_FAULTS": RunningProgram.faultToken].merging(environment) { $1 })
-    while process.isRunning, try process.lines().isEmpty { await Task.yield() }
-    guard let port = try process.lines().first?.port else {
-      throw Mistake(description: "\(arguments) did not start: \(try process.errors())")
+    while process.isRunning, try RunningProgram.lines(of: process).isEmpty { await RunningProgram.nextLook() }
+    guard let port = try RunningProgram.lines(of: process).first?.port else {
+      throw Mistake(description: "\(arguments) did not start: \(process.err)")
     }
     self.port = port
   }
@@ -52,68 +53,35 @@ final class RunningProgram: Sendable {
 
   /// Waits for the end; the exit code and all lines.
   func waitForEnd() async throws -> (code: Int32, lines: [Line]) {
-    let code = await process.waitForEnd()
-    return (code, try process.lines())
+    let code = await RunningProgram.end(of: process)
+    return (code, try RunningProgram.lines(of: process))
+  }
+
+  /// Waits for the exit code, or minus the signal, without a thread of the pool.
+  static func end(of process: TestProgram) async -> Int32 {
+    while process.isRunning { await nextLook() }
+    return process.exit ?? 0
+  }
+
+  private static func nextLook() async {
+    await withCheckedContinuation { continuation in
+      DispatchQueue.global().asyncAfter(deadline: .now() + .milliseconds(5)) { continuation.resume() }
+    }
+  }
+
+  /// The whole lines written so far.
+  private static func lines(of process: TestProgram) throws -> [Line] {
+    let whole = process.outBytes
+    guard let end = whole.lastIndex(of: UInt8(ascii: "\n")) else { return [] }
+    return try whole[..<end].split(separator: UInt8(ascii: "\n")).map {
+      try JSONDecoder().decode(Line.self, from: Data($0))
+    }
   }
 
   /// SIGTERM, and the end.
   func stop() async throws -> (code: Int32, lines: [Line]) {
     signal(SIGTERM)
     return try await waitForEnd()
-  }
-}
-
-/// A process that writes into files of its own.
-///
-/// Not into pipes: processes that are started at the same moment inherit each other's ends, and a pipe whose end another
-/// holds never ends.
-final class ChildProcess: Sendable {
-  private let process: Process
-  private let folder: Folder
-  private let ended: AsyncStream<Int32>
-
-  init(_ arguments: [String], environment: [String: String]) throws {
-    folder = try Folder()
-    process = Process()
-    process.executableURL = RunningProgram.binary
-    process.arguments = arguments
-    process.environment = environment
-    process.standardOutput = try folder.file("output")
-    process.standardError = try folder.file("errors")
-    let (stream, continuation) = AsyncStream<Int32>.makeStream()
-    ended = stream
-    process.terminationHandler = { process in
-      continuation.yield(process.terminationStatus)
-      continuation.finish()
-    }
-    try process.run()
-  }
-
-  deinit { if process.isRunning { signal(SIGKILL) } }
-
-  var isRunning: Bool { process.isRunning }
-
-  func signal(_ number: Int32) { kill(process.processIdentifier, number) }
-
-  /// The exit code, or the signal that ended it.
-  func waitForEnd() async -> Int32 {
-    for await code in ended { return code }
-    return process.terminationStatus
-  }
-
-  func output() throws -> Data { try Data(contentsOf: URL(fileURLWithPath: folder.path("output"))) }
-
-  func errors() throws -> String {
-    String(decoding: try Data(contentsOf: URL(fileURLWithPath: folder.path("errors"))), as: UTF8.self)
-  }
-
-  /// The whole lines written so far.
-  func lines() throws -> [RunningProgram.Line] {
-    let whole = try output()
-    guard let end = whole.lastIndex(of: UInt8(ascii: "\n")) else { return [] }
-    return try whole[whole.startIndex..<end].split(separator: UInt8(ascii: "\n")).map {
-      try JSONDecoder().decode(RunningProgram.Line.self, from: $0)
-    }
   }
 }
 
@@ -196,17 +164,11 @@ final class Folder: Sendable {
   }
 
   func path(_ name: String) -> String { url.appendingPathComponent(name).path }
-
-  /// A new empty file, to write to.
-  func file(_ name: String) throws -> FileHandle {
-    try Data().write(to: url.appendingPathComponent(name))
-    return try FileHandle(forWritingTo: url.appendingPathComponent(name))
-  }
 }
 
 /// Runs `weir-example` to its end.
 func run(_ arguments: [String]) async throws -> (code: Int32, output: Data, errors: String) {
-  let process = try ChildProcess(arguments, environment: [:])
-  let code = await process.waitForEnd()
-  return (code, try process.output(), try process.errors())
+  let process = try TestProgram(RunningProgram.binary, arguments, environment: [:])
+  let code = await RunningProgram.end(of: process)
+  return (code, Data(process.outBytes), process.err)
 }

@@ -194,7 +194,7 @@ struct Timeline {
          102 a head 200 | answer
          103 a ended    | finish, frees 1
          200 b begin    | attempt 1 on 0
-         201 b refused  | wait until 301, frees 0, breaker-opened 0, instance-ejected 0
+         201 b lost     | wait until 301, frees 0, breaker-opened 0, instance-ejected 0
          301 b wake     | attempt 2 on 1
          302 b gone     | refuse caller-gone, frees 1, cancels
          400 c begin    | attempt 1 on 1
@@ -212,6 +212,32 @@ struct Timeline {
         2702 h permit   | attempt 1 on 0, breaker-probing 0
         2703 h head 200 | answer, breaker-closed 0, instance-returned 0
         2704 h ended    | finish, frees 0
+        """, plan) == [])
+  }
+
+  @Test("turned away at the door: tried at once where the last answer was good, on nobody's budget; else as any failure")
+  func turnedAway() {
+    let plan = Self.plan(instances: 3) {
+      $0.retry.attempts = 3
+      $0.instanceBreaker.inARow = 4
+      $0.serviceBreaker.inARow = 0
+      $0.budget.floor = 0
+      $0.budget.share = 0
+    }
+    #expect(
+      Timeline.play(
+        """
+           0 a begin unsafe | attempt 1 on 0
+           1 a refused      | refuse connect-failed, frees 0, retry-budget-spent
+          10 b begin        | attempt 1 on 1
+          11 b head 200     | answer
+          12 b ended        | finish, frees 1
+          20 c begin unsafe | attempt 1 on 2
+          21 c refused      | attempt 2 on 0, frees 2
+          22 c refused      | attempt 3 on 1, frees 0
+          23 c refused      | refuse connect-failed, frees 1
+          30 d begin        | attempt 1 on 2
+          31 d refused      | refuse connect-failed, frees 2
         """, plan) == [])
   }
 

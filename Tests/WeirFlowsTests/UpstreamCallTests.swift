@@ -235,10 +235,10 @@ import WeirPatterns
     // One after another: each is alone when it ends.
     for i in 0..<20 { world.arrive(at(Int64(i) * 10)) }
     world.run(until: at(300))
-    world.moods[0] = [.refuses, .refuses]
+    world.moods[0] = [.losesBeforeHead, .losesBeforeHead]
     world.begin()
     world.run(until: at(1000))
-    #expect(world.ended.last?.reason == .connectFailed && world.ended.last?.tries.count == 1)
+    #expect(world.ended.last?.reason == .connectionLost && world.ended.last?.tries.count == 1)
     // Ten at the same time may have two retries under way.
     for _ in 0..<10 { world.begin() }
     world.run(until: at(1050))

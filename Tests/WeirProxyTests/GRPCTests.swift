@@ -26,6 +26,7 @@ import WeirProxy
     arguments: ["kinds", "large", "metadata", "statuses", "deadline", "together", "refused"])
   func one(_ name: String) async throws {
     let server = try Script("HTTP2/rpc.py", "serve", "one")
+    defer { server.end() }
     let port = try #require(Int(server.line()))
     try await withProxy(to: [port], Self.setup()) { _, port in try Self.play(name, port) }
   }
@@ -33,6 +34,7 @@ import WeirProxy
   // One connection of a client would pin all its calls to one instance if connections were balanced.
   @Test("each call finds its own instance") func spreads() async throws {
     let servers = try ["a", "b", "c"].map { try Script("HTTP2/rpc.py", "serve", $0) }
+    defer { servers.forEach { $0.end() } }
     let ports = try servers.map { try #require(Int($0.line())) }
     try await withProxy(to: ports, Self.setup()) { _, port in try Self.play("spread", port) }
   }
@@ -58,6 +60,7 @@ import WeirProxy
 
   @Test("grpc-status opens the breaker") func breaks() async throws {
     let server = try Script("HTTP2/rpc.py", "serve", "one")
+    defer { server.end() }
     let port = try #require(Int(server.line()))
     try await withProxy(to: [port], Self.setup()) { _, port in try Self.play("breaks", port) }
   }

@@ -180,7 +180,7 @@ import WeirProxy
           let answer = try client.get(path)
           if answer.reason == "shed" { shed.add(1, ordering: .relaxed) }
           // Who is refused comes again a little later.
-          if answer.status != 200 { HedgingTests.pause(5) }
+          if answer.status != 200 { HedgingTests.pause(50) }
           guard index < 4 else { continue }
           if answer.status == 200 {
             criticalServed.add(1, ordering: .relaxed)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
+import TestPrograms
 import Testing
 import WeirBase
 import WeirFlows
@@ -75,24 +76,8 @@ struct Sample {
   @Test func promtoolAgrees() throws {
     let sample = Sample()
     let text = Metrics.text(sample.snapshot, names: sample.names, version: "0")
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = ["promtool", "check", "metrics"]
-    let input = Pipe()
-    let output = Pipe()
-    process.standardInput = input
-    process.standardOutput = output
-    process.standardError = output
-    try process.run()
-    input.fileHandleForWriting.write(Data(text.utf8))
-    try input.fileHandleForWriting.close()
-    let said = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-    process.waitUntilExit()
-    if process.terminationStatus == 127, ProcessInfo.processInfo.environment["CI"] != "true" {
-      print("promtool is not installed (Debian package prometheus): the metrics format was not judged")
-      return
-    }
-    #expect(process.terminationStatus == 0, "\(said)")
+    guard let judge = try TestProgram.reading(Array(text.utf8), "promtool", ["check", "metrics"]) else { return }
+    #expect(judge.exit == 0, "\(judge.out)\(judge.err)")
   }
 }
 

@@ -213,6 +213,9 @@ public struct Balancer: Sendable, Equatable {
   /// Its last request failed by its own fault.
   public func failedLast(_ index: Int) -> Bool { instances[index].failuresInRow > 0 }
 
+  /// It has answered, and no request since has failed by its fault.
+  public func answeredLast(_ index: Int) -> Bool { instances[index].known && instances[index].failuresInRow == 0 }
+
   /// Whether it could be sent a request now: not at its limit, nor marked full.
   public func hasPlace(_ index: Int, limit: Int32) -> Bool { isOpen(index, Tried(), limit) }
 

@@ -37,7 +37,8 @@ extension ClientConnection {
       }
     }
     if requestID.count == 0 {
-      requestID.append(uuid7: SystemClock.wall().milliseconds, loop.random.next(), loop.random.next())
+      let first = loop.requestIDs.next(milliseconds: SystemClock.wall().milliseconds, random: loop.random.next())
+      requestID.append(uuid7: first, loop.random.next())
     }
   }
 

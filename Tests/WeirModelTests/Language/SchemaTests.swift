@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
+import TestPrograms
 import Testing
 import WeirModel
 
@@ -50,17 +51,10 @@ struct SchemaTests {
         if v.is_valid(x): print("bad", i)
       print("done")
       """
-    let process = Process()
-    process.executableURL = URL(filePath: "/usr/bin/env")
-    process.arguments = ["python3", "-c", program, file.path]
-    let pipe = Pipe()
-    process.standardOutput = pipe
-    try process.run()
-    let output = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-    process.waitUntilExit()
-    if output != "done\n", environment["CI"] != "true", output == "missing\n" || process.terminationStatus == 127 {
-      return
-    }
+    let judge = try TestProgram("python3", ["-c", program, file.path])
+    let exit = judge.wait()
+    let output = judge.out
+    if output != "done\n", environment["CI"] != "true", output == "missing\n" || exit == 127 { return }
     #expect(output == "done\n", "\(output)")
   }
 

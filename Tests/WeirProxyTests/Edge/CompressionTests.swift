@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
+import TestPrograms
 import Testing
 import WeirBase
 import WeirFlows
@@ -22,22 +23,7 @@ import WeirWire
   /// What a tool makes of it; nil where there is no such tool.
   static func decode(_ bytes: [UInt8], _ coding: String) throws -> String? {
     let tool = ["gzip": "gzip", "br": "brotli", "zstd": "zstd"][coding] ?? coding
-    guard
-      let path = ["/usr/bin/", "/bin/"].map({ $0 + tool }).first(where: { FileManager.default.fileExists(atPath: $0) })
-    else { return nil }
-    let file = FileManager.default.temporaryDirectory.appendingPathComponent("weir-\(UUID().uuidString)")
-    try Data(bytes).write(to: file)
-    defer { try? FileManager.default.removeItem(at: file) }
-    let process = Process()
-    let output = Pipe()
-    process.executableURL = URL(fileURLWithPath: path)
-    process.arguments = ["-dc"]
-    process.standardInput = try FileHandle(forReadingFrom: file)
-    process.standardOutput = output
-    try process.run()
-    let read = output.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    return process.terminationStatus == 0 ? String(decoding: read, as: UTF8.self) : ""
+    return try TestProgram.unpacked(bytes, by: tool).map { String(decoding: $0, as: UTF8.self) }
   }
 
   static func body(_ head: String) -> String {

@@ -39,9 +39,18 @@ import WeirWire
       if running { try start() }
     }
 
+    /// The thread of the one before may hold its listener for a moment after it has ended.
+    private func waitForItsEnd(_ path: String) {
+      let limit = SystemClock.now() + .seconds(20)
+      while (try? Connecting.unix(path: path)) != nil, SystemClock.now() < limit {
+        SystemThread.pause(nanoseconds: 1_000_000)
+      }
+    }
+
     func start() throws {
       let (read, write) = try Descriptor.pipe()
       let gone = Gate()
+      waitForItsEnd(StateProcess.socketPath(folder))
       let listener = try Listening.unix(path: StateProcess.socketPath(folder))
       let path = StateProcess.databasePath(folder)
       let (disk, settings) = (disk, settings)
@@ -407,7 +416,7 @@ import WeirWire
       }
     }
     var setup = Self.setup(state)
-    setup.route.timeout = .seconds(2)
+    setup.route.timeout = .seconds(5)
     try await withProxy(to: [backend.port], setup) { _, port in
       let first = try Wire(port: port)
       try first.send(Self.post("k"))
