@@ -2,6 +2,12 @@
 import Foundation
 import WeirPlatform
 
+#if canImport(Glibc)
+  import Glibc
+#else
+  import Darwin
+#endif
+
 /// A stock client or server of another language that a test starts; ended with its owner.
 final class Script: @unchecked Sendable {
   // Unchecked: each is used by one test's task.
@@ -21,7 +27,9 @@ final class Script: @unchecked Sendable {
   }
 
   /// `words`: the script below `Tests/`, and what it is told.
-  init(_ words: String...) throws {
+  convenience init(_ words: String...) throws { try self.init(words) }
+
+  init(_ words: [String]) throws {
     let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     errors = FileManager.default.temporaryDirectory.appendingPathComponent("weir-script-\(UUID().uuidString)")
     _ = FileManager.default.createFile(atPath: errors.path, contents: nil)
@@ -48,19 +56,43 @@ final class Script: @unchecked Sendable {
     try? FileManager.default.removeItem(at: errors)
   }
 
+  /// What it ended with; nil while it runs.
+  ///
+  /// Foundation learns of an end by a socket that other children may have inherited: on a busy machine one script of a
+  /// hundred had ended, and was said to run. So the system is asked, in a way that leaves the end for Foundation.
+  private var status: Int32? {
+    if !process.isRunning { return process.terminationStatus }
+    var info = siginfo_t()
+    guard waitid(P_PID, id_t(process.processIdentifier), &info, WEXITED | WNOHANG | WNOWAIT) == 0 else { return nil }
+    return Script.ended(info)
+  }
+
+  private static func ended(_ info: siginfo_t) -> Int32? {
+    #if canImport(Glibc)
+      let (pid, status) = (info._sifields._sigchld.si_pid, info._sifields._sigchld.si_status)
+    #else
+      let (pid, status) = (info.si_pid, info.si_status)
+    #endif
+    return pid == 0 ? nil : status
+  }
+
   /// What it said when it did not end well; nil when it did.
   ///
   /// One that does not end within two minutes is ended: a client that hangs must not hold up every other test.
   func failure() -> String? {
     let end = ContinuousClock().now + .seconds(120)
     var none: [Poll.Interest] = []
-    while process.isRunning, ContinuousClock().now < end { _ = try? Poll.wait(&none, nanoseconds: 5_000_000) }
+    var status = self.status
+    while status == nil, ContinuousClock().now < end {
+      _ = try? Poll.wait(&none, nanoseconds: 5_000_000)
+      status = self.status
+    }
     let said = (try? String(contentsOf: errors, encoding: .utf8)) ?? ""
-    if process.isRunning {
+    guard let status else {
       process.terminate()
       return "did not end within two minutes\n\(said)"
     }
-    if process.terminationStatus == 0 { return nil }
-    return said.isEmpty ? "ended with \(process.terminationStatus)" : said
+    if status == 0 { return nil }
+    return said.isEmpty ? "ended with \(status)" : said
   }
 }
