@@ -114,8 +114,8 @@ let package = Package(
     .target(
       name: "WeirRuntime",
       dependencies: [
-        "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirModel", "WeirPlatform", "WeirProxy", "WeirProcesses",
-        "WeirTelemetry", "WeirCertificates", "WeirIdentity",
+        "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirModel", "WeirCheck", "WeirPlatform", "WeirProxy",
+        "WeirProcesses", "WeirTelemetry", "WeirCertificates", "WeirIdentity",
         nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),

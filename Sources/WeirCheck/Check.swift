@@ -5,17 +5,17 @@ package import WeirModel
 package enum Check {
   /// All findings, by place; what `accept:` covers says so in ``Finding/acceptedBy``.
   ///
-  /// `today` is the day by which acceptances expire.
-  package static func run(_ design: Design, today: Day) -> [Finding] {
-    let subject = Subject(design)
+  /// `today` is the day by which acceptances and certificates expire.
+  package static func run(_ design: Design, today: Day, facts: MachineFacts = MachineFacts()) -> [Finding] {
+    let subject = Subject(design, today: today, facts: facts)
     let found = Rules.checks.flatMap { $0.find(subject) }
     return inOrder(Acceptances.apply(design.acceptances, to: found, today: today), of: design)
   }
 
   /// The same for a day as text, which the verb has read before: `2026-11-21`.
-  package static func run(_ design: Design, today: String) -> [Finding] {
+  package static func run(_ design: Design, today: String, facts: MachineFacts = MachineFacts()) -> [Finding] {
     guard let day = Day(today) else { preconditionFailure("'\(today)' is no day; the verb checks --today") }
-    return run(design, today: day)
+    return run(design, today: day, facts: facts)
   }
 
   /// By file (the main one first, others by name), then place, then errors first, then id.

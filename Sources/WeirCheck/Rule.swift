@@ -60,10 +60,13 @@ extension RuleInfo {
     let diagnostic = Diagnostic(
       id, severity ?? self.severity, message, at: place, spot: spot, caret: caret, why: why, mend: mend,
       accept: isAcceptable
-        ? "- { rule: \(id), place: \((acceptAt ?? place).path), because: \"…\", owner: \"…\" }" : nil,
+        ? "- { rule: \(id), place: \(RuleInfo.quoted((acceptAt ?? place).path)), because: \"…\", owner: \"…\" }" : nil,
       related: related)
     return Finding(diagnostic, formula: formula ?? self.formula, inputs: inputs, result: result)
   }
+
+  /// A path as it may stand between braces, where brackets would begin a list.
+  private static func quoted(_ path: String) -> String { path.contains("[") ? "\"\(path)\"" : path }
 }
 
 extension Place {

@@ -4,9 +4,9 @@
 package enum Rules {
   /// Those that look at the design, in the order of their ids.
   static let checks: [any Rule.Type] = [
-    BalanceKeyMissing.self, CallCycle.self, ConnectionStorm.self, DeadlineInversion.self, GRPCOverHTTP1.self,
-    HedgeWithoutEffect.self,
-    IdempotencyWithoutEffect.self,
+    BalanceKeyMissing.self, CallCycle.self, CertificateExpiry.self, ConnectionStorm.self, DeadlineInversion.self,
+    GRPCOverHTTP1.self, HedgeWithoutEffect.self,
+    IdempotencyWithoutEffect.self, IdempotencyWithoutLimit.self,
     IdentityWithoutTLS.self, KeysWithoutTLS.self, LimitWithoutIdentity.self,
     LiteralSecret.self, NoRequirements.self,
     OverCapacity.self, PathFallsThrough.self, PriorityWithoutEffect.self,

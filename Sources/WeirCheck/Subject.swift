@@ -5,6 +5,9 @@ internal import WeirModel
 struct Subject: Sendable {
   let design: Design
   let plan: Plan
+  let today: Day
+  /// What rules are told of the machine.
+  let facts: MachineFacts
   /// By index of `design.services`: the calls that lead to it, the gateway's first, then in the order of the file.
   let callers: [[Caller]]
   /// The services in an order in which callers stand before those they call; within a circle as they come.
@@ -19,8 +22,10 @@ struct Subject: Sendable {
     var call: Call
   }
 
-  init(_ design: Design) {
+  init(_ design: Design, today: Day, facts: MachineFacts) {
     self.design = design
+    self.today = today
+    self.facts = facts
     plan = Plan(design)
     var callers = [[Caller]](repeating: [], count: design.services.count)
     for gateway in design.gateways {

@@ -265,6 +265,9 @@ package struct Day: Sendable, Hashable, Comparable {
 
   package static func < (a: Day, b: Day) -> Bool { (a.year, a.month, a.day) < (b.year, b.month, b.day) }
 
+  /// How many days it is from this one to `other`; negative when that is over.
+  package func days(until other: Day) -> Int { Int(other.number - number) }
+
   /// `2027-06-30`.
   package var text: String {
     func padded(_ n: Int, _ width: Int) -> String {

@@ -5,6 +5,7 @@ import WeirCheck
 import WeirModel
 import WeirPlatform
 import WeirReport
+import WeirRuntime
 
 /// `weir check FILE…`: what will hurt.
 struct CheckCommand: ParsableCommand {
@@ -14,7 +15,8 @@ struct CheckCommand: ParsableCommand {
 
   @Argument(help: "The files.", completion: .file(extensions: ["yaml", "yml"])) var files = ["weir.yaml"]
   @Option(help: "text or json.") var format = OutputFormat.text
-  @Option(help: "The day by which acceptances expire, as 2026-11-21; today unless said.") var today: String?
+  @Option(help: "The day by which acceptances and certificates expire, as 2026-11-21; today unless said.")
+  var today: String?
 
   func validate() throws {
     if let today, Day(today) == nil {
@@ -35,7 +37,7 @@ struct CheckCommand: ParsableCommand {
         LoadedFile.print(result.diagnostics, sources: result.sources, format: format)
         continue
       }
-      findings += Check.run(design, today: day)
+      findings += Check.run(design, today: day, facts: MachineFacts(reading: design))
     }
     if unreadable { throw ExitCode.misuse }
     switch format {

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""A stock HTTP/2 client (PyPI: h2) and hand-made frames against a running gateway: client.py PORT CASE.
+"""A stock HTTP/2 client (PyPI: h2) and hand-made frames against a running gateway: client.py PORT CASE [AUTHORITY].
 
-Each case is a function; it prints nothing and ends with 0 when what it wants is so.
+Each case is a function; it prints nothing and ends with 0 when what it wants is so. With the PEM file of an authority its
+connections speak TLS, and HTTP/2 must have been agreed on in the handshake (ALPN).
 """
+import faulthandler
 import gzip
 import json
 import socket
+import ssl
 import struct
 import sys
 
@@ -18,12 +21,30 @@ import h2.exceptions
 import hpack
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+AUTHORITY = sys.argv[3] if len(sys.argv) > 3 else None
+
+
+def connect(port, *protocols):
+    """A connection; over TLS what was agreed on is its `selected_alpn_protocol()`."""
+    plain = socket.create_connection(("127.0.0.1", port))
+    plain.settimeout(60)
+    if AUTHORITY is None:
+        return plain
+    context = ssl.create_default_context(cafile=AUTHORITY)
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    return context.wrap_socket(plain, server_hostname="test.example")
+
+
+def connect2(port):
+    connection = connect(port, "h2", "http/1.1")
+    assert AUTHORITY is None or connection.selected_alpn_protocol() == "h2", connection.selected_alpn_protocol()
+    return connection
 
 
 class Client:
     def __init__(self, port, **checks):
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        self.socket.settimeout(20)
+        self.socket = connect2(port)
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8", **checks))
         self.h2.initiate_connection()
         self.h2.increment_flow_control_window(1 << 24)
@@ -124,6 +145,20 @@ def get(port):
         assert not {"connection", "transfer-encoding", "keep-alive"} & set(answer["head"]), answer["head"]
     head = client.get("/h", method="HEAD")
     assert head["head"][":status"] == "200" and head["body"] == b"" and int(head["head"]["content-length"]) > 0, head
+
+
+def alpn(port):
+    """What is agreed on is what is spoken: the gateway prefers HTTP/2, and who offers nothing means HTTP/1.1."""
+    for offered, agreed in [
+        (["h2", "http/1.1"], "h2"), (["http/1.1", "h2"], "h2"), (["h2"], "h2"), (["http/1.1"], "http/1.1"), ([], None),
+    ]:
+        connection = connect(port, *offered)
+        assert connection.selected_alpn_protocol() == agreed, (offered, connection.selected_alpn_protocol())
+        if agreed != "h2":
+            connection.sendall(b"GET /a HTTP/1.1\r\nHost: test.example\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 "), offered
+    answer = Client(port).get("/a")
+    assert b"x-forwarded-proto: https\r\n" in answer["body"].lower(), answer["body"]
 
 
 def post(port):
@@ -280,15 +315,14 @@ class Raw:
     """Frames by hand."""
 
     def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        self.socket.settimeout(20)
+        self.socket = connect2(port)
         self.decoder = hpack.Decoder()
         self.send(PREFACE + frame(4, 0, 0))
 
     def send(self, data):
         try:
             self.socket.sendall(data)
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
             pass
 
     def exactly(self, count):
@@ -296,7 +330,7 @@ class Raw:
         while len(data) < count:
             try:
                 part = self.socket.recv(count - len(data))
-            except ConnectionResetError:
+            except (ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
                 part = b""
             if not part:
                 return None
@@ -440,6 +474,8 @@ def broken(port):
         ("window update of 0", frame(8, 0, 0, struct.pack(">I", 0)), [1]),
         ("an even stream", frame(1, 5, 2, raw_fields(GET)), [1]),
         ("a stream that goes back", frame(1, 5, 5, raw_fields(GET)) + frame(1, 5, 3, raw_fields(GET)), [1, 5]),
+        ("a second head behind a stream's end", frame(1, 5, 1, raw_fields(GET)) * 2, [5]),
+        ("data behind a stream's end", frame(1, 5, 1, raw_fields(GET)) + frame(0, 1, 1, b"x"), [5]),
         ("continuation of nothing", frame(9, 4, 1, b""), [1]),
         ("a frame within a head", frame(1, 0, 1, raw_fields(GET)) + frame(6, 0, 0, b"12345678"), [1]),
         ("a frame too large", frame(0, 0, 1, b"x" * 20_000), [6, 1]),
@@ -458,7 +494,7 @@ def broken(port):
 
 def slow_preface(port):
     raw = socket.create_connection(("127.0.0.1", port))
-    raw.settimeout(20)
+    raw.settimeout(60)
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     whole = PREFACE + frame(4, 0, 0) + frame(1, 5, 1, raw_fields(GET))
     for i in range(len(whole)):
@@ -468,7 +504,7 @@ def slow_preface(port):
     assert client.outcome() == 200
     # What only begins like it is refused as HTTP/1.1.
     raw = socket.create_connection(("127.0.0.1", port))
-    raw.settimeout(20)
+    raw.settimeout(60)
     raw.sendall(b"PRI * HTTP/2.0\r\n\r\nXX")
     assert raw.recv(100).startswith(b"HTTP/1.1 400"), "what is no preface"
 
@@ -522,4 +558,6 @@ def edge(port):
 
 
 if __name__ == "__main__":
+    # One that hangs says where.
+    faulthandler.dump_traceback_later(100, exit=True)
     globals()[sys.argv[2]](int(sys.argv[1]))

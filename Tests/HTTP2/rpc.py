@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """gRPC's stock server and client (PyPI: grpcio), without generated code: messages are bytes.
 
-rpc.py serve NAME [METADATA]   serves on a free port, which it prints first, then each call's end
+rpc.py serve NAME              serves on a free port, which it prints first, then each call's end; its health is what
+                               /test.Echo/Health was told last, in words of gRPC's health checking, for `test.Echo` only
 rpc.py PORT CASE               a client; ends with 0 when what the case wants is so
 """
+import faulthandler
+import os
 import sys
 import threading
 import time
@@ -55,7 +58,23 @@ def serve(name):
         context.set_trailing_metadata([("x-last", "2"), ("x-bin", b"\0\1\2")])
         return ",".join(sorted(k for k in got if k in ("x-a", "te", "grpc-timeout", "connection"))).encode()
 
+    health = ["SERVING"]
+
+    def set_health(request, context):
+        health[0] = request.decode()
+        return name.encode()
+
+    def check(request, context):
+        """HealthCheckRequest has the service's name in field 1, HealthCheckResponse the status in field 1."""
+        if request != b"\x0a\x09test.Echo":
+            context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+        if health[0] not in ("UNKNOWN", "SERVING", "NOT_SERVING"):
+            context.abort(grpc.StatusCode[health[0]], "as told")
+        number = ("UNKNOWN", "SERVING", "NOT_SERVING").index(health[0])
+        return bytes([8, number]) if number else b""
+
     handlers = {
+        "Health": grpc.unary_unary_rpc_method_handler(set_health),
         "Unary": grpc.unary_unary_rpc_method_handler(unary), "Left": grpc.unary_unary_rpc_method_handler(left),
         "Fail": grpc.unary_unary_rpc_method_handler(fail), "FailLate": grpc.stream_stream_rpc_method_handler(fail_late),
         "Collect": grpc.stream_unary_rpc_method_handler(collect), "Count": grpc.unary_stream_rpc_method_handler(count),
@@ -63,7 +82,10 @@ def serve(name):
         "Metadata": grpc.unary_unary_rpc_method_handler(metadata),
     }
     server = grpc.server(futures.ThreadPoolExecutor(32), options=[("grpc.max_receive_message_length", 64 << 20)])
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Echo", handlers)])
+    server.add_generic_rpc_handlers([
+        grpc.method_handlers_generic_handler("test.Echo", handlers),
+        grpc.method_handlers_generic_handler(
+            "grpc.health.v1.Health", {"Check": grpc.unary_unary_rpc_method_handler(check)})])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)
@@ -162,6 +184,18 @@ def spread(port):
     assert len(seen) == 3, seen
 
 
+def tell(port, word):
+    """Says to a server, reached directly, what its health is from now on."""
+    channel(port).unary_unary("/test.Echo/Health")(word.encode(), timeout=20)
+
+
+def only(port, name):
+    """All calls find one instance."""
+    c = channel(port)
+    seen = {c.unary_unary("/test.Echo/Unary")(b"", timeout=20).partition(b":")[0].decode() for _ in range(30)}
+    assert seen == {name}, seen
+
+
 def together(port):
     """More calls at the same time than one connection has streams."""
     channels = [channel(port) for _ in range(3)]
@@ -203,4 +237,9 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve(sys.argv[2])
     else:
-        globals()[sys.argv[2]](int(sys.argv[1]))
+        # One that hangs says where.
+        faulthandler.dump_traceback_later(100, exit=True)
+        globals()[sys.argv[2]](int(sys.argv[1]), *sys.argv[3:])
+        # Past the interpreter's own end, which waits for threads of grpcio.
+        sys.stdout.flush()
+        os._exit(0)

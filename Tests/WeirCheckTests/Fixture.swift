@@ -51,7 +51,19 @@ struct Fixture: CustomTestStringConvertible, Sendable {
   func diagnostics(_ text: String) -> [Diagnostic] {
     let result = ModelReader.read(path: name, files: ModelReader.Files([name: text]))
     guard let design = result.design else { return result.diagnostics }
-    return Check.run(design, today: Fixture.today).filter { !$0.isAccepted }.map(\.diagnostic)
+    return Check.run(design, today: Fixture.today, facts: Fixture.facts(text)).filter { !$0.isAccepted }.map(
+      \.diagnostic)
+  }
+
+  /// `# On the machine: tls/shop.pem ends 2026-12-10`, a line each.
+  static func facts(_ text: String) -> MachineFacts {
+    let mark = "# On the machine: "
+    return MachineFacts(
+      certificates: text.split(separator: "\n").filter { $0.hasPrefix(mark) }.compactMap { line in
+        let words = line.dropFirst(mark.count).split(separator: " ")
+        guard words.count == 3, let until = Day(String(words[2])) else { return nil }
+        return MachineFacts.Certificate(file: String(words[0]), until: until)
+      })
   }
 
   static let folder = (#filePath).dropLast("/Fixture.swift".count) + "/Fixtures"

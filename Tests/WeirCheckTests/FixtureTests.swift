@@ -38,7 +38,7 @@ import WeirModel
   func whole(_ fixture: Fixture) {
     let result = ModelReader.read(path: fixture.name, files: ModelReader.Files([fixture.name: fixture.text]))
     guard let design = result.design else { return }
-    for finding in Check.run(design, today: Fixture.today) {
+    for finding in Check.run(design, today: Fixture.today, facts: Fixture.facts(fixture.text)) {
       let d = finding.diagnostic
       #expect(d.why != nil && d.mend != nil)
       #expect(!d.message.hasSuffix("."))

@@ -215,7 +215,7 @@ struct Timeline {
         """, plan) == [])
   }
 
-  @Test("turned away at the door: tried at once where the last answer was good, on nobody's budget; else as any failure")
+  @Test("turned away at the door: tried at once where the last answer was good, on no budget; else as any failure")
   func turnedAway() {
     let plan = Self.plan(instances: 3) {
       $0.retry.attempts = 3

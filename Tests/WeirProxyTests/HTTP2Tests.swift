@@ -51,7 +51,7 @@ import WeirProxy
     ])
   func speaks(_ name: String) async throws {
     let backend = try Self.mirror()
-    try await withProxy(to: [backend.port]) { server, port in
+    try await withProxy(to: [backend.port], .patient()) { server, port in
       try Self.play(name, port)
     }
   }
@@ -69,7 +69,7 @@ import WeirProxy
         try wire.send(Backend.ok())
       }
     }
-    try await withProxy(to: [backend.port]) { server, port in
+    try await withProxy(to: [backend.port], .patient()) { server, port in
       try Self.play("cancel", port)
       ended.wait()
       try await eventually("the record of the caller that went away") {
@@ -93,11 +93,11 @@ import WeirProxy
         try wire.send(Backend.ok())
       }
     }
-    try await withProxy(to: [backend.port]) { server, port in
+    try await withProxy(to: [backend.port], .patient()) { server, port in
       let client = try Script("HTTP2/client.py", "\(port)", "drain")
       #expect(client.line() == "open")
       arrived.wait()
-      let isClean = await server.drain(within: .seconds(20))
+      let isClean = await server.drain(within: .seconds(200))
       #expect(isClean)
       let failure = client.failure()
       #expect(failure == nil)
@@ -107,7 +107,7 @@ import WeirProxy
   // Connections are counted by address, not their streams.
   @Test("streams are not connections") func countsConnections() async throws {
     let backend = try Self.mirror()
-    var setup = Setup()
+    var setup = Setup.patient()
     setup.configure = { $0.addressLimit.perAddress = 2 }
     try await withProxy(to: [backend.port], setup) { _, port in
       for _ in 0..<4 { try Self.play("many", port) }

@@ -14,7 +14,9 @@ final class Script: Sendable {
   }
 
   /// `words`: the script below `Tests/`, and what it is told.
-  init(_ words: String...) throws {
+  convenience init(_ words: String...) throws { try self.init(words) }
+
+  init(_ words: [String]) throws {
     let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     program = try TestProgram("python3", [tests.appendingPathComponent(words[0]).path] + words.dropFirst())
   }

@@ -220,6 +220,14 @@ struct Setup: Sendable {
     call.backoff.first = .milliseconds(5)
     call.backoff.max = .milliseconds(20)
   }
+
+  /// For tests that are not about time, on a machine that does a hundred other things: nothing is late.
+  static func patient() -> Setup {
+    var setup = Setup()
+    setup.call.timeout = .seconds(100)
+    setup.call.connect = .seconds(50)
+    return setup
+  }
 }
 
 /// Runs a test's steps on threads of their own: they block, and the pool that Swift's tasks share has few threads.

@@ -49,7 +49,18 @@ import WeirReport
   private static func said(_ text: String, _ rule: RuleInfo) -> String {
     let result = ModelReader.read(path: "shop.yaml", files: ModelReader.Files(["shop.yaml": text]))
     guard let design = result.design else { return DiagnosticText(result.sources).text(result.diagnostics) }
-    return FindingsText(result.sources).text(Check.run(design, today: "2026-11-21"))
+    return FindingsText(result.sources).text(Check.run(design, today: "2026-11-21", facts: facts(text)))
+  }
+
+  /// `# On the machine: tls/shop.pem ends 2026-12-10`, a line each.
+  private static func facts(_ text: String) -> MachineFacts {
+    let mark = "# On the machine: "
+    return MachineFacts(
+      certificates: text.split(separator: "\n").filter { $0.hasPrefix(mark) }.compactMap { line in
+        let words = line.dropFirst(mark.count).split(separator: " ")
+        guard words.count == 3, let until = Day(String(words[2])) else { return nil }
+        return MachineFacts.Certificate(file: String(words[0]), until: until)
+      })
   }
 
   static func page(_ rule: RuleInfo) throws -> String {

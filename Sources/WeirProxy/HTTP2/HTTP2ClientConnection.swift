@@ -115,6 +115,12 @@ final class HTTP2ClientConnection: ChannelInboundHandler {
 
   func errorCaught(context: ChannelHandlerContext, error: any Error) {
     switch error {
+    // Something behind a stream's end (RFC 9113 §5.1). NIO resets the stream, for a head with another code than the RFC's;
+    // whoever loses count of its own streams is sent away, as nghttp2 does it.
+    case let error as NIOHTTP2Errors.BadStreamStateTransition
+    where error.fromState == .halfClosedRemoteLocalIdle || error.fromState == .halfClosedRemoteLocalActive:
+      goAway(lastStream, context, .streamClosed)
+      context.close(promise: nil)
     // Errors of one stream, which NIO has reset. Where one of these ends the connection, its GOAWAY has gone out.
     case is NIOHTTP2Errors.StreamError, is NIOHTTP2Errors.BadStreamStateTransition,
       is NIOHTTP2Errors.FlowControlViolation,
