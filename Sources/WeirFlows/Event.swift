@@ -34,6 +34,10 @@ public struct Event: Sendable, Equatable, BitwiseCopyable {
     case instanceStarted
     /// A program ended without being asked to.
     case instanceExited
+    /// The name of a service's instances has no answer. Told once until it has one.
+    case nameUnresolved
+    /// The name has an answer again.
+    case nameResolved
 
     public var name: StaticString {
       switch self {
@@ -51,6 +55,8 @@ public struct Event: Sendable, Equatable, BitwiseCopyable {
       case .fallbackEnded: "fallback-ended"
       case .instanceStarted: "instance-started"
       case .instanceExited: "instance-exited"
+      case .nameUnresolved: "name-unresolved"
+      case .nameResolved: "name-resolved"
       }
     }
   }

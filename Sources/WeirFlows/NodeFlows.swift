@@ -57,6 +57,10 @@ public struct NodeFlows: Sendable {
     var down: [Bool]
     /// By instance: somebody has taken it out of use, and it gets nobody new.
     var drained: [Bool]
+    /// By instance: there is none at present, for a name says where they are and has fewer.
+    var vacant: [Bool]
+
+    func isAbsent(_ i: Int) -> Bool { drained[i] || vacant[i] }
   }
 
   var edges: [Edge]
@@ -68,7 +72,8 @@ public struct NodeFlows: Sendable {
     services = plan.services.map { service in
       Service(
         down: Array(repeating: !service.startsReady, count: service.instances),
-        drained: Array(repeating: false, count: service.instances))
+        drained: Array(repeating: false, count: service.instances),
+        vacant: Array(repeating: service.members.isDiscovered, count: service.instances))
     }
     edges = plan.edges.map { Edge($0, service: plan.services[$0.service], now: now) }
     random = SeededRandom(seed: seed, stream: "node")
@@ -95,7 +100,7 @@ public struct NodeFlows: Sendable {
   /// An instance is left out of this edge's rotation for its answers, not for its health.
   public func isEjected(edge: Int, instance: Int) -> Bool {
     edges[edge].out[instance] && !services[edges[edge].service].down[instance]
-      && !services[edges[edge].service].drained[instance]
+      && !services[edges[edge].service].isAbsent(instance)
   }
 
   // MARK: Inputs
@@ -182,12 +187,20 @@ public struct NodeFlows: Sendable {
   public mutating func drain(service: Int, instance: Int, _ isOn: Bool, now: Instant) -> Bool {
     if services[service].drained[instance] == isOn { return true }
     let isLeft = services[service].down.indices.contains {
-      $0 != instance && !services[service].down[$0] && !services[service].drained[$0]
+      $0 != instance && !services[service].down[$0] && !services[service].isAbsent($0)
     }
     if isOn && !isLeft { return false }
     services[service].drained[instance] = isOn
     for e in edges.indices where edges[e].service == service { renew(e, now: now) }
     return true
+  }
+
+  /// A name has an instance in this place, or has it no more: then it gets nothing new, and ends what it has.
+  public mutating func occupied(service: Int, instance: Int, _ isOn: Bool, now: Instant) {
+    services[service].vacant[instance] = !isOn
+    services[service].down[instance] = true
+    services[service].drained[instance] = false
+    for e in edges.indices where edges[e].service == service { renew(e, now: now) }
   }
 
   /// Another process serves under this index: what was learned was about the one before it.
@@ -231,9 +244,11 @@ public struct NodeFlows: Sendable {
   /// Decides anew who serves, and publishes a new view when anything changed.
   mutating func renew(_ e: Int, now: Instant) {
     let service = services[edges[e].service]
-    let away = zip(service.down, service.drained).map { $0 || $1 }
+    let absent = service.down.indices.map { service.isAbsent($0) }
+    let away = zip(service.down, absent).map { $0 || $1 }
     let suspects = edges[e].instances.map { $0.phase != .closed }
-    let decision = edges[e].ejection.decide(down: away, suspects: suspects, now: now)
+    let decision = edges[e].ejection.decide(
+      down: service.down, suspects: suspects, absent: absent, now: now)
     var view = EdgeView(
       serving: [], breakers: edges[e].instances.map(\.view), service: edges[e].callee.view,
       everyoneServes: decision.everyone && !away.allSatisfy { $0 })
@@ -243,7 +258,7 @@ public struct NodeFlows: Sendable {
       if decision.out[i] { edges[e].doubted[i] = false }
       if edges[e].doubted[i] { view.doubted.append(UInt16(i)) }
       if suspects[i] && !away[i] { view.probeable.append(UInt16(i)) }
-      if service.drained[i] && !service.down[i] && !suspects[i] { view.resting.append(UInt16(i)) }
+      if service.drained[i] && !service.vacant[i] && !service.down[i] && !suspects[i] { view.resting.append(UInt16(i)) }
       // Going down and coming up are told by health. Each ejection told is followed by its return, when the instance
       // serves again, however it went in between.
       if decision.out[i] != edges[e].told[i] && !away[i] {

@@ -17,6 +17,8 @@ public struct Members: Sendable, Equatable {
   public var backups: [Bool] = []
   /// A request may bring along the instance that it belongs to (``RequestFacts/home``).
   public var isSticky = false
+  /// Where they are is found out: until somebody says that one is there it is not.
+  public var isDiscovered = false
 
   public init() {}
 

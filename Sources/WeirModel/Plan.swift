@@ -214,6 +214,11 @@ package struct Plan: Sendable, Equatable {
     return order
   }
 
+  /// The name that says where a service's instances are; nil where the file does.
+  package func discovery(_ index: Int) -> Discovery? {
+    index < design.services.count ? design.services[index].discovery : nil
+  }
+
   /// Whether Weir starts it.
   package func isStarted(_ index: Int) -> Bool {
     guard index < design.services.count, case .program = design.services[index].kind else { return false }

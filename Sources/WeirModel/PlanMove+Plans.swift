@@ -30,6 +30,9 @@ extension Plan {
         " tls \(tls.verify.value) \(tls.authorities?.value ?? "") \(tls.name?.value ?? "") "
           + (tls.certificate?.chain.value ?? "")
       }
+      if let discovery = design.services[service].discovery {
+        return (0..<discovery.most.value).map { "\(discovery.name.value.raw) \($0 + 1)" + (tls ?? "") }
+      }
       return texts.map { $0.value.raw + (tls ?? "") }
     }
     if service >= design.services.count, let at = design.stores[service - design.services.count].at.first {

@@ -287,12 +287,16 @@ package final class ProxyServer: Sendable {
 
   /// The process has ended: it gets no traffic from now on.
   package func exited(service: Int, instance: Int) async {
+    await unwatch(service: service, instance: instance)
+    await setUp(false, service: service, instance: instance)
+    await setAddress(nil, service: service, instance: instance)
+  }
+
+  func unwatch(service: Int, instance: Int) async {
     let bound = loops[0]
     try? await eventLoops[0].submit {
       bound.value.prober?.exited(service: service, instance: instance, now: bound.value.now())
     }.get()
-    await setUp(false, service: service, instance: instance)
-    await setAddress(nil, service: service, instance: instance)
   }
 
   /// Whether an instance may get traffic, said by the runtime: for those that no probe watches.

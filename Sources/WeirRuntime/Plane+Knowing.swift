@@ -23,28 +23,13 @@ extension Plane {
     var commands: [Supervisor.Command] = []
     supervisor.tick(now: SystemClock.now(), into: &commands)
     await carryOut(commands)
-    await lookForPorts()
+    await lookForSockets()
+    askNames()
     lookAtCertificates()
     await passReload()
     // Twice a second: a log that lags by half a second is live enough, and a copy of every ledger is made each time. At
     // the start, while much changes and somebody looks, with every tick.
     if ticks % 5 == 0 || ticks < 30 { await know() }
-  }
-
-  private func lookForPorts() async {
-    await lookForSockets()
-    for service in states.indices {
-      for instance in states[service].indices where states[service][instance].awaitsPort {
-        let reference = Supervisor.Reference(service: service, instance: instance + 1)
-        // A program that listens on its socket need not listen on its port. Refused: not yet.
-        guard let port = programs?.port(of: name(of: reference)),
-          !states[reference].socket.isEmpty || (try? Connecting.tcp(address: "127.0.0.1", port: port)) != nil
-        else { continue }
-        states[reference].awaitsPort = false
-        await server?.setUp(true, service: service, instance: instance)
-        await becameReady(reference)
-      }
-    }
   }
 
   /// Takes what the loops have counted and kept, writes the logs, and publishes status and metrics.
@@ -97,7 +82,9 @@ extension Plane {
       (plan.services[service].isStore ? [] : states[service]).map { state in
         let isOurs = plan.isStarted(service)
         let word: Snapshot.Instance.State =
-          if state.isReady { state.isDrained ? .drained : .ready } else if isOurs && state.pid == 0 { .down } else {
+          if state.isVacant { .vacant } else if state.isReady {
+            state.isDrained ? .drained : .ready
+          } else if isOurs && state.pid == 0 { .down } else {
             state.wasReady ? .unready : .starting
           }
         return Snapshot.Instance(

@@ -254,10 +254,6 @@ extension Plane {
       for (i, state) in self.states[service].enumerated() {
         if let to, let k = move.instances[service][i] {
           states[to][k] = state
-          // Its check is gone: it is ready as soon as its port takes a connection.
-          if state.pid != 0, new.services[to].health?.ready == nil, old.services[service].health?.ready != nil {
-            states[to][k].awaitsPort = true
-          }
         } else if old.isStarted(service), state.pid != 0 {
           let id = "\(old.services[service].name)-\(i + 1)"
           leaving.append(Leaving(id: id, epoch: epoch, until: until))
@@ -276,7 +272,9 @@ extension Plane {
     }
     let servicesBack = PlanMove.back(move.services, count: new.services.count)
     for service in new.services.indices {
-      if case .addresses(let texts)? = service < new.design.services.count ? new.design.services[service].kind : nil {
+      if new.discovery(service) == nil,
+        case .addresses(let texts)? = service < new.design.services.count ? new.design.services[service].kind : nil
+      {
         for (i, text) in texts.enumerated() where states[service][i].address.isEmpty {
           states[service][i].address =
             (try? References.resolve(text.value, folder: Files.parent(of: new.design.file))) ?? text.value.raw
@@ -290,6 +288,8 @@ extension Plane {
       }
     }
     self.states = states
+    discovering = discovering(for: new, keeping: discovering)
+    markVacant()
     return said
   }
 

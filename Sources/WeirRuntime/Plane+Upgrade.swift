@@ -32,6 +32,8 @@ extension Plane {
     var unready: [String] = []
     /// Instances that were taken out of use by hand.
     var drained: [String]?
+    /// By service whose instances a name says: the addresses that it had last.
+    var discovered: [String: [String]]?
     /// Of the admin listener on loopback.
     var adminPort: Int?
     /// When the run began, on the monotonic clock, which all processes share.
@@ -85,6 +87,7 @@ extension Plane {
       states[service].indices.filter { states[service][$0].isDrained }
         .map { "\(plan.services[service].name)-\($0 + 1)" }
     }
+    heritage.discovered = discovered
     // Numbers and words only: it cannot fail, and if it did the next plane would begin as after a crash.
     let text = (try? JSONEncoder().encode(heritage)).map { String(decoding: $0, as: UTF8.self) } ?? ""
     journal.say("upgrade: \(binary) is made ready")
@@ -149,6 +152,7 @@ extension Plane {
   func takeOver(_ reports: [ProgramReport]) async {
     guard let heritage, let server else { return }
     hasSaidReady = heritage.isReady
+    await inherit(discovered: heritage.discovered ?? [:])
     elders = heritage.elders + [Status.Elder(pid: heritage.pid, version: heritage.version)]
     for service in states.indices {
       for instance in states[service].indices {
@@ -156,7 +160,6 @@ extension Plane {
         if heritage.unready.contains(name(of: reference)) { continue }
         if plan.isStarted(service) {
           if states[reference].pid == 0 { continue }
-          states[reference].awaitsPort = false
           await becameReady(reference)
         } else if !states[reference].address.isEmpty {
           states[reference].isReady = true

@@ -25,6 +25,8 @@ package actor Plane {
     case drain(DrainOrder)
     /// Have another binary take over.
     case upgrade(String, UpgradeAsker)
+    /// A name was asked for its addresses.
+    case resolved(NameAnswer)
   }
 
   let settings: RunSettings
@@ -80,6 +82,8 @@ package actor Plane {
   var pending: PendingReload?
   var leaving: [Leaving] = []
   var rolling: [Rolling] = []
+  /// Services whose instances a name says.
+  var discovering: [Discovering] = []
   /// The files that are looked at, their content at the last look, and the content that was last dealt with.
   var watched: [String] = []
   var lastSeen = ""
@@ -90,8 +94,8 @@ package actor Plane {
     var pid: Int32 = 0
     var address = ""
     var starts = 0
-    /// Runs without a health check: it is ready as soon as its port takes a connection.
-    var awaitsPort = false
+    /// A name says where it is, and has none for this place.
+    var isVacant = false
     /// The UNIX socket that it listens on, once it has been seen to; empty before.
     var socket = ""
     var isReady = false
@@ -216,6 +220,7 @@ package actor Plane {
     case .reload(let why, let asker): await reload(because: why, asker)
     case .drain(let order): await drain(order)
     case .upgrade(let binary, let asker): upgrade(to: binary, asker)
+    case .resolved(let answer): await take(answer)
     }
   }
 
@@ -247,6 +252,9 @@ package actor Plane {
         states[service][instance].isReady = !plan.isAsked(service)
       }
     }
+    discovering = discovering(for: plan, keeping: [])
+    markVacant()
+    askNames()
   }
 
   private func begin(adopting reports: [ProgramReport], starts: Int) async throws {
@@ -352,7 +360,6 @@ package actor Plane {
       await server?.exited(service: reference.service, instance: reference.instance - 1)
       states[reference].pid = 0
       states[reference].isReady = false
-      states[reference].awaitsPort = false
       states[reference].cpu = nil
       states[reference].memory = nil
       if isDraining { return }
@@ -373,14 +380,13 @@ package actor Plane {
     }
   }
 
-  /// A program runs: it gets traffic once its check passes, or, without one, once its port takes a connection.
+  /// A program runs: it gets traffic once its check passes, which, where the file has none, is that it takes a connection.
   private func runs(_ reference: Supervisor.Reference, pid: Int32) async {
     let id = name(of: reference)
     guard let port = programs?.port(of: id) else { return }
     states[reference].pid = pid
     states[reference].socket = ""
     states[reference].address = "127.0.0.1:\(port)"
-    states[reference].awaitsPort = !plan.isAsked(reference.service)
     await server?.started(
       service: reference.service, instance: reference.instance - 1, at: .tcp(host: "127.0.0.1", port: Int(port)))
   }
@@ -452,12 +458,12 @@ package actor Plane {
     }
   }
 
-  private func sayWhenReady() async {
+  func sayWhenReady() async {
     guard !hasSaidReady else { return }
     let ready = states.indices.allSatisfy { service in
       !plan.isStarted(service) || states[service].allSatisfy(\.isReady)
     }
-    guard ready else { return }
+    guard ready, discovering.allSatisfy(\.value.isSettled) else { return }
     hasSaidReady = true
     let tenths = SystemClock.now().since(startedAt) / 100_000_000
     let count = states.indices.reduce(0) { $0 + (plan.isStarted($1) ? states[$1].count : 0) }

@@ -47,8 +47,10 @@ package enum Translation {
       case .claim(let path): plan.countedClaims.firstIndex(of: path).map { .claim($0) }
       }
     }
-    configuration.health = plan.services.map { service in
-      guard let health = service.health, health.ready != nil || health.grpc != nil else { return nil }
+    configuration.health = plan.services.enumerated().map { index, service in
+      guard let health = service.health, health.ready != nil || health.grpc != nil else {
+        return plan.isStarted(index) ? connecting(service.health) : nil
+      }
       var check = ProxyConfiguration.HealthCheck(
         ready: health.ready ?? "/", live: health.live, settings: health.settings)
       check.grpc = health.grpc
@@ -82,6 +84,15 @@ package enum Translation {
     return configuration
   }
 
+  /// What is asked nothing is ready once its port takes a connection.
+  private static func connecting(_ health: Plan.Health?) -> ProxyConfiguration.HealthCheck {
+    var check = ProxyConfiguration.HealthCheck(
+      ready: "/", live: health?.live, settings: health?.settings ?? HealthMonitor.Settings())
+    check.isConnect = true
+    check.settings.asksOnce = true
+    return check
+  }
+
   private static func tcp(_ tcp: Plan.Listener.TCP) -> TCPListener {
     TCPListener(edge: tcp.edge, names: tcp.names.map { .init(host: $0.host, edge: $0.edge) }, idle: tcp.idle)
   }
@@ -91,7 +102,11 @@ package enum Translation {
     var all: [[InstanceAddress?]] = []
     for (index, service) in plan.services.enumerated() {
       let texts = texts(of: index, plan)
-      if texts.isEmpty {
+      if let discovery = plan.discovery(index) {
+        // That it can be read is found out before anything begins; its addresses come later.
+        _ = try name(of: discovery, plan)
+      }
+      if texts.isEmpty || plan.discovery(index) != nil {
         all.append(Array(repeating: nil, count: plan.flow.services[index].instances))
         continue
       }
@@ -106,6 +121,13 @@ package enum Translation {
       all.append(addresses)
     }
     return all
+  }
+
+  /// The host and port of a name that says where instances are.
+  static func name(of discovery: Discovery, _ plan: Plan) throws(PlaneError) -> (host: String, port: Int) {
+    let text = try References.resolve(discovery.name.value, folder: Files.parent(of: plan.design.file))
+    guard case .tcp(let host, let port)? = address(text) else { throw PlaneError("'\(text)' is no host:port") }
+    return (host, port)
   }
 
   /// The addresses of what runs elsewhere, as the file writes them.

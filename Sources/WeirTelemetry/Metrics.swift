@@ -159,7 +159,8 @@ package struct Metrics {
     family("weir_breaker_state", "gauge", "Breakers: 0 closed, 1 probing, 2 open; without instance: the callee's own.")
     for (i, edge) in carried {
       sample("weir_breaker_state", labels(i) + [("instance", "")], Metrics.number(edge.breaker))
-      for (k, state) in edge.breakers.enumerated() {
+      for (k, state) in edge.breakers.enumerated()
+      where !snapshot.isVacant(service: names.edges[i].service, instance: k) {
         sample(
           "weir_breaker_state", labels(i) + [("instance", names.instance(k, of: names.edges[i].service))],
           Metrics.number(state))
@@ -167,7 +168,8 @@ package struct Metrics {
     }
     family("weir_instance_ejected", "gauge", "1 while an instance is left out of rotation for its answers.")
     for (i, edge) in carried {
-      for (k, ejected) in edge.ejected.enumerated() {
+      for (k, ejected) in edge.ejected.enumerated()
+      where !snapshot.isVacant(service: names.edges[i].service, instance: k) {
         sample(
           "weir_instance_ejected", labels(i) + [("instance", names.instance(k, of: names.edges[i].service))],
           ejected ? 1 : 0)
@@ -228,7 +230,7 @@ package struct Metrics {
     _ snapshot: Snapshot, _ body: (inout Metrics, Snapshot.Instance, [(String, String)]) -> Void
   ) {
     for (s, instances) in snapshot.instances.enumerated() {
-      for (i, instance) in instances.enumerated() {
+      for (i, instance) in instances.enumerated() where instance.state != .vacant {
         body(&self, instance, [("service", names.services[s]), ("instance", names.instance(i, of: s))])
       }
     }

@@ -17,6 +17,8 @@ package struct Snapshot: Sendable {
       case drained
       /// No program runs.
       case down
+      /// There is none at present: a name says where they are, and has fewer.
+      case vacant
     }
 
     package var state: State
@@ -126,5 +128,10 @@ package struct Snapshot: Sendable {
     self.eventsLost = eventsLost
     self.recordsLost = recordsLost
     self.clientConnections = clientConnections
+  }
+
+  /// There is no instance in this place.
+  func isVacant(service: Int, instance: Int) -> Bool {
+    service < instances.count && instance < instances[service].count && instances[service][instance].state == .vacant
   }
 }

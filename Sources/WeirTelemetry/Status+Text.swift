@@ -140,7 +140,7 @@ package struct Paint: Sendable {
     case .ready: green(state.rawValue)
     case .starting: yellow(state.rawValue)
     case .unready, .down: red(state.rawValue)
-    case .drained: state.rawValue
+    case .drained, .vacant: state.rawValue
     }
   }
 

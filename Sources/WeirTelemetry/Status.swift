@@ -164,10 +164,12 @@ package struct Status: Sendable, Codable, Equatable {
         ? nil
         : Service(
           name: names.services[s],
-          instances: instances.enumerated().map { i, instance in
-            Instance(
-              name: names.instance(i, of: s), state: instance.state, pid: instance.pid == 0 ? nil : instance.pid,
-              address: instance.address, restarts: instance.restarts, cpu: instance.cpu, memory: instance.memory)
+          instances: instances.enumerated().compactMap { i, instance in
+            instance.state == .vacant
+              ? nil
+              : Instance(
+                name: names.instance(i, of: s), state: instance.state, pid: instance.pid == 0 ? nil : instance.pid,
+                address: instance.address, restarts: instance.restarts, cpu: instance.cpu, memory: instance.memory)
           })
     }
     calls = snapshot.edges.enumerated().compactMap { i, edge in
@@ -183,8 +185,9 @@ package struct Status: Sendable, Codable, Equatable {
         perSecond: rate(counted.calls) { $0.edges[i].calls }, attempts: counted.attempts, failed: counted.failed,
         refused: counted.refused, fallbacks: counted.fallbacks, p50: milliseconds(ledger.edgeLatencies[i], 0.5),
         p99: milliseconds(ledger.edgeLatencies[i], 0.99), waiting: edge.waiting, breaker: edge.breaker,
-        breakers: edge.breakers.enumerated().map { k, state in
-          Breaker(instance: names.instance(k, of: name.service), state: state, ejected: edge.ejected[k])
+        breakers: edge.breakers.enumerated().compactMap { k, state in
+          snapshot.isVacant(service: name.service, instance: k)
+            ? nil : Breaker(instance: names.instance(k, of: name.service), state: state, ejected: edge.ejected[k])
         }, reasons: reasons)
     }
     let compared = snapshot.mirrors.enumerated().compactMap { i, report in

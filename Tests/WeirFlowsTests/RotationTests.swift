@@ -215,6 +215,32 @@ import WeirPatterns
     }
   }
 
+  @Test("a place without an instance is asked nothing, also when most of the others are down")
+  func vacant() {
+    var plan = plan(instances: 6) { $0.isDiscovered = true }
+    plan.services[0].startsReady = false
+    plan.services[0].ejection.panic = 0.6
+    var node = NodeFlows(plan: plan, seed: 1)
+    #expect(node.view(0).serving.isEmpty)
+    for i in [1, 3, 4] {
+      node.occupied(service: 0, instance: i, true, now: at(1))
+      node.health(service: 0, instance: i, up: true, now: at(1))
+    }
+    #expect(node.view(0).serving == [1, 3, 4])
+    // One of three is above the threshold, two are not; who is drained counts for nothing.
+    node.health(service: 0, instance: 3, up: false, now: at(2))
+    #expect(node.view(0).serving == [1, 4])
+    node.health(service: 0, instance: 4, up: false, now: at(3))
+    #expect(node.view(0).serving == [1, 3, 4])
+    node.occupied(service: 0, instance: 4, false, now: at(4))
+    #expect(node.view(0).serving == [1, 3])
+    node.health(service: 0, instance: 3, up: true, now: at(5))
+    #expect(node.view(0).serving == [1, 3])
+    node.occupied(service: 0, instance: 1, false, now: at(6))
+    node.occupied(service: 0, instance: 3, false, now: at(6))
+    #expect(node.view(0).serving.isEmpty)
+  }
+
   @Test("the last instance that serves is not taken out of use, and one that comes back is asked again")
   func drain() {
     var node = NodeFlows(plan: plan(instances: 2), seed: 1)

@@ -21,6 +21,10 @@ extension NodeFlows {
         drained: back.map { i in
           guard let i, let was = servicesBack[s] else { return false }
           return services[was].drained[i]
+        },
+        vacant: back.map { i in
+          guard let i, let was = servicesBack[s] else { return service.members.isDiscovered }
+          return services[was].vacant[i]
         })
     }
     new.edges = plan.edges.enumerated().map { e, edge in

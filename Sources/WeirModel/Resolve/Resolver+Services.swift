@@ -35,6 +35,9 @@ extension Resolver {
       service.listed = items.filter { !$0.isReported }.compactMap {
         InstanceKeys.part.read(Layers([Fields($0, InstanceKeys.section)]), &self)
       }
+      if service.listed.count > 1, let other = service.listed.first(where: { $0.discovery != nil })?.discovery {
+        mistake("conflict", "a name that is asked again and again stands alone in 'at'", at: other.name)
+      }
       service.kind = .addresses(service.listed.map(\.address))
     }
   }
@@ -42,6 +45,12 @@ extension Resolver {
   mutating func instances(_ layers: Layers, of service: inout Service) {
     guard case .addresses(let addresses) = service.kind else {
       service.instances = layers.valueOrInitial(ServiceKeys.instances)
+      return
+    }
+    if service.discovery != nil {
+      // How many there are is known in a run only; a forecast has to be told.
+      service.instances =
+        layers.fields.first?.value(ServiceKeys.instances) ?? Value(1, .derived(from: "a name, which says how many"))
       return
     }
     if let written = layers.fields.first?.value(ServiceKeys.instances) {

@@ -46,6 +46,8 @@ public struct HealthMonitor: Sendable, Equatable {
     ///
     /// Kubernetes' 3.
     public var failuresToRestart = 3
+    /// Ready once is ready until it exits: it is asked while it starts, and not after.
+    public var asksOnce = false
     /// The share by which chance lengthens or shortens the pause between probes, so that they spread over time.
     public var jitter = 0.1
 
@@ -97,6 +99,7 @@ public struct HealthMonitor: Sendable, Equatable {
   private let successesToReady: Int32
   private let checksLiveness: Bool
   private let failuresToRestart: Int32
+  private let asksOnce: Bool
   private let jitter: Double
 
   public private(set) var phase = Phase.down
@@ -115,6 +118,7 @@ public struct HealthMonitor: Sendable, Equatable {
     successesToReady = Int32(clamping: max(1, settings.successesToReady))
     checksLiveness = settings.checksLiveness
     failuresToRestart = Int32(clamping: max(1, settings.failuresToRestart))
+    asksOnce = settings.asksOnce
     jitter = min(max(0, settings.jitter), 1)
   }
 
@@ -206,7 +210,7 @@ public struct HealthMonitor: Sendable, Equatable {
 
   /// Traffic could not reach it: the next probe comes forward, though not sooner than `doubtEvery` after the last.
   public mutating func suspected(now: Instant) {
-    guard phase == .ready && readiness.until == nil else { return }
+    guard phase == .ready && readiness.until == nil && !asksOnce else { return }
     readiness.next = min(readiness.next, max(now, readiness.sent.advanced(by: doubtEvery)))
   }
 
@@ -236,13 +240,15 @@ public struct HealthMonitor: Sendable, Equatable {
     let pause: Int64
     if phase == .starting {
       pause = startPause
-      startPause = min(every, startPause.saturatingAdd(startPause))
+      // Who asks nothing but whether a connection is taken asks for little, and may ask more often.
+      startPause = min(asksOnce ? doubtEvery : every, startPause.saturatingAdd(startPause))
     } else if phase == .ready && readiness.failures > 0 || phase == .unready && readiness.successes > 0 {
       pause = doubtEvery
     } else {
       pause = every
     }
-    readiness.next = now.advanced(by: spread(pause, using: &random))
+    readiness.next =
+      asksOnce && phase == .ready ? .distantFuture : now.advanced(by: spread(pause, using: &random))
     return change
   }
 
@@ -282,7 +288,10 @@ public struct HealthMonitor: Sendable, Equatable {
     case .down, .failed, .dead:
       if readiness.until != nil || liveness.until != nil { return "a probe is out while \(phase)" }
     }
-    if isWatched && readiness.until == nil && readiness.next == .distantFuture { return "never probed again" }
+    let isDone = asksOnce && phase == .ready
+    if isWatched && !isDone && readiness.until == nil && readiness.next == .distantFuture {
+      return "never probed again"
+    }
     if !checksLiveness && liveness.until != nil { return "a liveness probe is out that is not asked for" }
     return nil
   }

@@ -167,14 +167,21 @@ public struct OutlierEjection: Sendable, Equatable {
 
   /// Who serves.
   ///
-  /// Both lists are by instance; what they do not cover is taken as false.
-  public mutating func decide(down: [Bool], suspects: [Bool], now: Instant) -> Decision {
+  /// The lists are by instance; what they do not cover is taken as false. `absent` are no instances at present: there is
+  /// nobody, or somebody has taken it out of use; they are out, whatever else is so, and counted nowhere.
+  public mutating func decide(down: [Bool], suspects: [Bool], absent: [Bool] = [], now: Instant) -> Decision {
     compareRates(now: now)
     let n = instances.count
     var decision = Decision(out: [Bool](repeating: false, count: n), everyone: false)
+    for i in absent.indices where i < n { decision.out[i] = absent[i] }
+    let down = (0..<n).map { $0 < down.count && down[$0] || decision.out[$0] }
     var up = 0
-    for i in 0..<n where !(i < down.count && down[i]) { up += 1 }
-    if up < n && (up == 0 || Double(up) < panic * Double(n)) {
+    var present = 0
+    for i in 0..<n where !decision.out[i] {
+      present += 1
+      if !down[i] { up += 1 }
+    }
+    if up < present && (up == 0 || Double(up) < panic * Double(present)) {
       decision.panic = true
       decision.everyone = true
       for i in 0..<n { instances[i].isOut = false }
@@ -198,7 +205,7 @@ public struct OutlierEjection: Sendable, Equatable {
     }
     for i in 0..<n {
       if i < down.count && down[i] { decision.out[i] = true }
-      instances[i].isOut = decision.out[i]
+      instances[i].isOut = decision.out[i] && !(i < absent.count && absent[i])
     }
     return decision
   }

@@ -35,6 +35,11 @@ extension Scene {
       model.mirrorOperation = (load.mirrorOperation ?? -1) + 1
       return model
     }
+    // As many as the file says that there are usually.
+    for (index, service) in design.services.enumerated() where service.discovery != nil {
+      flow.services[index].instances = service.instances.value
+      flow.services[index].members.isDiscovered = false
+    }
     self.init(plan: flow, components: components, edges: edges, routes: routes, traffic: traffic)
     for (index, service) in design.services.enumerated() {
       if let share = service.availability?.value, share < 1 {

@@ -222,4 +222,28 @@ struct HealthMonitorTests {
       if !monitor.isReady { Issue.record("seed \(seed): still \(monitor.phase)") }
     }
   }
+
+  /// A program without a health check: asked until its port takes a connection, and not after.
+  @Test("one that is asked once is ready until it exits, and fails its start in time")
+  func asksOnce() {
+    var random = SeededRandom(seed: 1)
+    var monitor = plain {
+      $0.asksOnce = true
+      $0.startWithin = .seconds(10)
+    }
+    monitor.started(now: .zero)
+    let ready = play(&monitor, from: .zero, until: Instant(nanoseconds: 60_000_000_000), using: &random) { _, now in
+      now.nanoseconds > 3_000_000_000
+    }
+    // 50, 100, 200, then a quarter of a second each.
+    #expect(ready == ["3100 becameReady"])
+    monitor.suspected(now: Instant(nanoseconds: 61_000_000_000))
+    #expect(monitor.isReady && monitor.nextWake == .distantFuture)
+    #expect(monitor.exited(now: Instant(nanoseconds: 62_000_000_000)) == .becameUnready)
+    monitor.started(now: Instant(nanoseconds: 62_000_000_000))
+    let failed = play(
+      &monitor, from: Instant(nanoseconds: 62_000_000_000), until: Instant(nanoseconds: 90_000_000_000), using: &random
+    ) { _, _ in false }
+    #expect(failed == ["72000 startFailed"])
+  }
 }

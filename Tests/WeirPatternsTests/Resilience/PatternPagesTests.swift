@@ -39,6 +39,7 @@ struct PatternPagesTests {
       ("restart-backoff", RestartBackoff.Settings()), ("hedge-trigger", HedgeTrigger.Settings()),
       ("client-throttle", ClientThrottle.Settings()), ("grpc-retry", GRPCRetry.Settings()),
       ("idempotency-record", IdempotencyRecord.Settings()),
+      ("discovered-instances", DiscoveredInstances.Settings()),
     ]
     for (name, settings) in pages {
       let text = try page(name)

@@ -23,7 +23,9 @@ enum HedgeWithoutEffect: Rule {
         guard let spot else { continue }
         let target = subject.design.services[callee]
         let name = target.name.text
-        if target.instances.value < 2, case .addresses = target.kind {
+        if target.discovery != nil {
+          // How many there are is not the file's to say.
+        } else if target.instances.value < 2, case .addresses = target.kind {
           // One address may be a load balancer, but for us there is nobody else to ask.
         } else if target.instances.value >= 2 {
           guard let unsafe = onlyUnsafe(service, call: index, target) else { continue }

@@ -95,6 +95,7 @@ package struct Balancing: Sendable, Equatable {
   package var loadMax: Value<Double>? = BalanceKeys.loadMax.initial
   package var slowStart = BalanceKeys.slowStart.initial
   package var halfLife = BalanceKeys.halfLife.initial
+  package var panic = BalanceKeys.panic.initial
 
   func compile(into settings: inout Balancer.Settings) {
     by.value.compile(into: &settings)
@@ -138,6 +139,11 @@ enum BalanceKeys {
     "half-life", .duration(), default: standard.halfLife, rule: "balance.half-life (a mean lifetime of ten seconds)",
     "How long until a latency that was measured counts half; of `peak-ewma`.", alias: ["decay"])
 
+  static let panic = ScalarKey(
+    "panic", .share(most: 1), default: OutlierEjection.Settings().panic, rule: "balance.panic (only when all are out)",
+    "When a smaller share than this passes its health check, all are asked, well or not.",
+    alias: ["panic-threshold", "healthy-panic-threshold"])
+
   static let part = Part<Balancing>(
     "balance", "How requests are spread over instances.", short: by.key, start: { _, _ in Balancing() },
     [
@@ -147,6 +153,7 @@ enum BalanceKeys {
       .optional(loadMax, \.loadMax),
       .value(slowStart, \.slowStart),
       .value(halfLife, \.halfLife),
+      .value(panic, \.panic),
     ])
   static let section = part.section
   static var field: Field<Service> {

@@ -63,6 +63,7 @@ enum HealthKeys {
     start: { layers, _ in
       guard let place = layers.place,
         layers.value(ready) != nil || layers.value(live) != nil || layers.value(grpc) != nil
+          || layers.value(startWithin) != nil
       else { return nil }
       return Health(place: place)
     },

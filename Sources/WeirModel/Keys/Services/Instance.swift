@@ -8,12 +8,14 @@ package struct Instance: Sendable, Equatable {
   package var weight = InstanceKeys.weight.initial
   package var zone: Value<String>?
   package var backup = InstanceKeys.backup.initial
+  /// A name stands in the place of the address: its addresses are the instances.
+  package var discovery: Discovery?
 }
 
 /// One entry of `at:`; an address alone is all that most need.
 enum InstanceKeys {
   static let at = ScalarKey(
-    "at", ScalarType<Text>.endpoint, required: true, "Where it listens.", alias: ["address", "url", "host"])
+    "at", ScalarType<Text>.endpoint, "Where it listens; one of `at` and `dns`.", alias: ["address", "url", "host"])
   static let weight = ScalarKey(
     "weight", .count(1...1_000_000), default: 1, rule: "all take the same",
     "How much it takes beside the others: with 3 three times what one with 1 does.")
@@ -26,15 +28,20 @@ enum InstanceKeys {
 
   static let part = Part<Instance>(
     "instance", "One of the instances that run elsewhere.", short: at.key,
-    start: { layers, _ in layers.value(at).map { Instance(address: $0) } },
+    start: { layers, resolver in resolver.instance(layers) },
     [
-      .value(at, \.address),
-      .value(weight, \.weight),
+      .custom(
+        at.key, read: { _, resolver, instance in resolver.note(instance.address) },
+        explain: { instance, _ in instance.discovery == nil ? [.leaf(at, instance.address)] : [] }),
+      .custom(
+        weight.key, read: { layers, _, instance in instance.weight = layers.valueOrInitial(weight) },
+        explain: { instance, _ in instance.discovery == nil ? [.leaf(weight, instance.weight)] : [] }),
       .optional(zone, \.zone),
-      .value(backup, \.backup),
-      .later("labels", "What it is marked with, for subsets."),
-      .later("dns", "A name whose addresses are the instances, asked again and again."),
-      .later("every", "How often the name is asked."),
+      .custom(
+        backup.key, read: { layers, _, instance in instance.backup = layers.valueOrInitial(backup) },
+        explain: { instance, _ in instance.discovery == nil ? [.leaf(backup, instance.backup)] : [] }),
+    ] + DiscoveryKeys.fields + [
+      .later("labels", "What it is marked with, for subsets.")
     ])
   static let section = part.section
 }
@@ -42,7 +49,7 @@ enum InstanceKeys {
 extension Service {
   /// Some instance is more than its address.
   private var hasDetails: Bool {
-    listed.contains { $0.weight.value != 1 || $0.zone != nil || $0.backup.value }
+    listed.contains { $0.weight.value != 1 || $0.zone != nil || $0.backup.value || $0.discovery != nil }
   }
 
   /// The lines of `at:`: addresses, or maps where there is more to say.
@@ -60,7 +67,8 @@ extension Service {
   /// What tells its instances apart, for the flows.
   var members: Members {
     var members = Members()
-    guard !listed.isEmpty else { return members }
+    members.isDiscovered = discovery != nil
+    guard !listed.isEmpty, discovery == nil else { return members }
     let hash = KeyedHash(secret: 0x7765_6972, 0x696e_7374_616e_6365)
     var seen: [String: Int] = [:]
     members.identities = listed.map { instance in

@@ -113,7 +113,7 @@ enum ServiceKeys {
       .custom(
         instances.key, read: { layers, resolver, service in resolver.instances(layers, of: &service) },
         explain: { service, _ in
-          if case .addresses = service.kind { return [] }
+          if case .addresses = service.kind, service.discovery == nil { return [] }
           return [.leaf(instances, service.instances)]
         }
       ).inDefaults,
@@ -195,10 +195,11 @@ extension Service {
 
   var compiled: FlowPlan.Service {
     var compiled = FlowPlan.Service(
-      instances: instances.value, atOnce: atOnce.map { Int32($0.value) } ?? .max,
-      startsReady: health?.isAsked != true && !isStarted, hasHealthCheck: health?.isAsked == true)
+      instances: discovery?.most.value ?? instances.value, atOnce: atOnce.map { Int32($0.value) } ?? .max,
+      startsReady: health?.isAsked != true && !isStarted && discovery == nil, hasHealthCheck: health?.isAsked == true)
     if adaptive != nil { compiled.adaptive = .init() }
     compiled.members = members
+    compiled.ejection.panic = balancing.panic.value
     compiled.members.isSticky = sticky != nil
     return compiled
   }
