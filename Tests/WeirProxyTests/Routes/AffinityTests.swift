@@ -77,9 +77,8 @@ import WeirProxy
   @Test("a key whose instance refuses goes to its next one, and is answered")
   func refuses() async throws {
     let backends = try backends(3)
-    let gone = try Backend(answering: { _, _, _ in Backend.ok() })
-    gone.stop()
-    try await withProxy(to: backends.map(\.port) + [gone.port], keyed(.header(Array("x-user".utf8)))) { _, port in
+    // Port 1 is nobody's here; one that was given back could be another test's server by now.
+    try await withProxy(to: backends.map(\.port) + [1], keyed(.header(Array("x-user".utf8)))) { _, port in
       let wire = try Wire(port: port)
       for user in 0..<24 { #expect(try wire.get("/", "X-User: user-\(user)\r\n").status == 200) }
     }
