@@ -18,7 +18,7 @@ package struct ReloadOutcome: Sendable, Codable, Equatable {
   package var errors: [String] = []
   /// What follows, a sentence each.
   package var changes: [String] = []
-  /// From the end of reading to the first request by the new plan, in milliseconds.
+  /// From the beginning of reading to the first request by the new plan, in milliseconds.
   package var milliseconds: Double?
 
   package var isRefused: Bool { result == .refused }

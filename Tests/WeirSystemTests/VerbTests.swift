@@ -39,6 +39,53 @@ extension SystemTests {
       }
     }
 
+    /// A certificate of a test: from 2026-11-21 to 2027-02-09, for nobody.
+    private static let certificate = """
+      -----BEGIN CERTIFICATE-----
+      MIIBqTCCAU+gAwIBAgIUV/Il3nFajtlEFrNORtnbAkfzgMswCgYIKoZIzj0EAwIw
+      ETEPMA0GA1UEAwwGY2xpZW50MB4XDTI2MTEyMTE5NDgxNVoXDTI3MDIwOTE5NDgx
+      NVowETEPMA0GA1UEAwwGY2xpZW50MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE
+      3lbEDoiKorr5zP63kxV9jDte4wdIU7+2ZCqkjh4HAbfkjqj+mRJpyk5We1aoWvqV
+      yH6tsJlcANLKmfV6Sa8M/qOBhDCBgTAdBgNVHQ4EFgQUyDDqUe+lU0RSCTn81I4T
+      rx157oEwHwYDVR0jBBgwFoAUyDDqUe+lU0RSCTn81I4Trx157oEwDwYDVR0TAQH/
+      BAUwAwEB/zAZBgNVHREEEjAQgg5jbGllbnQuZXhhbXBsZTATBgNVHSUEDDAKBggr
+      BgEFBQcDAjAKBggqhkjOPQQDAgNIADBFAiAy1ywP49QTaHdRRJctGwvPVUWPs11u
+      fB56pyFgrVQ85QIhAITIxrLcqy3oCurX7goHsDtRPz/I3LrKlkEhnjDdrYCS
+      -----END CERTIFICATE-----
+
+      """
+
+    @Test("check reads how long certificates last, and says nothing of those that are elsewhere")
+    func certificates() async throws {
+      try await Field.with { field in
+        try field.write(
+          """
+          weir: 1
+          system: shop
+          requirements: { availability: 99.9% }
+          gateway:
+            listen:
+              port: 8443
+              certificates:
+                - { chain: here.pem, key: $(file:here.key) }
+                - { chain: elsewhere.pem, key: $(file:elsewhere.key) }
+            routes: { all: { path: /**, to: web } }
+          services: { web: { instances: 2 } }
+
+          """)
+        let here = URL(fileURLWithPath: field.file).deletingLastPathComponent().appendingPathComponent("here.pem")
+        try Data(Self.certificate.utf8).write(to: here)
+        for (today, says) in [
+          ("2027-01-09", nil), ("2027-01-10", "here.pem ends in 30 days: its last day is 2027-02-09"),
+          ("2027-02-09", "here.pem ends today"), ("2027-02-10", "error: here.pem has ended 1 day ago"),
+        ] as [(String, String?)] {
+          let result = try await field.verb(["check", field.file, "--today", today])
+          #expect(result.code == (says == nil ? 0 : 1), "\(today): \(result.out)\(result.err)")
+          #expect(says.map { result.out.contains($0) } ?? result.out.contains("no findings"), "\(today): \(result.out)")
+        }
+      }
+    }
+
     @Test func threadsChangeNoByte() async throws {
       try await Field.with { field in
         let words = ["simulate", example, "--format", "json", "--duration", "10", "--replications", "4"]

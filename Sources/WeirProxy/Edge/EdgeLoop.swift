@@ -9,7 +9,7 @@ import WeirWire
 final class EdgeLoop {
   /// Answers compressed at the same time, a loop.
   ///
-  /// An encoder holds 0.3 (gzip), 0.9 (zstd) and 1.3 MiB (brotli): 128 of them stay within 170 MiB. What comes beyond goes
+  /// An encoder holds 0.2 (gzip), 0.9 (brotli) and 1.1 MiB (zstd), as docs/compression.md has it: 128 of them stay within 140 MiB. What comes beyond goes
   /// out as it is.
   static let streamsMax = 128
   /// Encoders that wait for the next answer, by coding.

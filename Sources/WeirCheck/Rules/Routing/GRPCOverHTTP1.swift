@@ -17,11 +17,10 @@ enum GRPCOverHTTP1: Rule {
 
   static func find(_ subject: Subject) -> [Finding] {
     var found: [Finding] = []
+    let methods = subject.design.gateways.flatMap { $0.routes.filter { isMethodPath($0.path.value) } }
     for (index, service) in subject.design.services.enumerated() where !service.speaks.value.isHTTP2 {
       let name = service.name.text
-      let route = subject.design.gateways.flatMap(\.routes).first {
-        $0.services.contains(index) && isMethodPath($0.path.value)
-      }
+      let route = methods.first { $0.services.contains(index) }
       let asks: String
       if service.health?.grpc != nil {
         asks = "its health check speaks gRPC"
