@@ -158,12 +158,13 @@ def statuses(port):
 
 def deadline(port):
     c = channel(port)
-    left = float(c.unary_unary("/test.Echo/Left")(b"", timeout=3))
-    assert 2 < left <= 3, left
+    left = float(c.unary_unary("/test.Echo/Left")(b"", timeout=60))
+    # What the way there has taken is missing: on a busy machine that is seconds.
+    assert 30 < left <= 60, left
     assert c.unary_unary("/test.Echo/Left")(b"") == b"none"
     began = time.monotonic()
     error = fails(lambda: c.unary_unary("/test.Echo/Wait")(b"", timeout=0.5))
-    assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED and time.monotonic() - began < 5, error
+    assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED and time.monotonic() - began < 15, error
 
 
 def cancel(port):
