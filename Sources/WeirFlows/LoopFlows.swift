@@ -32,7 +32,8 @@ public struct LoopState: Sendable, Equatable {
 
   @inline(__always)
   mutating func keepWish(of facts: RequestFacts) {
-    if here.upstream.constants.isChoosy { keep(Wish(key: facts.affinity, home: facts.home)) }
+    guard here.upstream.constants.isChoosy else { return }
+    keep(Wish(key: here.upstream.constants.isKeyed ? facts.affinity : 0, home: facts.home))
   }
 
   @inline(never)

@@ -74,6 +74,8 @@ struct CallConstants: Sendable, Equatable {
   var optional: Bool
   /// Its instances, or its requests, are not all alike.
   var isChoosy: Bool
+  /// A key decides, where a request has one.
+  var isKeyed: Bool
 
   init(_ call: CallSettings, service: FlowPlan.Service, isGated: Bool) {
     self.isGated = isGated
@@ -91,6 +93,7 @@ struct CallConstants: Sendable, Equatable {
     budgetHearsEnds = call.budget.over == .concurrency
     isHedged = call.hedge != nil
     let members = service.members
+    isKeyed = call.balance.affinity != .none
     isChoosy =
       call.balance.affinity != .none || members.isSticky || members.hasZones || members.backups.contains(true)
   }

@@ -80,12 +80,19 @@ bench.measure("AddressLimit opened + closed, 5 000 open") {
 struct Fleet {
   var balancer: Balancer
   var serving: [UInt16]
+  let isKeyed: Bool
   var random = SeededRandom(seed: 1)
   var out: [UInt16] = [UInt16](repeating: 0, count: 8)
 
-  init(_ algorithm: Balancer.Algorithm, _ count: Int, weights: [Int]? = nil, fullFrom: Int? = nil) {
+  init(
+    _ algorithm: Balancer.Algorithm, _ count: Int, weights: [Int]? = nil, fullFrom: Int? = nil,
+    affinity: Balancer.Affinity = .none, choices: Int = 2
+  ) {
     var settings = Balancer.Settings()
     settings.algorithm = algorithm
+    settings.affinity = affinity
+    settings.choices = choices
+    isKeyed = affinity != .none
     balancer = Balancer(settings, instances: count, weights: weights)
     serving = (0..<count).map { UInt16($0) }
     if let fullFrom { for index in fullFrom..<count { balancer.markFull(index) } }
@@ -100,7 +107,7 @@ struct Fleet {
   mutating func step(_ number: Int) {
     let now = at(number)
     if case .instance(let index) = balancer.pick(
-      among: serving, excluding: .init(), limit: 64, now: now, using: &random)
+      among: serving, excluding: .init(), limit: 64, key: isKeyed ? random.next() : nil, now: now, using: &random)
     {
       balancer.started(index, now: now)
       out[number & 7] = UInt16(index)
@@ -120,6 +127,24 @@ for algorithm in Balancer.Algorithm.allCases {
     ) {
       fleet, number in fleet.turn(number)
     }
+  }
+}
+for (name, affinity) in [("ring", Balancer.Affinity.ring), ("maglev", .maglev), ("jump", .jump)] {
+  for count in [1, 2, 3, 10, 100, 1_000] {
+    bench.measure(
+      "Balancer \(name), \(count) instances: pick by a key + started + finished",
+      setUp: { Fleet(.peakEWMA, count, affinity: affinity) }
+    ) {
+      fleet, number in fleet.turn(number)
+    }
+  }
+}
+for count in [1, 2, 3, 10, 100, 1_000] {
+  bench.measure(
+    "Balancer random, \(count) instances: pick + started + finished",
+    setUp: { Fleet(.leastRequest, count, choices: 1) }
+  ) {
+    fleet, number in fleet.turn(number)
   }
 }
 bench.measure("Balancer roundRobin, 10 instances of uneven weight") {

@@ -30,6 +30,7 @@ extension Balancer {
       let index = Int(serving[0])
       return isOpen(index, tried, limit) ? .instance(index) : .full
     }
+    if choices == 1, !evenWeights { return drawn(among: serving, tried, limit, now: now, using: &random) }
     var best = Best()
     if count <= choices {
       // All are looked at, beginning anywhere, so that ties fall evenly.
@@ -89,6 +90,27 @@ extension Balancer {
     var best = Best()
     for k in 0..<wanted { consider(Int(found[k]), &best, now: now, using: &random) }
     return best.index < 0 ? .full : .instance(best.index)
+  }
+
+  /// One at random by its weight: where nothing is compared, weights divide the draw, and all are looked at twice.
+  private func drawn(
+    among serving: [UInt16], _ tried: Tried, _ limit: Int32, now: Instant, using random: inout SeededRandom
+  ) -> Choice {
+    var sum = 0.0
+    for index in serving where isOpen(Int(index), tried, limit) { sum += share(Int(index), now: now) }
+    if sum <= 0 { return .full }
+    var left = random.unit() * sum
+    var last = -1
+    for index in serving where isOpen(Int(index), tried, limit) {
+      last = Int(index)
+      left -= share(last, now: now)
+      if left < 0 { break }
+    }
+    return .instance(last)
+  }
+
+  private func share(_ index: Int, now: Instant) -> Double {
+    Double(instances[index].weight) * slowStartShare(index, now: now)
   }
 
   /// Compares one more; who starts slowly is seen with its share, and taken unseen only if nobody was seen.

@@ -121,6 +121,8 @@ struct InstanceState: Sendable, BitwiseCopyable {
   var busy: Int32 = 0
   /// Places that Weir has given out.
   var held: Int32 = 0
+  /// Requests that have reached it.
+  var served: UInt64 = 0
   /// Who waits within the instance: a list through `Job.next`.
   var oldest: Int32 = -1
   var newest: Int32 = -1

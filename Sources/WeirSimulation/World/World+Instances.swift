@@ -54,6 +54,7 @@ extension World {
   private mutating func reached(_ handle: Handle) {
     let j = handle.index
     let place = Int(jobs[j].instance)
+    instances[place].served &+= 1
     if instances[place].busy < instances[place].workers {
       instances[place].setBusy(1, now: now.nanoseconds)
       beginWork(handle)

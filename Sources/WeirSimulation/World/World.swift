@@ -272,6 +272,12 @@ package struct World: ~Copyable {
     return sum
   }
 
+  /// By instance of a component: the requests that have reached it.
+  package func served(by component: Int) -> [UInt64] {
+    let first = components[component].firstInstance
+    return (0..<components[component].instances).map { instances[first + $0].served }
+  }
+
   /// Requests and calls that are open.
   package var openCalls: Int { loops.indices.reduce(0) { $0 + loops[$1].flows.calls.count } }
 
