@@ -6,6 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -339,6 +342,25 @@ pid_t weir_spawn(const struct weir_spawn *what, int *failed_step) {
 }
 
 int weir_become(const char *path, char *const *argv, char *const *envp) { return execve(path, argv, envp); }
+
+// Memory -----------------------------------------------------------------------------------------------------------
+
+int64_t weir_heap_bytes(void) {
+#if defined(__GLIBC__) && defined(__GLIBC_PREREQ)
+#if __GLIBC_PREREQ(2, 33)
+  // Over all arenas; what a thread keeps for itself (tcache) counts as in use.
+  struct mallinfo2 facts = mallinfo2();
+  return (int64_t)facts.uordblks + (int64_t)facts.hblkhd;
+#endif
+#endif
+  return -1;
+}
+
+void weir_heap_trim(void) {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
 
 // Descriptor passing -----------------------------------------------------------------------------------------------
 

@@ -85,6 +85,8 @@ public struct LoopFlows: Sendable {
   public internal(set) var state: LoopState
   public private(set) var calls: Slab<UpstreamCall>
   public private(set) var requests: Slab<GatewayRequest>
+  /// How many requests may be in work on this loop, when nothing holds them back.
+  private let requestsAtOnce: Int
   private let timeouts: [Int64]
   private let asked: LimitsAsked
   private let routes: [RouteConstants]
@@ -161,7 +163,8 @@ public struct LoopFlows: Sendable {
     tenantPlans = plan.tenantPlans.map { Int32($0.limit ?? -1) }
     splits = plan.routes.map(\.split)
     mirrors = plan.routes.map(\.mirror)
-    node.requestsMax = plan.requestsAtOnce(of: loop, outOf: loops)
+    requestsAtOnce = plan.requestsAtOnce(of: loop, outOf: loops)
+    node.requestsMax = requestsAtOnce
     recorder = inputs > 0 ? Recorder(limit: inputs) : nil
   }
 
@@ -169,6 +172,7 @@ public struct LoopFlows: Sendable {
   mutating func inherit(_ old: LoopFlows) {
     state.random = old.state.random
     node.drainEnds = old.node.drainEnds
+    holdBack(old.node.requestsMax == 0)
   }
 
   // MARK: - Requests of a gateway
@@ -231,6 +235,16 @@ public struct LoopFlows: Sendable {
     recorder?.record(.drain(until: ends), .none, now)
   }
 
+  /// Memory has run short, or is there again: from now on requests are refused as `overloaded`, or taken.
+  ///
+  /// Calls between services go on, as in a drain.
+  public mutating func holdBack(_ on: Bool, now: Instant) {
+    holdBack(on)
+    recorder?.record(.holdBack(on), .none, now)
+  }
+
+  private mutating func holdBack(_ on: Bool) { node.requestsMax = on ? 0 : requestsAtOnce }
+
   /// The edge that a request is mirrored along, if it is; `hash` is of the request.
   public mutating func mirrorEdge(route: UInt32, hash: UInt64) -> Int? {
     guard let mirror = mirrors[Int(route)], mirror.share.takes(hash) else { return nil }
@@ -259,7 +273,7 @@ public struct LoopFlows: Sendable {
     state.keepWish(of: facts)
     // A gateway's request was let in at the door. Calls between services have as much room again, for without them those
     // requests could not be answered.
-    let isOverloaded = facts.route == RequestFacts.none && (calls.count - 1) / 2 >= node.requestsMax
+    let isOverloaded = facts.route == RequestFacts.none && (calls.count - 1) / 2 >= requestsAtOnce
     let step = isOverloaded ? calls[slot].overloaded(&state) : calls[slot].begin(&state)
     recorder?.record(.call(edge: UInt32(edge), facts), slot, now, step)
     return (slot, close(slot, step))

@@ -22,6 +22,7 @@ public struct RecordedInput: Sendable, Equatable {
     case view(EdgeView, edge: Int)
     case deltaTaken(edge: UInt32)
     case drain(until: Instant)
+    case holdBack(Bool)
   }
 
   public enum Answer: Sendable, Equatable {
@@ -145,6 +146,9 @@ extension LoopFlows {
       return .nothing
     case .drain(let ends):
       drain(until: ends, now: now)
+      return .nothing
+    case .holdBack(let on):
+      holdBack(on, now: now)
       return .nothing
     case .view(let view, let edge):
       accept(view, edge: edge, now: now)

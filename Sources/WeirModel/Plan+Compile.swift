@@ -207,7 +207,8 @@ extension Plan {
           isProxied: listener.route.proxyProtocol != nil)
       }, trie: builder.build(),
       ties: builder.ties, trusted: gateway.trustForwardedFrom.map(\.value), addressLimit: gateway.flood.settings,
-      bodyBytes: gateway.body.value.count, treatments: treatments, requestID: gateway.requestID,
+      bodyBytes: gateway.body.value.count, memoryBytes: gateway.memory?.value.count, treatments: treatments,
+      requestID: gateway.requestID,
       keyHeaders: gateway.routes.map { $0.care.idempotency?.header.value })
   }
 

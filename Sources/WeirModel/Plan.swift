@@ -123,6 +123,8 @@ package struct Plan: Sendable, Equatable {
     package var trusted: [String]
     package var addressLimit: AddressLimit.Settings
     package var bodyBytes: Int
+    /// How much memory the process may hold; nil: nobody looks.
+    package var memoryBytes: Int?
     /// By route: what is done to its requests beside sending them on; nil for nothing.
     package var treatments: [RouteTreatment?]
     package var requestID: RequestID?

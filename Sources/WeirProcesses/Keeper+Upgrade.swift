@@ -84,6 +84,7 @@ extension KeeperLoop {
       say("upgrade: the plane is \(next.binary) (\(version)) now, process \(next.pid ?? 0); process \(pid) drains")
       send(.retire(successor: next.pid ?? 0, version: version), to: before, now: now)
     }
+    toPlane(.elders(pids: elders.filter { !$0.isRefused }.compactMap(\.pid)), now: now)
     tellAdopted(now: now)
     becoming = next.binary
   }

@@ -61,6 +61,8 @@ package enum KeeperMessage: Sendable, Hashable, Codable {
   case retire(successor: Int32, version: String)
   /// There was no upgrade, and why.
   case refused(reason: String)
+  /// To a plane that takes over, before `adopted`: the planes that had retired and live, the one before it included.
+  case elders(pids: [Int32])
   /// A plane that had retired has ended.
   case retired(pid: Int32)
 }

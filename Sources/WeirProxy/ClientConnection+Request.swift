@@ -42,11 +42,13 @@ extension ClientConnection {
       bodyLeft = length
       keepsBody = length <= Int64(loop.limits.replayBytes)
       loop.silentAt[Int(place)] = now.nanoseconds + bodyIdle
+      if loop.memoryLevel != .open && !isCalls { setReading(false) }
     case .chunked:
       stage = .body
       chunks.clear()
       keepsBody = false
       loop.silentAt[Int(place)] = now.nanoseconds + bodyIdle
+      if loop.memoryLevel != .open && !isCalls { setReading(false) }
     }
     if let rule = epoch.requestID, !isCalls { takeRequestID(rule) }
     if loop.keepsAccess && !isCalls { note() }

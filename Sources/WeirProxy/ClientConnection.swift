@@ -336,7 +336,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     }
   }
 
-  func setReading(_ on: Bool) { outlet.setReading(on) }
+  func setReading(_ on: Bool) { outlet.setReading(on && (stage != .body || loop.memoryLevel == .open || isCalls)) }
 
   // MARK: - Writing
 
@@ -384,6 +384,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       // Between requests, and before the first byte of the first: nobody waits for an answer.
       if startedAt == .zero || input.readableBytes == 0 { return cut() }
       refuseBeforeRoute(.senderTooSlow, loop.answers[.senderTooSlow], phase: .head, now: now)
+    // It was not the sender who waited. What is refused gives back what it holds.
+    case .body where loop.memoryLevel != .open && !isCalls:
+      refuseWithinBody(.overloaded, loop.answers[.overloaded], now: now)
     case .body where keyed?.isCollecting == true: keyedBodyIsSlow(now: now)
     case .waiting where keyed?.isKeeping == true:
       if let upstream { attemptFailed(upstream, .lostInBody) }

@@ -42,6 +42,7 @@ final class NodeState: Sendable {
   let addresses: Mutex<AddressLimit>
   /// Wrong credentials by client: who sends many is not listened to for a while.
   let failures: Mutex<RateTable>
+  let memory: Mutex<MemoryWatch>
   /// Good answers of routes whose fallback is `stale`; known by route and request, so a reload keeps them.
   let lastAnswers = Mutex(LastAnswers())
   /// By loop: has it look at the node's views, and at who waits, on its own thread.
@@ -57,6 +58,7 @@ final class NodeState: Sendable {
     let flows = NodeFlows(plan: configuration.plan, seed: configuration.seed, now: now)
     living = Mutex(Living(flows: flows, epoch: NodeEpoch(configuration, contexts: contexts)))
     addresses = Mutex(AddressLimit(configuration.addressLimit))
+    memory = Mutex(MemoryWatch(configuration))
     // Ten at once, then one in six seconds: a person who errs is not stopped, a dictionary takes years.
     var settings = RateTable.Settings()
     settings.cells = 65_536

@@ -13,6 +13,10 @@ package struct ProxyConfiguration: Sendable {
   package var loops = 1
   package var seed: UInt64 = 0
   package var limits = ProxyLimits()
+  /// How much memory the process may hold; nil: nobody looks.
+  package var memory: MemoryBound.Settings?
+  /// What it holds, in bytes; nil where the system does not tell.
+  package var heldMemory: @Sendable () -> Int? = { nil }
   /// Connections by address.
   package var addressLimit = AddressLimit.Settings()
   /// Peers whose `X-Forwarded-*` and `Forwarded` are believed.

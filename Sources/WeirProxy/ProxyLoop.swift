@@ -70,6 +70,8 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   private var dateSecond: Int64 = -1
 
   var isDraining = false
+  /// Beyond `open` bodies of requests are not read on.
+  var memoryLevel = MemoryBound.Level.open
   /// When this node cuts what is still under way; set with `isDraining`.
   private(set) var drainEnds = Int64.max
   private var drained: EventLoopPromise<Void>?
@@ -239,6 +241,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     older.append(old)
     for client in clients where client?.isInWork == false { client?.take(epoch) }
     dropEmptyEpochs()
+    epoch.flows.holdBack(memoryLevel == .refusing, now: now)
     prober?.moved(from: old, to: epoch, by: move, now: now)
   }
 

@@ -22,7 +22,10 @@ package final class ProxyServer: Sendable {
   private let eventLoops: [any EventLoop]
   private let listeners: Mutex<[OpenListener]>
   private let isStopped = Atomic<Bool>(false)
+  private let memoryLevel = Atomic<UInt8>(0)
   private let onHealth: @Sendable (HealthChange) -> Void
+  /// Connections are taken out of the sockets, unless memory is short.
+  private let isAccepting: Atomic<Bool>
 
   /// A listener's channels, one a loop, and the name by which a reload knows it again.
   private struct OpenListener {
@@ -43,9 +46,11 @@ package final class ProxyServer: Sendable {
 
   private init(
     ports: [Int], node: NodeState, group: MultiThreadedEventLoopGroup, loops: [NIOLoopBound<ProxyLoop>],
-    eventLoops: [any EventLoop], listeners: [OpenListener], onHealth: @escaping @Sendable (HealthChange) -> Void
+    eventLoops: [any EventLoop], listeners: [OpenListener], accepting: Bool,
+    onHealth: @escaping @Sendable (HealthChange) -> Void
   ) {
     self.onHealth = onHealth
+    isAccepting = Atomic(accepting)
     self.ports = ports
     self.node = node
     self.group = group
@@ -102,7 +107,7 @@ package final class ProxyServer: Sendable {
     }
     let server = ProxyServer(
       ports: sockets.map(\.port), node: node, group: group, loops: loops, eventLoops: eventLoops, listeners: open,
-      onHealth: onHealth)
+      accepting: accepting, onHealth: onHealth)
     for (service, instances) in configuration.addresses.enumerated() {
       for (instance, address) in instances.enumerated() where address != nil {
         await server.setAddress(address, service: service, instance: instance)
@@ -119,6 +124,7 @@ package final class ProxyServer: Sendable {
         server.watch(service: service, instance: instance)
       }
     }
+    server.watchMemory()
     return server
   }
 
@@ -211,6 +217,7 @@ package final class ProxyServer: Sendable {
       throw error
     }
     let addresses = ProxyServer.resolve(new: configuration, by: move)
+    node.memory.withLock { [configuration] in $0.move(to: configuration) }
     let (fixed, node) = (configuration, node)
     let (first, firstLoop) = (loops[0], eventLoops[0])
     let shared = try await firstLoop.submit {
@@ -255,9 +262,36 @@ package final class ProxyServer: Sendable {
 
   /// Takes the connections that wait in the sockets, for one that was started without `accepting`.
   package func accept() async {
+    isAccepting.store(true, ordering: .releasing)
     for channel in listeners.withLock({ $0.flatMap(\.channels) }) {
       // Fails only when the listener is closed already, and then nothing is to be taken.
       try? await channel.setOption(.autoRead, value: true).get()
+    }
+  }
+
+  // MARK: - Memory
+
+  /// How often it is looked how much memory is held: a look costs some microseconds, and between two of them ten
+  /// thousand connections can take in 64 KiB each at most.
+  private static let memoryEvery = TimeAmount.milliseconds(100)
+
+  private func watchMemory() {
+    eventLoops[0].scheduleRepeatedTask(initialDelay: .zero, delay: ProxyServer.memoryEvery) { [weak self] task in
+      guard let self else { return task.cancel() }
+      lookAtMemory()
+    }
+  }
+
+  private func lookAtMemory() {
+    let level = node.memory.withLock { $0.look() }
+    // Mostly nothing changes, and nobody needs to be told.
+    if memoryLevel.exchange(level.rawValue, ordering: .relaxed) == level.rawValue { return }
+    for (bound, eventLoop) in zip(loops, eventLoops) { eventLoop.execute { bound.value.enter(level) } }
+    guard isAccepting.load(ordering: .acquiring) else { return }
+    // Connections wait in the sockets; those of services are for requests that are under way.
+    let calls = configuration.listeners.filter(\.kind.isCalls).map(\.name)
+    for listener in listeners.withLock({ $0 }) where !calls.contains(listener.name) {
+      for channel in listener.channels { channel.setOption(.autoRead, value: level == .open).whenComplete { _ in } }
     }
   }
 

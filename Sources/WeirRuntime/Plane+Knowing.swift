@@ -38,6 +38,7 @@ extension Plane {
     let reports = await server.reports()
     guard var ledger = reports.first?.ledger else { return }
     for report in reports.dropFirst() { ledger.merge(report.ledger) }
+    tellOfMemory(server.memory)
     let now = SystemClock.now()
     let wall = SystemClock.wall()
     let node = server.nodeEvents()
@@ -103,7 +104,7 @@ extension Plane {
     snapshot.deprecated = (plan.gateway?.treatments ?? []).map { $0?.retirement != nil }
     snapshot.families =
       securityFamilies(reports) + tunnelFamilies(reports) + tcpFamilies(reports) + identityFamilies()
-      + stateFamilies(reports)
+      + stateFamilies(reports) + memoryFamilies()
     return snapshot
   }
 

@@ -195,6 +195,7 @@ extension Plane {
       }
       configuration.upstreamSecurity = try read.services()
       configuration.access = try IdentityAssembly.access(new, callsPort: Int(calls.port))
+      try boundMemory(&configuration)
       // What a program needs and cannot get is found before it is started.
       var trial = moved
       for service in new.services.indices where new.isStarted(service) {

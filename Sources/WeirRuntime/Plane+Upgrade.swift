@@ -153,7 +153,9 @@ extension Plane {
     guard let heritage, let server else { return }
     hasSaidReady = heritage.isReady
     await inherit(discovered: heritage.discovered ?? [:])
-    elders = heritage.elders + [Status.Elder(pid: heritage.pid, version: heritage.version)]
+    // One may have ended since the heritage was written.
+    elders = (heritage.elders + [Status.Elder(pid: heritage.pid, version: heritage.version)])
+      .filter { elderPids.contains($0.pid) }
     for service in states.indices {
       for instance in states[service].indices {
         let reference = Supervisor.Reference(service: service, instance: instance + 1)

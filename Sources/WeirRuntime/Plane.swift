@@ -36,6 +36,10 @@ package actor Plane {
   let inputs: AsyncStream<Input>
   let send: AsyncStream<Input>.Continuation
   let startedAt = SystemClock.now()
+  let ownMemory = OwnMemory()
+  /// As was last said.
+  var memoryLevel = MemoryBound.Level.open
+  var trimmedAt = Instant.zero
   let published = Published()
   let journal: Journal
   var certificates: Certificates
@@ -67,6 +71,8 @@ package actor Plane {
   var upgradeAsker: UpgradeAsker?
   /// Planes from before upgrades, which finish what they have begun.
   var elders: [Status.Elder] = []
+  /// Of them, those that lived when this plane took over.
+  var elderPids: [Int32] = []
   var upgradeBegan = Instant.zero
   var stateRuns = StateRuns()
   /// The state process ends, to be started from this binary.
@@ -238,6 +244,7 @@ package actor Plane {
     }
     configuration.access = try IdentityAssembly.access(plan, callsPort: Int(calls.port))
     configuration.upstreamSecurity = try certificates.services()
+    try boundMemory(&configuration)
     let send = send
     let server = try await ProxyServer.start(configuration, accepting: false) { send.yield(.health($0)) }
     self.server = server
@@ -376,6 +383,7 @@ package actor Plane {
     case .retire(let pid, let version): retire(for: pid, version)
     case .refused(let reason): upgradeRefused(reason)
     case .retired(let pid): elderEnded(pid)
+    case .elders(let pids): elderPids = pids
     case .opened, .adopted, .standby, .lines: break
     }
   }

@@ -34,6 +34,7 @@ package enum Translation {
     configuration.seed = seed
     if let gateway = plan.gateway {
       configuration.limits.bodyBytes = Int64(gateway.bodyBytes)
+      configuration.memory = gateway.memoryBytes.map { .init(limit: $0) }
       configuration.addressLimit = gateway.addressLimit
       configuration.addressLimit.salt = seed
       configuration.trusted = gateway.trusted.compactMap { AddressRange($0) }

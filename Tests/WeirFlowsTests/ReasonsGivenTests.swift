@@ -229,6 +229,28 @@ import WeirPatterns
 
   // MARK: - Overload
 
+  @Test("held back, requests are refused for a second and calls between services go on; let go, all go on; it replays")
+  func heldBack() throws {
+    let plan = gateway()
+    let view = NodeFlows(plan: plan, seed: 1).view(0)
+    var flows = LoopFlows(plan: plan, views: [view], seed: 1, records: 10)
+    flows.holdBack(true, now: .zero)
+    #expect(
+      flows.begin(request: RequestFacts(route: 0), now: at(1)).step == .refuse(.overloaded, until: at(1001)))
+    guard case .attempt = flows.begin(call: 0, facts: RequestFacts(), now: at(2)).step.action else {
+      Issue.record("a call between services was refused")
+      return
+    }
+    flows.holdBack(false, now: at(3))
+    #expect(flows.begin(request: RequestFacts(route: 0), now: at(4)).step == .call(edge: 0))
+    let taken = flows.takeRecording()
+    let recording = try #require(taken)
+    var fresh = LoopFlows(plan: plan, views: [view], seed: 1)
+    #expect(recording.inputs.count == 5)
+    let difference = recording.replay(into: &fresh)
+    #expect(difference == nil)
+  }
+
   @Test("a node's room is divided among its loops, and the parts add up to it", arguments: [1, 2, 3, 8])
   func room(loops: Int) {
     let plan = gateway(room: 10)

@@ -186,6 +186,7 @@ final class Plane: Sendable {
       self.event("retire for \(successor) \(version)")
       leave(0)
     case .message(.refused(let reason)): self.event("refused \(reason)")
+    case .message(.elders(let pids)): self.event("elders \(pids)")
     case .message(.retired(let pid)): self.event("retired \(pid)")
     case .message(let message): self.event("message \(message)")
     case .keeperLost: self.event("keeper lost")

@@ -43,6 +43,10 @@ pid_t weir_spawn(const struct weir_spawn *what, int *failed_step);
 int weir_signals_open(const int *signals, int count);
 // Holds signals back, or lets them through again. A blocked signal waits, also across an exec.
 int weir_signals_block(const int *signals, int count, int on);
+// Bytes of this process's heap that are in use, its large blocks included; -1 where the C library does not count them.
+int64_t weir_heap_bytes(void);
+// Gives unused pages of the heap back to the system.
+void weir_heap_trim(void);
 // Replaces this process's program; returns, -1 with errno, only when that failed. What is not close-on-exec stays open.
 int weir_become(const char *path, char *const *argv, char *const *envp);
 // Ignores a signal; spawned children get the default again.

@@ -209,6 +209,23 @@ import WeirPatterns
     #expect(retries(&moved) == (changes ? 3 : 0))
   }
 
+  @Test("what holds requests back holds them back in the new plan")
+  func heldBack() {
+    let plan = Self.before()
+    let node = NodeFlows(plan: plan, seed: 1)
+    var old = flows(plan, node)
+    old.holdBack(true, now: at(1))
+    let after = node.moved(to: Self.after(), from: plan, by: Self.move, now: at(2))
+    var new = old.moved(
+      to: Self.after(), from: plan, by: Self.move, views: views(Self.after(), after), loops: 1, now: at(2))
+    guard case .refuse(.overloaded, _) = new.begin(request: RequestFacts(route: 0), now: at(2)).step else {
+      Issue.record("it is let in")
+      return
+    }
+    new.holdBack(false, now: at(3))
+    #expect(new.begin(request: RequestFacts(route: 0), now: at(3)).step == .call(edge: 0))
+  }
+
   @Test("requests of the old plan end in it; the node's draining goes on in the new one")
   func requests() {
     let plan = Self.before()

@@ -13,6 +13,8 @@ package struct Gateway: Sendable, Equatable {
   package var body = GatewayKeys.body.initial
   /// Requests that may be in work at the same time.
   package var atOnce = GatewayKeys.atOnce.initial
+  /// How much memory the process may hold; nil: nobody looks.
+  package var memory: Value<Bytes>?
   /// Each request gets an id; nil: none.
   package var requestID: RequestID?
   package var identities = Identities()
@@ -41,6 +43,10 @@ enum GatewayKeys {
     "at-once", .count(1...1_000_000), default: FlowPlan().requestsAtOnce, rule: "gateway.at-once",
     "Requests that may be in work at the same time, whatever they call; more get 503, `overloaded`.",
     alias: ["max-requests", "max-in-flight", "max-concurrent-requests"])
+  static let memory = ScalarKey(
+    "memory", .bytes, rule: "off unless said: what is right is the container's or machine's to say",
+    "How much memory the gateway's process may hold; near it bodies and connections wait, then requests get 503, `overloaded`.",
+    alone: ["none"], alias: ["max-memory", "memory-limit", "max-heap-size"])
   static let limit = Key(
     "limit", Shape.section(LimitKeys.section).or(.list(.section(LimitKeys.section), least: 1)),
     "How often requests of all routes together may come; asked before the routes' own limits.", alias: ["rate-limit"])
@@ -58,6 +64,7 @@ enum GatewayKeys {
       .part(flood, \.flood, FloodKeys.part),
       .value(body, \.body),
       .value(atOnce, \.atOnce),
+      .optional(memory, \.memory),
       .optionalPart(RequestIDKeys.key, \.requestID, RequestIDKeys.part),
       .items(limit, \.limits, LimitKeys.part),
     ] + IdentityKeys.fields.at(\.identities) + [
