@@ -273,6 +273,11 @@ public struct CallSettings: Sendable, Equatable {
   /// Connecting, within the attempt.
   public var connect: Duration = .seconds(1)
   public var retry: RetryRule.Settings = .init()
+  /// Bytes of a request's body that are kept so that it can be sent again; a longer one is sent once.
+  ///
+  /// 64 KiB is more than any form or document of an API has that is not an upload, and with 16 384 requests in work it is
+  /// 1 GiB at most.
+  public var retryBuffer = 64 << 10
   public var backoff: Backoff.Settings = .init()
   public var budget: RetryBudget.Settings = .init()
   /// When a second attempt is sent beside a slow first one; nil for never.

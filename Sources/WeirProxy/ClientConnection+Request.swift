@@ -148,6 +148,13 @@ extension ClientConnection {
     phase = .queue
     var facts = facts
     isSticky = false
+    // What a key has been looked up for is here as a whole.
+    if case .length(let length) = head.framing, keyed == nil, !isCopy {
+      let fits = length <= epoch.retryBuffers[edge]
+      // A fallback to another service needs it, too.
+      keepsBody = fits || keepsBody && facts.hasFallback
+      facts.body = fits ? .replayable : .streaming
+    }
     if epoch.choosy[edge] { readAffinity(edge, target, into: &facts) }
     writeHead(target)
     input.moveReaderIndex(forwardBy: head.length)

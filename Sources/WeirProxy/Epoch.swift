@@ -40,6 +40,8 @@ final class Epoch {
   let saysClient: [Bool]
   /// By edge: something of its requests decides which instance they go to.
   let choosy: [Bool]
+  /// By edge: a body up to this size is kept to be sent again.
+  let retryBuffers: [Int64]
   let requestID: RequestIDRule?
   /// By route: how its mirror's answers differ.
   var mirrors: [MirrorReport?]
@@ -78,6 +80,7 @@ final class Epoch {
     }
     answersPreflights = edgePolicies.contains { $0?.cors != nil }
     saysClient = plan.services.indices.map { configuration.sendsHeader(to: $0) != nil }
+    retryBuffers = plan.edges.map { Int64($0.call.retryBuffer) }
     choosy = Epoch.choosy(configuration)
     requestID = configuration.requestID
     mirrors = plan.routes.map { $0.mirror == nil ? nil : MirrorReport() }
@@ -117,6 +120,7 @@ final class Epoch {
     }
     answersPreflights = edgePolicies.contains { $0?.cors != nil }
     saysClient = plan.services.indices.map { configuration.sendsHeader(to: $0) != nil }
+    retryBuffers = plan.edges.map { Int64($0.call.retryBuffer) }
     choosy = Epoch.choosy(configuration)
     requestID = configuration.requestID
     mirrors = plan.routes.map { $0.mirror == nil ? nil : MirrorReport() }

@@ -71,9 +71,8 @@ extension Status {
       parts.append(text)
     }
     if let state {
-      var text = "state " + (state.up ? "up \(Status.length(state.uptime ?? 0))" : paint.red("down"))
-      if let records = state.records { text += ", \(records) record\(records == 1 ? "" : "s")" }
-      parts.append(text + ", \(state.restarts) restart\(state.restarts == 1 ? "" : "s")")
+      let time = state.up ? "up \(Status.length(state.uptime ?? 0))" : paint.red("down")
+      parts.append("state \(time), \(state.restarts) restart\(state.restarts == 1 ? "" : "s")")
     }
     return parts.map { "  \($0)\n" }.joined()
   }

@@ -97,8 +97,6 @@ package struct Status: Sendable, Codable, Equatable {
     package var up: Bool
     package var uptime: Double?
     package var restarts: Int
-    /// What it keeps; nil while it does not say.
-    package var records: Int?
 
     package init(up: Bool, uptime: Double?, restarts: Int) {
       self.up = up

@@ -186,7 +186,6 @@ struct Status: Decodable, Sendable {
   struct State: Decodable, Sendable {
     var up: Bool
     var restarts: Int
-    var records: Int?
   }
 
   var admin: String

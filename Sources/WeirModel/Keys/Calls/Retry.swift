@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+package import WeirBase
 internal import WeirFlows
 internal import WeirPatterns
 
@@ -12,6 +13,8 @@ package struct Retry: Sendable, Equatable {
   package var jitter = BackoffKeys.jitter.initial
   /// Retries may be so large a share of first tries.
   package var budget = RetryKeys.budget.initial
+  /// A body up to this size is kept to be sent again.
+  package var buffer = RetryKeys.buffer.initial
 
   func compile(into settings: inout CallSettings) {
     settings.retry.attempts = attempts.value
@@ -19,6 +22,7 @@ package struct Retry: Sendable, Equatable {
     settings.backoff.max = max.value
     settings.backoff.jitter = jitter.value
     settings.budget.share = budget.value
+    settings.retryBuffer = buffer.value.count
   }
 }
 
@@ -34,12 +38,18 @@ enum RetryKeys {
     "budget", .share(), default: RetryBudget.Settings().share, rule: "retry.budget (as Envoy and Finagle)",
     "Retries that are made at most, as a share of first tries.")
 
+  static let buffer = ScalarKey(
+    "buffer", .bytes, default: Bytes(CallSettings().retryBuffer), rule: "retry.buffer (more than a form has)",
+    "A request's body up to this size is kept to be sent again; with a longer one it is sent once.",
+    alias: ["max-body", "buffer-size", "per-request-buffer-limit"])
+
   static let part = Part<Retry>(
     "retry", "When a failed call is tried again.", short: attempts.key, start: { _, _ in Retry() },
     [
       .value(attempts, \.attempts),
       .part(backoff, \.self, BackoffKeys.part),
       .value(budget, \.budget),
+      .value(buffer, \.buffer),
     ])
   static let section = part.section
 }
