@@ -172,7 +172,7 @@ let package = Package(
       ]),
     test("WeirIdentity", ["WeirPatterns", "WeirFlows", crypto, cryptoExtras]),
     test("WeirStorage", ["WeirBase", "WeirPatterns", "WeirWire", "WeirPlatform", "weir-state-fixture"]),
-    test("WeirProcesses", ["WeirBase", "WeirPatterns", "WeirPlatform", "weir-keeper-fixture"]),
+    test("WeirProcesses", ["WeirBase", "WeirPatterns", "WeirPlatform", "weir-keeper-fixture", programs]),
     test("WeirTelemetry", ["WeirBase", "WeirFlows", programs]),
     test(
       "WeirReport", ["WeirBase", "WeirFlows", "WeirModel", "WeirCheck", "WeirSimulation"], exclude: ["Fixtures"]),

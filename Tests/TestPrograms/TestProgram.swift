@@ -114,6 +114,16 @@ public final class TestProgram: Sendable {
     while !holds(), ContinuousClock.now < end { SystemThread.pause(nanoseconds: 2_000_000) }
   }
 
+  /// Writes a file that is to be run.
+  ///
+  /// By `cp`: nothing can be run that somebody has open for writing, and a child that another test starts has for a moment
+  /// all that this process has open.
+  public static func install(_ bytes: [UInt8], at path: String) throws {
+    try Files.replace(path + ".source", with: bytes, permissions: 0o700)
+    let copying = try TestProgram("cp", [path + ".source", path])
+    guard copying.wait() == 0 else { throw SystemError(call: "cp to \(path): \(copying.err)", number: EIO) }
+  }
+
   /// A tool that has read these bytes and ended; nil where it is not installed, which is an error in CI.
   public static func reading(_ bytes: [UInt8], _ tool: String, _ arguments: [String]) throws -> TestProgram? {
     let file = FileManager.default.temporaryDirectory.path + "/weir-input-\(UUID().uuidString.prefix(13))"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import TestPrograms
 import Testing
 import WeirBase
 import WeirPlatform
@@ -406,8 +407,8 @@ struct KeeperTests {
   func cannotRun() throws {
     let keeper = try KeeperHarness()
     try Files.replace(keeper.folder + "/plain", with: Array("text".utf8))
-    try Files.replace(keeper.folder + "/text", with: Array("text".utf8), permissions: 0o700)
-    try Files.replace(keeper.folder + "/no-interpreter", with: Array("#!/nowhere/sh\n".utf8), permissions: 0o700)
+    try TestProgram.install(Array("text".utf8), at: keeper.folder + "/text")
+    try TestProgram.install(Array("#!/nowhere/sh\n".utf8), at: keeper.folder + "/no-interpreter")
     func service(_ name: String, _ word: String) -> Fixture.Service {
       Fixture.Service(name: name, argv: [word], directory: keeper.folder)
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import TestPrograms
 import Testing
 import WeirBase
 import WeirPlatform
@@ -22,7 +23,7 @@ struct UpgradeTests {
   /// The same program under another name, which the process table shows.
   private func binary(_ keeper: KeeperHarness, _ name: String) throws -> String {
     let path = keeper.folder + "/" + name
-    try Files.replace(path, with: Files.bytes(KeeperHarness.executable), permissions: 0o700)
+    try TestProgram.install(Files.bytes(KeeperHarness.executable), at: path)
     return path
   }
 
@@ -86,9 +87,9 @@ struct UpgradeTests {
     try keeper.event("ready api-1")
     let path = keeper.folder + "/" + what
     switch what {
-    case "text": try Files.replace(path, with: Array("no program".utf8), permissions: 0o700)
-    case "ends": try Files.replace(path, with: Array("#!/bin/sh\nexit 7\n".utf8), permissions: 0o700)
-    case "crashes": try Files.replace(path, with: Array("#!/bin/sh\nkill -SEGV $$\n".utf8), permissions: 0o700)
+    case "text": try TestProgram.install(Array("no program".utf8), at: path)
+    case "ends": try TestProgram.install(Array("#!/bin/sh\nexit 7\n".utf8), at: path)
+    case "crashes": try TestProgram.install(Array("#!/bin/sh\nkill -SEGV $$\n".utf8), at: path)
     default: break
     }
     for round in 1...2 {

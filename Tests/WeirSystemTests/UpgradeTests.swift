@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
+import TestPrograms
 import Testing
 
 extension SystemTests {
@@ -31,8 +32,8 @@ extension SystemTests {
     private func copy(_ field: Field) throws -> String {
       let path = field.folder + "/weir-next"
       do { try FileManager.default.linkItem(atPath: Program.bin + "/weir", toPath: path) } catch {
-        // Another file system.
-        try FileManager.default.copyItem(atPath: Program.bin + "/weir", toPath: path)
+        // Another file system; by `cp`, for nothing can be run that a child of this process may have open for writing.
+        guard try TestProgram("cp", [Program.bin + "/weir", path]).wait() == 0 else { throw Mistake("cp to \(path)") }
       }
       return path
     }
