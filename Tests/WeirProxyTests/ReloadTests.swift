@@ -23,7 +23,13 @@ import WeirProxy
       paths = parts.map(\.path)
       plan = FlowPlan(
         services: parts.map { FlowPlan.Service(instances: $0.ports.count, atOnce: atOnce) },
-        edges: parts.indices.map { FlowPlan.Edge(service: $0) },
+        edges: parts.indices.map {
+          // For as long as a test needs, on a machine that does other things.
+          var call = CallSettings()
+          call.timeout = .seconds(60)
+          call.queue.wait = .seconds(60)
+          return FlowPlan.Edge(service: $0, call: call)
+        },
         routes: parts.indices.map { FlowPlan.Route(edge: $0, limit: limit == nil ? nil : 0) },
         limits: limit.map { [$0] } ?? [])
     }
