@@ -96,6 +96,11 @@ final class RunningState: Sendable {
   init(_ store: @escaping @Sendable () throws -> any StateStore, _ folder: String) throws {
     let (read, write) = try Descriptor.pipe()
     stop = write
+    // A child that another test starts may hold the listener of the server before this one for a moment after its end.
+    let limit = SystemClock.now() + .seconds(20)
+    while (try? Connecting.unix(path: StateProcess.socketPath(folder))) != nil, SystemClock.now() < limit {
+      SystemThread.pause(nanoseconds: 1_000_000)
+    }
     let listener = try Listening.unix(path: StateProcess.socketPath(folder))
     try SystemThread.start { [self] in
       do {
