@@ -15,6 +15,7 @@ package struct Design: Sendable, Equatable {
   package var gateways: [Gateway]
   package var services: [Service]
   package var stores: [Store]
+  package var queues: [MessageQueue] = []
   package var traffic: [Traffic]
   package var scenarios: [Scenario]
   package var acceptances: [Acceptance]
@@ -40,12 +41,14 @@ package enum Verb: String, Sendable, CaseIterable {
   case check, simulate, run, drill
 }
 
-/// A thing that is called: what `to:` and `calls:` name.
+/// A thing with a name of its own in the file: what `to:`, `calls:` and `sends:` name.
 package enum Component: Sendable, Hashable {
   /// Index in `Design.services`.
   case service(Int)
   /// Index in `Design.stores`.
   case store(Int)
+  /// Index in `Design.queues`: sent to, never called.
+  case queue(Int)
 }
 
 extension Design {
@@ -53,13 +56,15 @@ extension Design {
     switch component {
     case .service(let index): services[index].name
     case .store(let index): stores[index].name
+    case .queue(let index): queues[index].name
     }
   }
 
-  /// The component called `name`, if there is one: services and stores share one namespace.
+  /// The component called `name`, if there is one: services, stores and queues share one namespace.
   package func component(named name: String) -> Component? {
     if let index = services.firstIndex(where: { $0.name.text == name }) { return .service(index) }
     if let index = stores.firstIndex(where: { $0.name.text == name }) { return .store(index) }
+    if let index = queues.firstIndex(where: { $0.name.text == name }) { return .queue(index) }
     return nil
   }
 }
@@ -100,6 +105,7 @@ package struct Operation: Sendable, Equatable {
 /// A step of an operation, in order; an inner list is done at the same time.
 package indirect enum Step: Sendable, Equatable {
   case call(CallStep)
+  case send(SendStep)
   case together([Step])
 }
 
@@ -112,6 +118,14 @@ package struct CallStep: Sendable, Equatable {
   package var share: Value<Double>
   /// Overrides the call's.
   package var optional: Value<Bool>?
+}
+
+/// A message that an operation leaves behind.
+package struct SendStep: Sendable, Equatable {
+  /// Index in the service's `sends`.
+  package var send: Value<Int>
+  /// Share of the requests that send it.
+  package var share: Value<Double>
 }
 
 // MARK: - Work

@@ -41,6 +41,9 @@ extension Design {
     }
     if let tenants { all.append(.map(RootKeys.tenants, TenantKeys.part.explain(tenants, self))) }
     if !stores.isEmpty { all.append(.map(RootKeys.stores, stores.map { .named($0.name, effective($0)) })) }
+    if !queues.isEmpty {
+      all.append(.map(RootKeys.queues, queues.map { .named($0.name, effective($0)) }))
+    }
     if !traffic.isEmpty {
       all.append(.map(RootKeys.traffic, traffic.map { .named($0.name, effective($0)) }))
     }
@@ -77,6 +80,16 @@ extension Design {
       }
   }
 
+  private func effective(_ queue: MessageQueue) -> [Effective] {
+    MessageQueueKeys.part.explain(queue, self)
+      + (queue.call.map { call in
+        [
+          Effective(
+            key: "how it calls \(name(of: call.to.value).text)", content: .remark(CallKeys.part.explain(call, self)))
+        ]
+      } ?? [])
+  }
+
   func effective(_ operations: [Operation], of service: Service) -> [Effective] {
     let lines = operations.map { operation in
       Effective(
@@ -102,6 +115,7 @@ extension Design {
   private func origin(_ step: Step) -> Origin? {
     switch step {
     case .call(let call): call.call.origin
+    case .send(let send): send.send.origin
     case .together(let steps): steps.first.flatMap(origin)
     }
   }
@@ -109,6 +123,9 @@ extension Design {
   private func text(_ step: Step, of service: Service) -> String {
     switch step {
     case .together(let steps): return "[ \(steps.map { text($0, of: service) }.joined(separator: ", ")) ]"
+    case .send(let send):
+      let target = name(of: service.sends[send.send.value].value).text
+      return "{ do: \(target), share: \(ScalarType<Double>.share().write(send.share.value)) }"
     case .call(let call):
       let callee = service.calls[call.call.value].to.value
       var target = name(of: callee).text

@@ -14,18 +14,20 @@ extension Plan {
       Plan.Service(
         name: service.name.text, component: .service(index), isStore: false, health: service.health?.compiled,
         startsAfter: [], uses: uses(service), operations: [],
-        edges: service.calls.map { add($0, from: .service(index), name: service.name.text) })
+        edges: service.calls.map { add($0, from: .service(index), name: service.name.text) }, sends: sends(of: service))
     }
     services += design.stores.enumerated().map { index, store in
       Plan.Service(
         name: store.name.text, component: .store(index), isStore: true, health: nil, startsAfter: [], uses: [],
         operations: [], edges: [])
     }
+    compileQueues()
     for (index, service) in design.services.enumerated() {
       services[index].operations = service.operations.map { operation in
         Plan.Operation(
           method: operation.method, path: operation.path,
-          steps: operation.does.map { step($0, of: index) }, work: operation.work)
+          steps: operation.does.compactMap { step($0, of: index) }, sends: sends(in: operation.does, of: service),
+          work: operation.work)
       }
     }
     orderStarts()
@@ -41,7 +43,7 @@ extension Plan {
   }
 
   private func uses(_ service: WeirModel.Service) -> [Use] {
-    var components = service.calls.map(\.to.value)
+    var components = service.calls.map(\.to.value) + service.sends.map(\.value)
     if case .program(let program) = service.kind { components += program.after.map(\.value) }
     var uses: [Use] = []
     for component in components {
@@ -50,6 +52,7 @@ extension Plan {
       guard !uses.contains(where: { $0.variable == variable }) else { continue }
       switch component {
       case .service: uses.append(Use(variable: variable, way: .call(name)))
+      case .queue: uses.append(Use(variable: variable, way: .queue(name)))
       case .store(let index):
         let store = design.stores[index]
         let scheme = store.engine.value == .other ? "tcp" : store.engine.value.rawValue
@@ -99,7 +102,7 @@ extension Plan {
 
   // MARK: Edges
 
-  private mutating func add(_ call: Call, from caller: Edge.Caller, name: String) -> Int {
+  mutating func add(_ call: Call, from caller: Edge.Caller, name: String) -> Int {
     let callee = index(of: call.to.value)
     let isStore = callee >= design.services.count
     edges.append(
@@ -134,9 +137,13 @@ extension Plan {
     return settings
   }
 
-  private func step(_ step: WeirModel.Step, of service: Int) -> Step {
+  /// Nil for what is sent: see ``Operation/sends``.
+  private func step(_ step: WeirModel.Step, of service: Int) -> Step? {
     switch step {
-    case .together(let steps): return .together(steps.map { self.step($0, of: service) })
+    case .send: return nil
+    case .together(let steps):
+      let calls = steps.compactMap { self.step($0, of: service) }
+      return calls.isEmpty ? nil : .together(calls)
     case .call(let call):
       let written = design.services[service].calls[call.call.value]
       return .call(

@@ -12,7 +12,7 @@ package struct Plan: Sendable, Equatable {
   package var flow: FlowPlan
   /// By service of `flow`: the design's services, then its stores.
   package var services: [Service]
-  /// By edge of `flow`: the gateway's first, then each service's in turn.
+  /// By edge of `flow`: the gateway's first, then each service's in turn, then the queues'.
   package var edges: [Edge]
   /// By route of `flow`.
   package var routes: [String]
@@ -34,6 +34,8 @@ package struct Plan: Sendable, Equatable {
   package var gateway: Gateway?
   /// What comes in, by traffic of the design.
   package var loads: [Load]
+  /// Queues of the design.
+  package var queues: [Queue] = []
 
   package struct Service: Sendable, Equatable {
     package var name: String
@@ -52,6 +54,8 @@ package struct Plan: Sendable, Equatable {
     package var operations: [Operation]
     /// Its edges to what it calls, by call of the design.
     package var edges: [Int]
+    /// What a request sends that names no operation.
+    package var sends: [Send] = []
   }
 
   package struct Health: Sendable, Equatable {
@@ -75,6 +79,8 @@ package struct Plan: Sendable, Equatable {
       case call(String)
       /// `sqlite:` and the file, relative to the Weir file.
       case file(scheme: String, path: String)
+      /// `$WEIR_URL/queues/<name>`.
+      case queue(String)
       /// `postgres://host:port`.
       case address(scheme: String, at: Text)
     }
@@ -86,6 +92,8 @@ package struct Plan: Sendable, Equatable {
     package var method: String
     package var path: String
     package var steps: [Step]
+    /// Messages that it leaves behind.
+    package var sends: [Send] = []
     /// Nil: the service's work.
     package var work: Work?
   }
@@ -102,6 +110,8 @@ package struct Plan: Sendable, Equatable {
       /// The gateway, with copies of requests that a service gets beside another.
       case mirror
       case service(Int)
+      /// Index in `queues`: Weir itself delivers its messages.
+      case queue(Int)
     }
     /// `gateway→api`.
     package var name: String
@@ -201,6 +211,7 @@ package struct Plan: Sendable, Equatable {
     switch component {
     case .service(let index): index
     case .store(let index): design.services.count + index
+    case .queue: preconditionFailure("a queue is sent to, not called: the resolver says so")
     }
   }
 
@@ -238,6 +249,7 @@ package struct Plan: Sendable, Equatable {
     for use in services[index].uses {
       switch use.way {
       case .call(let name): variables.append((use.variable, "\(weirURL)/call/\(name)"))
+      case .queue(let name): variables.append((use.variable, "\(weirURL)/queues/\(name)"))
       case .file(let scheme, let path):
         let whole = path.hasPrefix("/") ? path : folder + (folder.hasSuffix("/") ? "" : "/") + path
         variables.append((use.variable, "\(scheme)://\(whole)"))
@@ -248,7 +260,7 @@ package struct Plan: Sendable, Equatable {
   }
 
   /// Something of it must outlive the plane: the state process runs.
-  package var needsState: Bool { flow.routes.contains { $0.idempotency != nil } }
+  package var needsState: Bool { !queues.isEmpty || flow.routes.contains { $0.idempotency != nil } }
 
   /// Instances of all services and stores.
   package var instances: Int { flow.services.reduce(0) { $0 + $1.instances } }

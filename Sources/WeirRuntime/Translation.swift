@@ -159,6 +159,7 @@ package enum Translation {
         case .gateway: caller = "gateway"
         case .mirror: caller = String(edge.name.prefix { $0 != "→" })
         case .service(let index): caller = plan.services[index].name
+        case .queue(let index): caller = plan.queues[index].name
         }
         return Names.Edge(
           caller: caller, callee: plan.services[edge.callee].name, service: edge.callee, isCarried: !edge.isModelOnly)

@@ -40,6 +40,91 @@ struct PlanTests {
     #expect(plan.gateway?.trie.match(host: "", path: "/", method: .get) == .route(1))
   }
 
+  /// A queue has an edge of its own, last of all: one attempt, within two thirds of a lease.
+  @Test("queues, what is pushed and what is sent reach the plan")
+  func queues() throws {
+    let text = """
+      weir: 1
+      system: a
+      defaults: { call: { timeout: 300ms, retry: 5, breaker: { rest: 4s } } }
+      gateway: { listen: 0, routes: { all: { path: /**, to: shop } } }
+      services:
+        shop:
+          run: shop $EMAILS_URL
+          sends: [emails, reports]
+          operations:
+            POST /orders: { does: [mail, { do: emails, share: 50% }] }
+            GET /orders: { does: [[mail, reports]] }
+            PUT /orders: {}
+          calls: { mail: {} }
+        mail: { run: mail, instances: 3, at-once: 4, operations: { POST /send: {}, POST /later: {} } }
+        plain: { run: plain, instances: 2, at-once: none }
+      queues:
+        emails:
+          to: POST mail/later
+          visibility: 9s
+          retry: { attempts: 4, backoff: { first: 2s, max: 1m, jitter: 10% } }
+          key: customer_id
+          key-at-once: 2
+          keep: 3d
+          dedup: 1m
+          length: 1k
+          size: 1MiB
+          rate: 20/s
+          dead-letters: false
+        reports: {}
+        notes: { to: PUT plain/note, at-once: 7, timeout: 1s }
+        others: { to: POST plain/x }
+      """
+    let design = try #require(read(text: text).design)
+    let plan = Plan(design)
+    #expect(
+      plan.edges.map(\.name) == ["gateway→shop", "shop→mail", "emails→mail", "notes→plain", "others→plain"])
+    #expect(plan.edges.map(\.caller) == [.gateway, .service(0), .queue(0), .queue(2), .queue(3)])
+    #expect(plan.queues.map(\.name) == ["emails", "reports", "notes", "others"])
+    let emails = plan.queues[0]
+    #expect(emails.push == Plan.Queue.Push(edge: 2, service: 1, method: "POST", path: "/later", operation: 1))
+    #expect(emails.keyField == "customer_id")
+    #expect(emails.settings.visibility == .seconds(9))
+    #expect(emails.settings.attempts == 4)
+    #expect(emails.settings.backoff.first == .seconds(2))
+    #expect(emails.settings.backoff.max == .seconds(60))
+    #expect(emails.settings.backoff.jitter == 0.1)
+    #expect(!emails.settings.keepsDead)
+    #expect(emails.settings.keep == .seconds(3 * 86_400))
+    #expect(emails.settings.dedup == .seconds(60))
+    #expect(emails.settings.length == 1000)
+    #expect(emails.settings.bytes == 1 << 20)
+    // Three instances that work on four each.
+    #expect(emails.settings.atOnce == 12)
+    #expect(emails.settings.keyAtOnce == 2)
+    #expect(emails.settings.rate == Rate(perSecond: 20))
+    // The queue tries again, not the call; what `defaults` says of timeouts is for those who wait.
+    let call = plan.flow.edges[2].call
+    #expect(call.timeout == .seconds(6))
+    #expect(call.attempt == .seconds(6))
+    #expect(call.retry.attempts == 1)
+    #expect(call.instanceBreaker.rest == .seconds(4))
+    #expect(design.queues[0].call?.timeout.origin == .derived(from: "two thirds of visibility"))
+    #expect(plan.flow.edges[3].call.timeout == .seconds(1))
+    #expect(plan.queues[2].settings.atOnce == 7)
+    #expect(plan.queues[3].settings.atOnce == 32)
+    #expect(plan.queues[1].push == nil)
+    #expect(plan.queues[1].settings.atOnce == .max)
+    #expect(plan.needsState)
+    #expect(plan.services[0].sends == [Plan.Send(queue: 0, share: 1), Plan.Send(queue: 1, share: 1)])
+    let operations = plan.services[0].operations
+    #expect(operations[0].sends == [Plan.Send(queue: 0, share: 0.5)])
+    #expect(operations[1].sends == [Plan.Send(queue: 1, share: 1)])
+    #expect(operations[2].sends == plan.services[0].sends)
+    #expect(operations.map(\.steps.count) == [1, 1, 1])
+    let environment = plan.environment(of: 0, weirURL: "http://w/from/shop", folder: "/f") { $0.raw }
+    #expect(environment.first { $0.name == "EMAILS_URL" }?.value == "http://w/from/shop/queues/emails")
+    #expect(environment.map(\.name) == ["WEIR_URL", "MAIL_URL", "EMAILS_URL", "REPORTS_URL"])
+    #expect(design.unsupported(for: .simulate).map(\.path) == ["queues"])
+    #expect(design.unsupported(for: .run).isEmpty)
+  }
+
   @Test("what tells instances apart reaches the flows")
   func members() throws {
     let text = """

@@ -23,6 +23,10 @@ enum RootKeys {
   static let stores = Key(
     "stores", .named(.components("a store"), .section(StoreKeys.section)),
     "Databases: what keeps data and is called by the programs themselves.")
+  static let queues = Key(
+    "queues", .named(.components("a queue"), .section(MessageQueueKeys.part.section)),
+    "Work that waits until somebody does it, and is not lost.",
+    refused: [(.simulate, "weir simulate does not play queues yet")])
   static let tenants = Key(
     "tenants", .section(TenantKeys.section), "Customers who share the system, and their plans.")
   static let traffic = Key(
@@ -37,8 +41,8 @@ enum RootKeys {
   static let section = Section(
     name: "file", doc: "A Weir file describes one system.",
     keys: [
-      weir.key, system.key, owner.key, include, defaults, requirements, gateway, services, stores, tenants, traffic,
-      scenarios, accept,
+      weir.key, system.key, owner.key, include, defaults, requirements, gateway, services, stores, queues, tenants,
+      traffic, scenarios, accept,
       .later("environments", "Values that change by environment."),
       .later("regions", "Regions, their zones and the distances between them."),
       .later("machines", "Kinds of machines, with CPU, memory and price."),
@@ -46,7 +50,6 @@ enum RootKeys {
       .later("functions", "Programs that are started for a request."),
       .later("jobs", "What runs by the clock."),
       .later("caches", "Caches, with size, policy and what drops them."),
-      .later("queues", "Work that waits until somebody does it."),
       .later("topics", "Events that several may hear."),
       .later("streams", "Ordered logs of events, and what is projected from them."),
       .later("sagas", "Transactions over several services, with what undoes each step."),
@@ -62,7 +65,7 @@ enum RootKeys {
     ])
 
   /// Sections whose entries are components that `calls`, `to` and faults may name: later ones.
-  static let laterComponents = ["functions", "caches", "queues", "topics", "streams", "sagas", "buckets"]
+  static let laterComponents = ["functions", "caches", "topics", "streams", "sagas", "buckets"]
 }
 
 extension Shape.Names {

@@ -86,6 +86,9 @@ extension Resolver {
               call: Value(call, .derived(from: "calls")), operation: nil,
               share: StepKeys.share.initial, optional: nil))
         }
+        steps += resolvedServices[index].sends.indices.map { send in
+          .send(SendStep(send: Value(send, .derived(from: "sends")), share: StepKeys.share.initial))
+        }
       }
       found.append(
         Operation(
@@ -106,12 +109,18 @@ extension Resolver {
         mend: "name one of 'calls'")
       return nil
     }
+    if let sent = send(fields, target, name, of: service) { return sent }
     let calls = resolvedServices[service].calls
     guard let index = calls.firstIndex(where: { componentName($0.to.value) == name }) else {
       // A call of a later version was left out silently; whoever does not exist at all was reported under `calls`.
       let written = Fields(services[service].node, ServiceKeys.section).node(ServiceKeys.calls.name)
-      if written?.entry(name) == nil {
-        let names = calls.map { componentName($0.to.value) }
+      if case .queue? = componentNamed(name) {
+        mistake(
+          "unknown-target", "'\(services[service].name.text)' does not send to '\(name)'", at: target,
+          why: "'does' says which of 'sends' are sent, and in which order", mend: "sends: [\(name)]")
+      } else if written?.entry(name) == nil, !isLater(name) {
+        let names =
+          calls.map { componentName($0.to.value) } + resolvedServices[service].sends.map { componentName($0.value) }
         var message = "'\(services[service].name.text)' does not call '\(name)'"
         let meant = Nearest.to(name, among: names)
         if let meant { message += ": did you mean '\(meant)'?" }
@@ -128,10 +137,27 @@ extension Resolver {
         optional: fields.value(StepKeys.optional)))
   }
 
+  /// A step that sends a message; nil if the name is of nothing that is sent to.
+  private mutating func send(_ fields: Fields, _ target: Value<Target>, _ name: String, of service: Int) -> Step? {
+    let sends = resolvedServices[service].sends
+    guard let index = sends.firstIndex(where: { componentName($0.value) == name }) else { return nil }
+    if target.value.method != nil || target.value.path != nil {
+      mistake("wrong-value", "'\(name)' is sent to: it has no operations", at: target, mend: "do: \(name)")
+    }
+    if let optional = fields.value(StepKeys.optional) {
+      mistake(
+        "wrong-value", "a message is sent or refused at once: 'optional' is for calls", at: optional,
+        mend: "leave 'optional' out")
+    }
+    return .send(
+      SendStep(send: target.map { _ in index }, share: Layers([fields]).valueOrInitial(StepKeys.share)))
+  }
+
   func componentName(_ component: Component) -> String {
     switch component {
     case .service(let index): services[index].name.text
     case .store(let index): stores[index].name.text
+    case .queue(let index): queues[index].name.text
     }
   }
 

@@ -25,6 +25,7 @@ struct Resolver {
   // What may be named, in the order of the files.
   var services: [Entry] = []
   var stores: [Entry] = []
+  var queues: [Entry] = []
   var traffic: [Entry] = []
   /// Components of sections that a later version reads: naming one is no mistake of its own.
   private var laterNames: Set<String> = []
@@ -46,11 +47,15 @@ struct Resolver {
   mutating func resolve() -> Design? {
     services = entries(RootKeys.services)
     stores = entries(RootKeys.stores)
+    queues = entries(RootKeys.queues)
     traffic = entries(RootKeys.traffic)
-    refuseSharedNames(services + stores)
+    refuseSharedNames(services + stores + queues)
     for (index, entry) in services.enumerated() { componentByName[entry.name.text] = .service(index) }
     for (index, entry) in stores.enumerated() where componentByName[entry.name.text] == nil {
       componentByName[entry.name.text] = .store(index)
+    }
+    for (index, entry) in queues.enumerated() where componentByName[entry.name.text] == nil {
+      componentByName[entry.name.text] = .queue(index)
     }
     let names = roots.flatMap { root in
       // Those of a misspelt section too: `service:` instead of `services:` is one mistake.
@@ -70,6 +75,7 @@ struct Resolver {
     resolvedServices = services.indices.map { service($0, owner: owner) }
     for index in resolvedServices.indices { resolvedServices[index].operations = operations(of: index) }
     let resolvedStores = stores.map { store($0, owner: owner) }
+    let resolvedQueues = queues.map { queue($0, owner: owner) }
     refuseUnknownVariables()
     refuseForRun(resolvedStores)
     let tenants = single(RootKeys.tenants).flatMap { self.tenants($0) }
@@ -87,7 +93,7 @@ struct Resolver {
     return Design(
       file: file, system: system, owner: owner,
       requirements: requirements ?? Requirements(place: nil, availability: nil, latency: [], load: nil),
-      gateways: gateways, services: resolvedServices, stores: resolvedStores,
+      gateways: gateways, services: resolvedServices, stores: resolvedStores, queues: resolvedQueues,
       traffic: resolvedTraffic.compactMap { $0 }, scenarios: scenarios, acceptances: acceptances, tenants: tenants,
       texts: texts,
       refusals: refusals)
@@ -180,19 +186,35 @@ struct Resolver {
 
   /// The component of a name; says so if there is none, unless it is of a later version.
   mutating func component(_ name: Value<String>, _ what: String = "a service or store") -> Component? {
-    if let found = componentByName[name.value] { return found }
+    switch componentByName[name.value] {
+    case .service(let index)?: return .service(index)
+    case .store(let index)?: return .store(index)
+    case .queue?:
+      mistake(
+        "unknown-target", "'\(name.value)' is a queue: it is sent to, not called", at: name,
+        mend: "sends: [\(name.value)]")
+      return nil
+    case nil: break
+    }
     if !laterNames.contains(name.value) { unknownTarget(name, what, among: (services + stores).map(\.name.text)) }
     return nil
   }
+
+  /// Whatever bears the name; nothing is said.
+  func componentNamed(_ name: String) -> Component? { componentByName[name] }
+
+  /// Whether the name is of a section that a later version reads.
+  func isLater(_ name: String) -> Bool { laterNames.contains(name) }
 
   /// The service of a name: stores cannot be routed to, started after, killed.
   mutating func service(_ name: Value<String>, whatFor: String) -> Int? {
     switch componentByName[name.value] {
     case .service(let index)?: return index
     case nil: break
-    case .store?:
+    case .store?, .queue?:
+      let kind = stores.contains { $0.name.text == name.value } ? "store" : "queue"
       mistake(
-        "unknown-target", "'\(name.value)' is a store; \(whatFor) needs a service", at: name,
+        "unknown-target", "'\(name.value)' is a \(kind); \(whatFor) needs a service", at: name,
         mend: services.isEmpty ? nil : "one of: \(services.map(\.name.text).joined(separator: ", "))")
       return nil
     }
@@ -303,19 +325,27 @@ struct Resolver {
     for service in resolvedServices {
       guard case .program(let program) = service.kind, let place = program.command.place else { continue }
       // What it calls that a later version reads would have a variable too.
-      let written = services.first { $0.name == service.name }?.node.entry("calls")?.value.entries.count ?? 0
+      let node = services.first { $0.name == service.name }?.node
+      let sent = node?.entry("sends")?.value
+      let written =
+        (node?.entry("calls")?.value.entries.count ?? 0) + (sent?.scalar == nil ? sent?.items.count ?? 0 : 1)
       var known = ["PORT", "WEIR_SOCKET", "WEIR_URL"] + program.environment.map(\.name)
-      known += (service.calls.map(\.to.value) + program.after.map(\.value)).map {
+      known += (service.calls.map(\.to.value) + service.sends.map(\.value) + program.after.map(\.value)).map {
         Plan.variable(for: componentName($0))
       }
       for name in Resolver.variables(in: program.command.value) where !known.contains(name) {
-        let owner = (services + stores).first { Plan.variable(for: $0.name.text) == name }
-        if let owner {
+        let owner = (services + stores + queues).first { Plan.variable(for: $0.name.text) == name }
+        if let owner, case .queue? = componentByName[owner.name.text] {
+          mistake(
+            "unknown-variable",
+            "$\(name) is there for those who send to '\(owner.name.text)', and '\(service.name.text)' does not",
+            at: place, spot: place.value, mend: "sends: [\(owner.name.text)]")
+        } else if let owner {
           mistake(
             "unknown-variable",
             "$\(name) is there for those who call '\(owner.name.text)', and '\(service.name.text)' does not",
             at: place, spot: place.value, mend: "calls: { \(owner.name.text): {} }")
-        } else if written == service.calls.count {
+        } else if written == service.calls.count + service.sends.count {
           var message = "the program gets no variable '\(name)'"
           let meant = Nearest.to(name, among: known)
           if let meant { message += ": did you mean '$\(meant)'?" }

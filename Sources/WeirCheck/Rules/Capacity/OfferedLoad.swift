@@ -18,6 +18,8 @@ struct OfferedLoad {
   /// By service of the design.
   private(set) var services: [Share]
   private(set) var stores: [Share]
+  /// By queue of the design: messages a second that are put into it.
+  private(set) var queues: [Double]
   /// By service, own work and calls: in nanoseconds; the first is that of a request that names no operation, then one for
   /// each operation.
   private var times: [[Double]] = []
@@ -30,6 +32,7 @@ struct OfferedLoad {
     let design = subject.design
     services = Array(repeating: Share(), count: design.services.count)
     stores = Array(repeating: Share(), count: design.stores.count)
+    queues = Array(repeating: 0, count: design.queues.count)
     let total = design.traffic.reduce(0) { $0 + $1.rate.value.perSecond }
     scale = design.requirements.load.map { total > 0 ? $0.value.perSecond / total : 1 } ?? 1
     times = design.services.map { [Double](repeating: 0, count: $0.operations.count + 1) }
@@ -71,6 +74,7 @@ struct OfferedLoad {
       case .store(let store): whole = self.store(store, isWrite: isWrite)
       case .service(let callee):
         whole = subject.isInCircle(service, callee) ? 0 : times[callee][operation.map { $0 + 1 } ?? 0]
+      case .queue: whole = 0  // sent to, not called
       }
       return share * min(whole * tries(call), Double(call.timeout.value.inNanoseconds))
     }
@@ -120,8 +124,27 @@ struct OfferedLoad {
         rates[callee][operation.map { $0 + 1 } ?? 0] += rate
       case .component(.store(let store), let method, _, _):
         add(rate, to: store, isWrite: method.map { !["GET", "HEAD", "OPTIONS"].contains($0) } ?? false)
+      case .component(.queue, _, _, _): break  // the resolver takes none
       }
     }
+    // What is sent arrives somewhere, and may be sent on from there; a circle of queues is walked once.
+    for _ in 0...design.queues.count {
+      let sent = flow(rates)
+      if sent.allSatisfy({ $0 == 0 }) { break }
+      rates = design.services.map { [Double](repeating: 0, count: $0.operations.count + 1) }
+      for (index, rate) in sent.enumerated() {
+        queues[index] += rate
+        guard let push = subject.plan.queues[index].push else { continue }
+        let most = design.queues[index].rate?.value.perSecond ?? .infinity
+        rates[push.service][push.operation.map { $0 + 1 } ?? 0] += min(rate, most)
+      }
+    }
+  }
+
+  /// Adds what comes of requests at these rates, by service and slot; the messages that are sent, by queue.
+  private mutating func flow(_ entering: [[Double]]) -> [Double] {
+    var rates = entering
+    var sent = [Double](repeating: 0, count: queues.count)
     for service in subject.order {
       for slot in rates[service].indices where rates[service][slot] > 0 {
         let rate = rates[service][slot]
@@ -130,8 +153,13 @@ struct OfferedLoad {
         for step in steps(service, slot) {
           pass(rate, step, from: service, isWrite: isWrite(service, slot), &rates)
         }
+        let planned = subject.plan.services[service]
+        for send in slot > 0 ? planned.operations[slot - 1].sends : planned.sends {
+          sent[send.queue] += rate * send.share
+        }
       }
     }
+    return sent
   }
 
   private mutating func pass(
@@ -146,6 +174,7 @@ struct OfferedLoad {
       case .store(let store): add(made, to: store, isWrite: isWrite)
       case .service(let callee):
         if !subject.isInCircle(service, callee) { rates[callee][operation.map { $0 + 1 } ?? 0] += made }
+      case .queue: break  // sent to, not called
       }
     }
   }

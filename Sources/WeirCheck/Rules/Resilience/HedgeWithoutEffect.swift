@@ -73,6 +73,7 @@ enum HedgeWithoutEffect: Rule {
     for step in steps {
       switch step {
       case .call(let step): if step.call.value == call { body(step) }
+      case .send: break
       case .together(let steps): collect(steps, call: call, body)
       }
     }

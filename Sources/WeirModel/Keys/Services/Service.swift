@@ -28,6 +28,8 @@ package struct Service: Sendable, Equatable {
   package var queue = Queue()
   package var deploy = Deploy()
   package var calls: [Call] = []
+  /// Queues that its programs put messages into.
+  package var sends: [Value<Component>] = []
   /// Empty: any request makes every call, in order, once.
   package var operations: [Operation] = []
   package var work: Work?
@@ -148,6 +150,7 @@ enum ServiceKeys {
       .custom(
         calls, read: { layers, resolver, service in resolver.calls(layers, of: &service) },
         explain: { service, design in service.explainCalls(design) }),
+      SendsKeys.field,
       // Read when all services are known: an operation names those of others.
       .custom(operations, explain: { service, design in design.effective(service.operations, of: service) }),
       .custom(
@@ -168,7 +171,6 @@ enum ServiceKeys {
       .later("image", "A container image to start."),
       .later("machine", "The kind of machine an instance needs."),
       .later("scale", "When instances are added and removed."),
-      .later("sends", "Queues and topics that it writes to."),
       .later("migrations", "Changes of the database before a deployment."),
     ])
   static let section = part.section
