@@ -60,6 +60,8 @@ package struct IdempotencyDesk {
   ) throws -> Outcome {
     switch request {
     case .hello: return .reply(.failed(.version))
+    // There are no queues yet.
+    case .declare, .enqueue, .lease, .settle, .look, .steer: return .reply(.unknownQueue)
     case .claim(let claim):
       var record = try table.record(claim.key)
       let decision = IdempotencyRecord.claim(
