@@ -309,7 +309,7 @@ extension ClientConnection {
     case .failed(.full):
       answer = .full
       epoch.keyed[route].unavailable &+= 1
-    case .failed, .welcome, .stored, .lost, .released, nil:
+    default:
       answer = .unavailable
       epoch.keyed[route].unavailable &+= 1
     }
