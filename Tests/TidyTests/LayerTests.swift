@@ -31,6 +31,7 @@ import Testing
       layer: 4, outside: nio.union(["Crypto", "Synchronization", "NIOSSL", "NIOTLS", "NIOHTTP2", "NIOHPACK"]),
       arrows: ["WeirIdentity"]),
     "WeirStorage": Target(layer: 4, outside: ["GRDB", "Foundation", "FoundationEssentials"]),
+    "WeirMessaging": Target(layer: 4, outside: ["Crypto", "Foundation"]),
     "WeirProcesses": Target(layer: 4, outside: ["Foundation", "FoundationEssentials", "Synchronization"]),
     "WeirTelemetry": Target(layer: 4, outside: ["Foundation", "FoundationEssentials"]),
     "WeirReport": Target(layer: 5, outside: ["Foundation", "FoundationEssentials"]),
