@@ -60,7 +60,7 @@ package struct IdempotencyDesk {
   ) throws -> Outcome {
     switch request {
     case .hello: return .reply(.failed(.version))
-    // There are no queues yet.
+    // The desk of queues answers these.
     case .declare, .enqueue, .lease, .settle, .look, .steer: return .reply(.unknownQueue)
     case .claim(let claim):
       var record = try table.record(claim.key)

@@ -70,6 +70,7 @@ package final class SQLiteStore: StateStore {
   private static var migrations: DatabaseMigrator {
     var migrator = DatabaseMigrator()
     SQLiteStore.addIdempotency(to: &migrator)
+    SQLiteStore.addQueues(to: &migrator)
     return migrator
   }
 
@@ -134,4 +135,6 @@ package final class SQLiteStore: StateStore {
 /// One transaction; not to be kept beyond it.
 struct SQLiteTransaction: StateTransaction {
   let db: Database
+
+  var changes: Int { db.totalChangesCount }
 }

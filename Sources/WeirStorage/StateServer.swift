@@ -13,7 +13,7 @@ internal import WeirWire
 /// ## Invariants
 /// 1. An answer that says something was done leaves after the sync of its transaction.
 /// 2. Memory is bounded: `batchMax` requests a round, `outgoingMax` unread bytes a connection (then it is not read),
-///    `connectionsMax` connections, and the desk's waiters.
+///    `connectionsMax` connections, and the desks' waiters.
 package final class StateServer {
   package struct Settings: Sendable {
     package var connectionsMax = 256
@@ -46,6 +46,12 @@ package final class StateServer {
     var unread: Int { outgoing.count - sent }
   }
 
+  private enum Outcome {
+    case record(IdempotencyDesk.Outcome)
+    /// Nil: it waits.
+    case queue(StateReply?)
+  }
+
   private typealias Ask = (asker: StateAsker, request: StateRequest, giveUpAt: Instant?)
 
   private let listener: Descriptor
@@ -55,6 +61,7 @@ package final class StateServer {
   private var connections: [Connection] = []
   private var connectionNumber = 0
   private var desk = IdempotencyDesk()
+  private var queues = QueueDesk(seed: .random(in: 0 ... .max))
   private var forgetAt = Instant.zero
   /// Why the store failed last; said once until it works again.
   private var trouble: StateStoreError?
@@ -88,7 +95,10 @@ package final class StateServer {
         if ready.readable { read(connection) }
       }
       try work()
-      for connection in connections where connection.isBroken { desk.drop(connection: connection.number) }
+      for connection in connections where connection.isBroken {
+        desk.drop(connection: connection.number)
+        queues.drop(connection: connection.number)
+      }
       connections.removeAll(where: \.isBroken)
       try housekeep(now: SystemClock.now())
       if interests[0].readable { return }
@@ -99,7 +109,8 @@ package final class StateServer {
   private func wait(now: Instant) -> Int64 {
     // A frame that a full batch has left behind is worked on at once.
     if hasFrames { return 0 }
-    return desk.waiters > 0 ? 50_000_000 : max(1_000_000, forgetAt.since(now))
+    let rest = desk.waiters > 0 ? 50_000_000 : max(1_000_000, forgetAt.since(now))
+    return min(rest, queues.wait(now: now, wall: SystemClock.wall()))
   }
 
   private var hasFrames = false
@@ -161,9 +172,9 @@ package final class StateServer {
     var asks = take()
     let now = SystemClock.now()
     for key in desk.due(now: now, wall: SystemClock.wall()) { asks += again(key) }
-    while !asks.isEmpty {
-      let settled = try transact(asks)
-      asks = settled.flatMap(again)
+    for (asker, reply) in queues.giveUp(now: now) { send(reply, to: asker) }
+    if !asks.isEmpty || queues.wait(now: now, wall: SystemClock.wall()) == 0 {
+      repeat { asks = try transact(asks).flatMap(again) } while !asks.isEmpty
     }
     for connection in connections where connection.unread > 0 { flush(connection) }
   }
@@ -213,14 +224,26 @@ package final class StateServer {
     let isLow = store.isLowOnSpace
     do {
       let (outcomes, settled) = try store.transact { table in
+        try queues.advance(in: table, now: now, wall: wall)
         var settled: [StateDigest] = []
-        var outcomes: [IdempotencyDesk.Outcome] = []
+        var outcomes: [Outcome] = []
+        outcomes.reserveCapacity(asks.count)
         for ask in asks {
-          outcomes.append(
-            try desk.decide(
-              ask.request, giveUpAt: ask.giveUpAt, in: table, isLowOnSpace: isLow, now: now, wall: wall,
-              settled: &settled))
+          switch ask.request {
+          case .hello, .claim, .complete, .release:
+            outcomes.append(
+              .record(
+                try desk.decide(
+                  ask.request, giveUpAt: ask.giveUpAt, in: table, isLowOnSpace: isLow, now: now, wall: wall,
+                  settled: &settled)))
+          case .declare, .enqueue, .lease, .settle, .look, .steer:
+            outcomes.append(
+              .queue(
+                try queues.decide(
+                  ask.request, by: ask.asker, in: table, isLowOnSpace: isLow, now: now, wall: wall)))
+          }
         }
+        try queues.serve(in: table, now: now, wall: wall)
         return (outcomes, settled)
       }
       if trouble != nil {
@@ -228,14 +251,21 @@ package final class StateServer {
         complain("the database takes changes again")
       }
       for (ask, outcome) in zip(asks, outcomes) {
-        desk.settle(ask.asker, outcome)
-        if case .reply(let reply) = outcome { send(reply, to: ask.asker) }
+        switch outcome {
+        case .record(let outcome):
+          desk.settle(ask.asker, outcome)
+          if case .reply(let reply) = outcome { send(reply, to: ask.asker) }
+        case .queue(let reply): if let reply { send(reply, to: ask.asker) }
+        }
       }
+      for (asker, reply) in queues.commit() { send(reply, to: asker) }
       return settled
     } catch let error as StateStoreError {
       if trouble != error { complain("\(error): refused until it is mended") }
       trouble = error
-      for ask in asks { send(.failed(error == .full ? .full : .broken), to: ask.asker) }
+      let failure: StateReply.Failure = error == .full ? .full : .broken
+      for ask in asks { send(.failed(failure), to: ask.asker) }
+      for (asker, reply) in queues.undo(failure, of: asks.map(\.asker), now: now) { send(reply, to: asker) }
       return []
     }
   }
@@ -246,9 +276,15 @@ package final class StateServer {
     forgetAt = now + settings.forgetEvery
     do {
       let wall = SystemClock.wall()
-      let count = try store.transact { try $0.forget(until: wall, limit: settings.forgetMax) }
+      let (count, messages) = try store.transact { table in
+        (
+          try table.forget(until: wall, limit: settings.forgetMax),
+          try table.forgetMessages(until: wall.milliseconds, limit: settings.forgetMax)
+        )
+      }
+      queues.forgot(dead: messages.dead)
       // More is waiting: a tenth of the time between two looks, so that requests come first.
-      if count == settings.forgetMax { forgetAt = now + settings.forgetEvery / 10 }
+      if max(count, messages.count) == settings.forgetMax { forgetAt = now + settings.forgetEvery / 10 }
       try store.compact()
     } catch {
       // A full or broken disk is told by the requests that need it; forgetting is tried again.

@@ -49,9 +49,9 @@ final class CrashingStore: StateStore {
   func transact<Result>(_ body: (any StateTransaction) throws -> Result) throws -> Result {
     var changed = false
     let result = try inner.transact { transaction in
-      let watched = Watched(transaction)
-      let result = try body(watched)
-      changed = watched.changed
+      let before = transaction.changes
+      let result = try body(transaction)
+      changed = transaction.changes > before
       if changed { changes += 1 }
       if changed && changes == number && point == "inside" { die() }
       return result
@@ -64,23 +64,4 @@ final class CrashingStore: StateStore {
     Children.send(.kill, to: Children.ownPid)
     while true { SystemThread.pause(nanoseconds: 1_000_000_000) }
   }
-}
-
-final class Watched: StateTransaction {
-  private let inner: any StateTransaction
-  private(set) var changed = false
-
-  init(_ inner: any StateTransaction) { self.inner = inner }
-
-  func record(_ key: StateDigest) throws -> IdempotencyRecord? { try inner.record(key) }
-  func answer(_ key: StateDigest) throws -> StateRequest.Answer? { try inner.answer(key) }
-  func save(_ record: IdempotencyRecord, _ key: StateDigest, answer: StateRequest.Answer?) throws {
-    changed = true
-    try inner.save(record, key, answer: answer)
-  }
-  func remove(_ key: StateDigest) throws {
-    changed = true
-    try inner.remove(key)
-  }
-  func forget(until now: WallTime, limit: Int) throws -> Int { try inner.forget(until: now, limit: limit) }
 }

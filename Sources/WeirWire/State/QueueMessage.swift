@@ -98,7 +98,7 @@ public struct LeasedMessage: Sendable, Equatable {
   public var attempt: UInt16
   public var until: Int64
   public var enqueuedAt: Int64
-  /// `notBefore` and `keep` are as they were when it was taken.
+  /// Its `notBefore` and `keep` have had their effect and are not told.
   public var message: NewMessage
 
   public init(sequence: Int64, attempt: UInt16, until: Int64, enqueuedAt: Int64, message: NewMessage) {

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import WeirBase
+internal import WeirPatterns
+internal import WeirWire
+
+/// Messages come, are handed out, and are settled.
+extension QueueDesk {
+  /// Takes all or none.
+  ///
+  /// An id that is here is the same message as long as it is alive, and for `dedup` after it was accepted.
+  mutating func enqueue(
+    _ messages: [NewMessage], _ i: Int, in table: any QueueTable, _ isLowOnSpace: Bool, now: Instant
+  ) throws -> StateReply {
+    let number = queues[i].number
+    let declaration = queues[i].declaration
+    let at = QueueDesk.milliseconds(now)
+    var answers: [Enqueued] = []
+    var fresh: [NewMessage] = []
+    var unnamed: [Int64] = []
+    var ids: Set<[UInt8]> = []
+    var bytes = 0
+    for message in messages {
+      var isDuplicate = !ids.insert(message.id).inserted
+      if !isDuplicate, let known = try table.known(number, id: message.id) {
+        let isAlive = known.state == .waiting || known.state == .inFlight
+        isDuplicate = isAlive || known.enqueuedAt.adding(declaration.dedup) > at
+        if !isDuplicate { unnamed.append(known.sequence) }
+      }
+      answers.append(Enqueued(id: message.id, isDuplicate: isDuplicate))
+      if !isDuplicate {
+        fresh.append(message)
+        bytes += message.fields.count + message.body.count
+      }
+    }
+    if fresh.isEmpty { return .enqueued(answers) }
+    if isLowOnSpace { return .failed(.full) }
+    queues[i].isTouched = true
+    if case .full(let retryAfter) = queues[i].delivery.room(for: fresh.count, bytes: bytes, now: now) {
+      return .queueFull(retryAfter: (max(1, retryAfter) - 1) / 1_000_000 + 1)
+    }
+    for sequence in unnamed { try table.unname(sequence) }
+    if numbers.count < fresh.count {
+      let count = max(settings.numbersAtOnce, Int64(fresh.count))
+      let first = try table.takeSequences(count)
+      numbers = first..<first + count
+    }
+    for message in fresh {
+      let due = max(message.notBefore, at)
+      let live = LiveMessage(
+        sequence: numbers.lowerBound, key: message.key, tenant: message.tenant, priority: message.priority,
+        bytes: Int64(message.fields.count + message.body.count), enqueuedAt: at, dueAt: due,
+        expiresAt: due.adding(message.keep ?? declaration.keep))
+      numbers = numbers.lowerBound + 1..<numbers.upperBound
+      guard case .accepted = queues[i].delivery.offer(QueueDesk.entry(live), now: now) else {
+        throw StateStoreError.broken("a queue that had room has none")
+      }
+      try table.insert(message, live, queue: number)
+    }
+    return .enqueued(answers)
+  }
+
+  /// Up to `max`, and up to as many bytes as an answer may have.
+  mutating func lease(_ max: Int, _ visibility: Int64?, _ i: Int, in table: any QueueTable, now: Instant) throws
+    -> [LeasedMessage]
+  {
+    var messages: [LeasedMessage] = []
+    var bytes = 0
+    var leased: [DeliveryQueue.Leased] = []
+    let length = visibility.map { min($0, Int64.max / 1_000_000) * 1_000_000 }
+    while messages.count < max && bytes < QueueLimits.leasedBytesMax {
+      leased.removeAll(keepingCapacity: true)
+      queues[i].delivery.lease(1, for: length, now: now, into: &leased)
+      guard let one = leased.first else { break }
+      queues[i].isTouched = true
+      let until = QueueDesk.milliseconds(one.until)
+      try table.saveLease(one.id, attempt: one.attempt, until: until)
+      guard let (message, enqueuedAt) = try table.payload(one.id) else {
+        throw StateStoreError.broken("message \(one.id) has no payload")
+      }
+      bytes += message.fields.count + message.body.count
+      messages.append(
+        LeasedMessage(
+          sequence: one.id, attempt: one.attempt, until: until, enqueuedAt: enqueuedAt, message: message))
+    }
+    return messages
+  }
+
+  mutating func settle(_ settlements: [Settlement], _ i: Int, in table: any QueueTable, now: Instant) throws
+    -> [SettleResult]
+  {
+    queues[i].isTouched = true
+    return try settlements.map { try settle($0, i, in: table, now: now) }
+  }
+
+  private mutating func settle(_ settlement: Settlement, _ i: Int, in table: any QueueTable, now: Instant) throws
+    -> SettleResult
+  {
+    let id = settlement.sequence
+    let attempt = settlement.attempt
+    let at = QueueDesk.milliseconds(now)
+    switch settlement.verdict {
+    case .ack(let result):
+      if case .done = queues[i].delivery.ack(id, attempt: attempt, now: now) {
+        try table.saveDone(
+          id, result: result, at: at, dedup: queues[i].declaration.dedup, forgetAt: at.adding(settings.statusKeep))
+        return .done
+      }
+      // Said twice: the first answer was lost on its way.
+      guard let known = try table.known(id), known.queue == queues[i].number else { return .lost }
+      return known.state == .done && known.attempts == attempt ? .done : .lost
+    case .nack(let error, let status, let latency, let retryAfter, let isFinal):
+      let wait = retryAfter.map { min($0, Int64.max / 1_000_000) * 1_000_000 }
+      let settled = queues[i].delivery.nack(
+        id, attempt: attempt, retryAfter: wait, isFinal: isFinal, now: now, using: &random)
+      if settled != .lost {
+        try table.saveAttempt(
+          id, AttemptView(attempt: attempt, at: at, latency: latency, status: status, error: error))
+      }
+      return try record(settled, id, i, in: table, now: now)
+    case .extend(let by):
+      let settled = queues[i].delivery.extend(
+        id, attempt: attempt, by: min(by, Int64.max / 1_000_000) * 1_000_000, now: now)
+      if case .extended(let until) = settled {
+        try table.saveLease(id, attempt: attempt, until: QueueDesk.milliseconds(until))
+      }
+      return try record(settled, id, i, in: table, now: now)
+    case .giveBack:
+      return try record(queues[i].delivery.giveBack(id, attempt: attempt, now: now), id, i, in: table, now: now)
+    }
+  }
+
+  /// Writes down where a message has gone by a failure, by time, or by being given back.
+  mutating func record(
+    _ settled: DeliveryQueue.Settled, _ id: Int64, _ i: Int, in table: any QueueTable, now: Instant
+  ) throws -> SettleResult {
+    let at = QueueDesk.milliseconds(now)
+    let declaration = queues[i].declaration
+    switch settled {
+    case .retry(let due):
+      let dueAt = QueueDesk.milliseconds(due)
+      try table.saveRetry(id, at: dueAt)
+      return .retry(at: dueAt)
+    case .dead(let reason):
+      let keep = declaration.keepsDead ? declaration.keep : settings.statusKeep
+      try table.saveDead(
+        id, QueueDesk.death(reason), at: at, keepsBody: declaration.keepsDead, dedup: declaration.dedup,
+        forgetAt: at.adding(keep))
+      if declaration.keepsDead { queues[i].dead += 1 }
+      return .dead
+    case .givenBack:
+      try table.saveGivenBack(id)
+      return .givenBack
+    case .extended(let until): return .extended(until: QueueDesk.milliseconds(until))
+    case .done: return .done
+    case .lost: return .lost
+    }
+  }
+
+  private static func death(_ reason: DeliveryQueue.DeadReason) -> MessageDeath {
+    switch reason {
+    case .attempts: .attempts
+    case .expired: .expired
+    case .refused: .refused
+    }
+  }
+}
