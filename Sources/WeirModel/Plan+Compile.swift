@@ -253,9 +253,12 @@ extension Plan {
         method: Plan.method(method, isKeyed: design.gateways[gateway].routes[route].care.idempotency != nil),
         rate: traffic.rate.value, clients: traffic.clients?.value)
     case .component(let component, let method, _, let operation):
-      return Load(
-        name: traffic.name.text, route: nil, service: index(of: component), operations: [operation],
+      let callee = index(of: component)
+      var load = Load(
+        name: traffic.name.text, route: nil, service: callee, operations: [operation],
         method: Plan.method(method ?? "GET"), rate: traffic.rate.value, clients: traffic.clients?.value)
+      if method == tcpMethod { load.connects = edges.firstIndex { $0.caller == .gateway && $0.callee == callee } }
+      return load
     }
   }
 

@@ -180,6 +180,8 @@ package struct Plan: Sendable, Equatable {
     package var method: RetryRule.Method
     package var rate: Rate
     package var clients: Int?
+    /// The edge that a TCP listener leads along, for connections; nil for requests.
+    package var connects: Int?
   }
 
   /// What a route does to its requests, beside choosing who answers.

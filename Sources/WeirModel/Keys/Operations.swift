@@ -37,6 +37,9 @@ extension Shape {
   }
 }
 
+/// What stands for a method where a connection is meant.
+let tcpMethod = "TCP"
+
 /// Where something goes, as written: `catalog`, `POST mailer/send`, `GET /api/products/*`.
 struct Target: Sendable, Equatable {
   var method: String?
@@ -51,6 +54,21 @@ struct Target: Sendable, Equatable {
 }
 
 extension ScalarType where T == Target {
+  /// The same, or a connection that comes through a TCP listener: `TCP db`.
+  static var trafficTarget: ScalarType {
+    var type = target
+    type.words += ", or a connection through a TCP listener (TCP db)"
+    let read = type.read
+    type.read = { text in
+      guard let name = text.wholeMatch(of: /TCP +([^ ]*)/)?.1 else { return read(text) }
+      if let problem = nameProblem(String(name)) {
+        return .wrong(.init("'TCP' and the component that a TCP listener leads to: \(problem)", mend: "TCP my-db"))
+      }
+      return .value(Target(method: tcpMethod, component: String(name)))
+    }
+    return type
+  }
+
   static var target: ScalarType {
     ScalarType(
       words: "a component (api), its operation (GET api/notes), or a path of the gateway (GET /api/notes)",

@@ -3,7 +3,7 @@
 /// One entry of `traffic:`.
 enum TrafficKeys {
   static let to = ScalarKey(
-    "to", ScalarType<Target>.target, required: true, "Where the requests go.", modelOnly: true)
+    "to", ScalarType<Target>.trafficTarget, required: true, "Where the requests go.", modelOnly: true)
   static let rate = ScalarKey(
     "rate", .rate, required: true, "How many come, whatever happens to them.", modelOnly: true,
     shape: Shape.scalar(.rate).orLater(map: true))

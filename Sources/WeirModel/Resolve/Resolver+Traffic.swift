@@ -15,6 +15,7 @@ extension Resolver {
   private mutating func destination(_ target: Value<Target>, _ gateways: [Gateway]) -> Destination? {
     if let name = target.value.component {
       guard let component = component(target.map { _ in name }) else { return nil }
+      if target.value.method == tcpMethod, !isLedTo(component, target, gateways) { return nil }
       return .component(
         component, method: target.value.method, path: target.value.path, operation: operation(target, of: component))
     }
@@ -48,6 +49,19 @@ extension Resolver {
       mirror: gateway.routes[route].target.mirror.flatMap {
         operation(target, method: method, path: path, of: $0.to.value)
       })
+  }
+
+  /// Whether a TCP listener leads to what connections are said to come for.
+  private mutating func isLedTo(_ component: Component, _ target: Value<Target>, _ gateways: [Gateway]) -> Bool {
+    let listeners = gateways.flatMap(\.listeners)
+    if listeners.contains(where: { $0.route.targets.contains { $0.value == component } }) { return true }
+    // A gateway with a mistake may have one that does.
+    if gateways.isEmpty, single(RootKeys.gateway, alsoReported: true) != nil { return false }
+    let name = target.value.component ?? ""
+    mistake(
+      "unknown-target", "no TCP listener leads to '\(name)'", at: target,
+      mend: "gateway: { listen: [ { port: 5433, protocol: tcp, to: \(name) } ] }")
+    return false
   }
 
   private func route(of path: String, _ method: String, _ gateway: Gateway) -> Int? {

@@ -16,6 +16,11 @@ extension Scene {
       let route: Int
       if let written = load.route {
         route = written
+      } else if let edge = load.connects {
+        // Through a listener of TCP: along the gateway's own edge, and nothing that routes do is done.
+        route = flow.routes.count
+        flow.routes.append(FlowPlan.Route(edge: edge))
+        routes.append(load.name)
       } else if let service = load.service {
         // What does not come through the gateway is called by something that neither retries nor gives up early.
         var call = CallSettings()
@@ -33,6 +38,7 @@ extension Scene {
         name: load.name, route: route, rate: load.rate, clients: load.clients ?? 1, method: load.method)
       model.operations = load.operations.map { ($0 ?? -1) + 1 }
       model.mirrorOperation = (load.mirrorOperation ?? -1) + 1
+      model.connects = load.connects != nil
       return model
     }
     // As many as the file says that there are usually.

@@ -119,6 +119,8 @@ package struct TrafficModel: Sendable, Equatable {
   package var method: RetryRule.Method
   /// A client that has waited so long goes away, in nanoseconds; nil: it waits for the gateway's answer.
   package var patience: Int64?
+  /// What comes are connections, which are work for their callee as long as they are open.
+  package var connects = false
 
   package init(
     name: String, route: Int, rate: Rate, clients: Int = 1, operation: Int = 0, method: RetryRule.Method = .safe,

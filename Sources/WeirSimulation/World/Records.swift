@@ -17,6 +17,7 @@ enum EventKind {
   static let start: UInt8 = 9
   static let health: UInt8 = 10
   static let patience: UInt8 = 11
+  static let open: UInt8 = 12
 }
 
 /// A place and its tenant, of at most 2⁴⁰ generations and 2²⁴ places: what fits into an event.
@@ -67,6 +68,8 @@ struct Job: Sendable, BitwiseCopyable {
   var attempt: UInt8 = 0
   var method = RetryRule.Method.safe
   var failed = false
+  /// It is a connection: taken at once, worked on until it is over.
+  var lasts = false
 }
 
 /// What the driver knows of a call, at the index of its slot.
@@ -94,6 +97,8 @@ struct CallContext: Sendable, BitwiseCopyable {
   var optional = false
   /// One of several that make the answer of its request.
   var isPart = false
+  /// It is a connection, which holds its place until it is over.
+  var lasts = false
   var tellsCallee = true
 }
 
@@ -190,6 +195,8 @@ struct Stream: Sendable {
   var isSplit = false
   /// The split goes by a key of the client's.
   var isKeyed = false
+  /// What comes are connections.
+  var connects = false
   /// Its requests carry an idempotency key, which the gateway looks up.
   var asksRecord = false
   var clients: UInt64

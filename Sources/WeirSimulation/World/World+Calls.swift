@@ -30,6 +30,7 @@ extension World {
     var facts = RequestFacts(route: streams[i].route, client: client, method: streams[i].method)
     facts.hasFallback = routeFallbacks[Int(streams[i].route)] != .none
     if streams[i].asksRecord { facts.key = .present }
+    if streams[i].connects { facts.body = .streaming }
     // Who goes by a key is modelled as going by its client.
     facts.affinity = client | 1
     // The key that a client was given is as random as its number; without one each request is drawn.
@@ -65,6 +66,9 @@ extension World {
       case .call(let edge):
         let request = loops[l].requests[Int(slot.index)]
         let operation = operation(of: Int(request.traffic), edge)
+        if streams[Int(request.traffic)].connects {
+          return connect(l, request: slot, edge, facts, operation: operation)
+        }
         begin(
           l, call: edge, facts,
           CallContext(
@@ -209,6 +213,10 @@ extension World {
           loops[l].gauges[edge].enter(at: now.nanoseconds)
         }
       case .answer:
+        if loops[l].calls[index].lasts {
+          isOpen(l, slot)
+          return
+        }
         // Bodies take no time: what is modelled is the time until the answer's head.
         let status = loops[l].flows.calls[slot].status
         let attempts = loops[l].flows.calls[slot].attempts
@@ -297,7 +305,7 @@ extension World {
 
   /// A call is over: its caller hears of it.
   @inline(__always)
-  private mutating func over(_ l: Int, _ index: Int, _ ending: RequestEnding, failed: Bool, edgeFreed: Bool) {
+  mutating func over(_ l: Int, _ index: Int, _ ending: RequestEnding, failed: Bool, edgeFreed: Bool) {
     let context = loops[l].calls[index]
     if edgeFreed {
       edgeHeld[Int(context.edge)] &-= 1
@@ -313,7 +321,7 @@ extension World {
 
   /// What a loop has learned that cannot wait until the next merge.
   @inline(__always)
-  private mutating func tellNode(_ l: Int, _ edge: Int) {
+  mutating func tellNode(_ l: Int, _ edge: Int) {
     if loops[l].flows.wantsMerge(edge: edge) { mergeNow(l, edge) }
   }
 
@@ -321,7 +329,7 @@ extension World {
 
   /// An attempt is over: its place is free, and its work goes on or is cancelled.
   @inline(__always)
-  private mutating func release(_ l: Int, _ index: Int, _ instance: UInt16, cancels: Bool) {
+  mutating func release(_ l: Int, _ index: Int, _ instance: UInt16, cancels: Bool) {
     let component = Int(edgeComponents[Int(loops[l].calls[index].edge)])
     let place = components[component].firstInstance &+ Int(instance)
     if components[component].isLimited {

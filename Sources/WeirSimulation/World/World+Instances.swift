@@ -22,7 +22,7 @@ extension World {
       generation: handle.generation, key: context.key, call: slot,
       deadline: context.tellsCallee ? loops[l].flows.calls[slot].deadline.nanoseconds : .max, instance: Int32(place),
       epoch: instances[place].epoch, operation: context.operation, loop: UInt8(l), stage: .onTheWay, attempt: number,
-      method: context.method)
+      method: context.method, lasts: context.lasts)
     if isHedge { loops[l].calls[index].hedge = handle } else { loops[l].calls[index].job = handle }
     guard isUp else {
       // The refusal is back after the way there and back.
@@ -55,6 +55,7 @@ extension World {
     let j = handle.index
     let place = Int(jobs[j].instance)
     instances[place].served &+= 1
+    if jobs[j].lasts { agenda.schedule(EventKind.open, at: now.nanoseconds &+ network, payload: handle.raw) }
     if instances[place].busy < instances[place].workers {
       instances[place].setBusy(1, now: now.nanoseconds)
       beginWork(handle)
@@ -210,8 +211,10 @@ extension World {
     let status = jobs[j].status
     let l = Int(jobs[j].loop)
     let instance = instances[Int(jobs[j].instance)].index
+    let lasts = jobs[j].lasts
     removeJob(handle)
     guard slot != .none, leave(l, Int(slot.index), handle) else { return }
+    if lasts { return closed(l, slot, of: instance, status: status) }
     perform(l, slot, loops[l].flows.head(slot, status: status, of: instance, now: now))
   }
 

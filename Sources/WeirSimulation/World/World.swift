@@ -176,6 +176,7 @@ package struct World: ~Copyable {
           operation: first.first ?? 0,
           mirrorOperation: mirrorOperation, isSplit: route.split != nil, isKeyed: route.split?.by == .key,
           clients: UInt64(max(1, model.clients)), method: model.method, patience: model.patience ?? -1))
+      streams[streams.count - 1].connects = model.connects
       streams[streams.count - 1].asksRecord = route.idempotency != nil && model.method == .keyed
     }
     lifeRandom = SeededRandom(seed: seed, stream: "life of instances")
@@ -242,6 +243,7 @@ package struct World: ~Copyable {
     case EventKind.faultEnds: faultEnds(Int(event.payload))
     case EventKind.start: started(Int(event.payload))
     case EventKind.health: checkHealth(Int(event.payload))
+    case EventKind.open: opened(Handle(raw: event.payload))
     default: losePatience(event.payload)
     }
   }
