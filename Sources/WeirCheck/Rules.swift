@@ -12,7 +12,8 @@ package enum Rules {
     OverCapacity.self, PathFallsThrough.self, PriorityWithoutEffect.self,
 
     RetryAmplification.self, RetryUnsafeMethod.self,
-    RouteShadowed.self, RouteTie.self, SingleInstance.self, UnverifiedUpstream.self, WideCORS.self, ZoneImbalance.self,
+    RouteShadowed.self, RouteTie.self, SingleInstance.self, SubsetWithoutInstance.self, UnverifiedUpstream.self,
+    WideCORS.self, ZoneImbalance.self,
   ]
 
   /// All that can stand in brackets behind a finding, in the order of their ids.

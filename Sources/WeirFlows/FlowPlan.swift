@@ -87,10 +87,13 @@ public struct FlowPlan: Sendable, Equatable {
     /// Index of the callee in `services`.
     public var service: Int
     public var call: CallSettings
+    /// Which of the callee's instances may be asked; nil: all.
+    public var subset: Subset?
 
-    public init(service: Int, call: CallSettings = .init()) {
+    public init(service: Int, call: CallSettings = .init(), subset: Subset? = nil) {
       self.service = service
       self.call = call
+      self.subset = subset
     }
   }
 

@@ -22,6 +22,7 @@ public struct NodeFlows: Sendable {
 
   struct Edge: Sendable {
     var service: Int
+    var subset: FlowPlan.Subset?
     var instances: [CircuitBreaker]
     var callee: CircuitBreaker
     var ejection: OutlierEjection
@@ -40,6 +41,7 @@ public struct NodeFlows: Sendable {
     init(_ edge: FlowPlan.Edge, service callee: FlowPlan.Service, now: Instant) {
       let breaker = CircuitBreaker(edge.call.instanceBreakerResolved)
       service = edge.service
+      subset = edge.subset
       instances = Array(repeating: breaker, count: callee.instances)
       self.callee = CircuitBreaker(edge.call.serviceBreaker)
       ejection = OutlierEjection(instances: callee.instances, callee.ejection, now: now)
@@ -100,7 +102,7 @@ public struct NodeFlows: Sendable {
   /// An instance is left out of this edge's rotation for its answers, not for its health.
   public func isEjected(edge: Int, instance: Int) -> Bool {
     edges[edge].out[instance] && !services[edges[edge].service].down[instance]
-      && !services[edges[edge].service].isAbsent(instance)
+      && !services[edges[edge].service].isAbsent(instance) && isOf(edge: edge, instance: instance)
   }
 
   // MARK: Inputs
@@ -186,10 +188,7 @@ public struct NodeFlows: Sendable {
   /// any that joins.
   public mutating func drain(service: Int, instance: Int, _ isOn: Bool, now: Instant) -> Bool {
     if services[service].drained[instance] == isOn { return true }
-    let isLeft = services[service].down.indices.contains {
-      $0 != instance && !services[service].down[$0] && !services[service].isAbsent($0)
-    }
-    if isOn && !isLeft { return false }
+    if isOn && !isAnyLeft(service: service, without: instance) { return false }
     services[service].drained[instance] = isOn
     for e in edges.indices where edges[e].service == service { renew(e, now: now) }
     return true
@@ -244,7 +243,8 @@ public struct NodeFlows: Sendable {
   /// Decides anew who serves, and publishes a new view when anything changed.
   mutating func renew(_ e: Int, now: Instant) {
     let service = services[edges[e].service]
-    let absent = service.down.indices.map { service.isAbsent($0) }
+    var absent = service.down.indices.map { service.isAbsent($0) }
+    if let subset = edges[e].subset { absent = subset.absent(absent, down: service.down) }
     let away = zip(service.down, absent).map { $0 || $1 }
     let suspects = edges[e].instances.map { $0.phase != .closed }
     let decision = edges[e].ejection.decide(
@@ -258,7 +258,9 @@ public struct NodeFlows: Sendable {
       if decision.out[i] { edges[e].doubted[i] = false }
       if edges[e].doubted[i] { view.doubted.append(UInt16(i)) }
       if suspects[i] && !away[i] { view.probeable.append(UInt16(i)) }
-      if service.drained[i] && !service.vacant[i] && !service.down[i] && !suspects[i] { view.resting.append(UInt16(i)) }
+      if service.drained[i] && !service.vacant[i] && !service.down[i] && !suspects[i] && isOf(edge: e, instance: i) {
+        view.resting.append(UInt16(i))
+      }
       // Going down and coming up are told by health. Each ejection told is followed by its return, when the instance
       // serves again, however it went in between.
       if decision.out[i] != edges[e].told[i] && !away[i] {

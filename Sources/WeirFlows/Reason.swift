@@ -107,9 +107,11 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case shed
   /// The service has refused so many lately that this one was not sent.
   case throttled
+  /// Of the instances that this call may ask (`subset`) none is up.
+  case subsetEmpty
 
   /// How many cases there are: the length of a table by reason.
-  public static var count: Int { Int(Reason.throttled.rawValue) + 1 }
+  public static var count: Int { Int(Reason.subsetEmpty.rawValue) + 1 }
 
   /// Who is to blame, for logs and metrics.
   public enum Side: UInt8, Sendable, BitwiseCopyable {
@@ -246,6 +248,9 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case .shed: Entry("shed", 503, "connection_limit_reached", .us, "The service is busy with what matters more.")
     case .throttled:
       Entry("throttled", 503, "connection_limit_reached", .us, "The service is busy; this request was not sent to it.")
+    case .subsetEmpty:
+      Entry(
+        "subset-empty", 503, "destination_unavailable", .upstream, "This part of the service is not available now.")
     }
   }
 }

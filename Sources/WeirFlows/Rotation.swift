@@ -48,7 +48,7 @@ struct Rotation: Sendable, Equatable {
   /// Backups that serve while others do.
   private(set) var reserve: [UInt16] = []
 
-  init(_ members: Members, count: Int) {
+  init(_ members: Members, count: Int, subset: FlowPlan.Subset? = nil) {
     backups = members.backups
     weights = members.weights.isEmpty ? Array(repeating: 1, count: count) : members.weights
     hasZones = members.hasZones
@@ -58,7 +58,7 @@ struct Rotation: Sendable, Equatable {
     // Backups carry nothing of the load that zones are measured by.
     choice = ZoneChoice(
       members.zoneChoice, own: hasZones ? members.zone : nil,
-      listed: Rotation.sums(0..<count, members.backups, weights, zoneOf, zones))
+      listed: Rotation.sums((0..<count).filter { subset?.holds[$0] ?? true }, members.backups, weights, zoneOf, zones))
   }
 
   private static func sums(

@@ -76,9 +76,13 @@ struct CallConstants: Sendable, Equatable {
   var isChoosy: Bool
   /// A key decides, where a request has one.
   var isKeyed: Bool
+  /// Only some of the callee's instances may be asked, and no others in their stead.
+  var isSubset: Bool
 
-  init(_ call: CallSettings, service: FlowPlan.Service, isGated: Bool) {
+  init(_ edge: FlowPlan.Edge, service: FlowPlan.Service, isGated: Bool) {
+    let call = edge.call
     self.isGated = isGated
+    isSubset = edge.subset?.fallback == InstanceGroups.Fallback.none
     isThrottled = call.throttle != nil
     optional = call.optional
     timeout = call.timeout.inNanoseconds
@@ -158,7 +162,7 @@ public struct Upstream: Sendable, Equatable {
   init(edge: FlowPlan.Edge, service: FlowPlan.Service, isGated: Bool, view: EdgeView, loop: Int, loops: Int) {
     firstTrial = trialEvery * Int64(loop + 1)
     nextTrial = trialEvery * Int64(loops)
-    constants = CallConstants(edge.call, service: service, isGated: isGated)
+    constants = CallConstants(edge, service: service, isGated: isGated)
     throttle = edge.call.throttle.map { [ClientThrottle($0)] } ?? []
     gate = isGated ? [Gate(service, edge.call, serving: view.serving.count, loops: loops)] : []
     thresholds = CircuitBreaker.Thresholds(edge.call.instanceBreakerResolved)
@@ -173,7 +177,7 @@ public struct Upstream: Sendable, Equatable {
     balancer = Balancer(
       edge.call.balance, instances: service.instances, weights: members.weights.isEmpty ? nil : members.weights,
       identities: members.identities.isEmpty ? nil : members.identities)
-    rotation = Rotation(members, count: service.instances)
+    rotation = Rotation(members, count: service.instances, subset: edge.subset)
     if constants.isChoosy { rotation.update(serving: view.serving) }
     waiting = WaitingLine(edge.call.queue)
     hedges = edge.call.hedge.map { [HedgeTrigger($0)] } ?? []

@@ -56,7 +56,8 @@ extension UpstreamCall {
     switch choice {
     case .instance(let index): return attempt(UInt16(index), &state)
     case .full: return queue(&state)
-    case .none: return refuse(.noHealthyInstance, &state)
+    case .none:
+      return refuse(state.here.upstream.constants.isSubset ? .subsetEmpty : .noHealthyInstance, &state)
     }
   }
 

@@ -75,7 +75,7 @@ extension Design {
     GatewayKeys.part.explain(gateway, self)
       + gateway.calls.map { call in
         Effective(
-          key: "how it calls \(name(of: call.to.value).text)",
+          key: "how it calls \(Plan.calleeName(name(of: call.to.value).text, call.subset))",
           content: .remark(CallKeys.part.explain(call, self)))
       }
   }

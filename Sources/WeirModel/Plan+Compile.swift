@@ -107,11 +107,22 @@ extension Plan {
     let isStore = callee >= design.services.count
     edges.append(
       Edge(
-        name: "\(name)→\(design.name(of: call.to.value).text)", caller: caller, callee: callee, call: call,
+        name: "\(name)→\(Plan.calleeName(design.name(of: call.to.value).text, call.subset))", caller: caller,
+        callee: callee, call: call,
         // But what a TCP listener leads to comes through us.
         isModelOnly: isStore && caller != .gateway))
-    flow.edges.append(FlowPlan.Edge(service: callee, call: settings(call, to: callee)))
+    flow.edges.append(
+      FlowPlan.Edge(service: callee, call: settings(call, to: callee), subset: compiled(call.subset, of: callee)))
     return edges.count - 1
+  }
+
+  /// `api`, or `api[version=v2]` for a part of its instances.
+  package static func calleeName(_ name: String, _ subset: Subset?) -> String {
+    subset.map { "\(name)[\($0.text)]" } ?? name
+  }
+
+  private func compiled(_ subset: Subset?, of callee: Int) -> FlowPlan.Subset? {
+    callee < design.services.count ? subset.map { design.services[callee].compiled($0) } : nil
   }
 
   /// The edge of a mirror: the callee's settings, and nothing that could cost anybody else something.
@@ -122,11 +133,15 @@ extension Plan {
     var call = edges[edge].call
     call.to = mirror.to.map { .service($0) }
     call.fallback = nil
+    call.subset = mirror.subset
+    let name = Plan.calleeName(design.services[callee].name.text, mirror.subset)
     edges.append(
       Edge(
-        name: "mirror of \(route.name.text)→\(design.services[callee].name.text)", caller: .mirror, callee: callee,
+        name: "mirror of \(route.name.text)→\(name)", caller: .mirror, callee: callee,
         call: call, isModelOnly: false))
-    flow.edges.append(FlowPlan.Edge(service: callee, call: mirror.settings(like: like)))
+    flow.edges.append(
+      FlowPlan.Edge(
+        service: callee, call: mirror.settings(like: like), subset: compiled(mirror.subset, of: callee)))
     return edges.count - 1
   }
 
@@ -158,8 +173,9 @@ extension Plan {
     var edgeOfService: [Int: Int] = [:]
     for call in gateway.calls {
       let edge = add(call, from: .gateway, name: gateway.name.text)
-      edgeOfService[edges[edge].callee] = edge
+      if call.subset == nil { edgeOfService[edges[edge].callee] = edge }
     }
+    let gatewayEdges = edges.indices.filter { edges[$0].caller == .gateway }
     let shared = gateway.limits.map { add($0, named: "gateway") }
     var builder = RouteTrie.Builder()
     var treatments: [RouteTreatment?] = []
@@ -171,7 +187,11 @@ extension Plan {
       if let pattern { builder.add(pattern, route: routes.count) }
       let own = route.limits.map { add($0, named: "routes.\(route.name.text)") }
       routes.append(route.name.text)
-      let edges = route.services.compactMap { edgeOfService[$0] }
+      let edges = route.to.compactMap { share in
+        share.subset == nil
+          ? edgeOfService[share.service.value]
+          : gatewayEdges.first { self.edges[$0].call.leads(to: .service(share.service.value), share.subset) }
+      }
       var compiled = FlowPlan.Route(
         edge: edges.first, timeout: route.timeout?.value, webSocket: route.care.webSocket?.settings)
       compiled.limits = shared + own

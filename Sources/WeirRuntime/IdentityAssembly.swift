@@ -194,7 +194,9 @@ enum IdentityAssembly {
     var names: [ProxyConfiguration.CallName] = []
     for identity in gateway.identities.all {
       guard let forward = identity.forwardAuth,
-        let edge = plan.edges.firstIndex(where: { $0.caller == .gateway && $0.callee == forward.to.value }),
+        let edge = plan.edges.firstIndex(where: {
+          $0.caller == .gateway && $0.callee == forward.to.value && $0.call.subset == nil
+        }),
         !names.contains(where: { $0.edge == edge })
       else { continue }
       names.append(.init(caller: caller, callee: plan.services[forward.to.value].name, edge: edge))

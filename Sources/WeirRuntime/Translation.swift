@@ -162,7 +162,8 @@ package enum Translation {
         case .queue(let index): caller = plan.queues[index].name
         }
         return Names.Edge(
-          caller: caller, callee: plan.services[edge.callee].name, service: edge.callee, isCarried: !edge.isModelOnly)
+          caller: caller, callee: Plan.calleeName(plan.services[edge.callee].name, edge.call.subset),
+          service: edge.callee, isCarried: !edge.isModelOnly)
       }, services: plan.services.map(\.name))
   }
 

@@ -22,7 +22,7 @@ import WeirPatterns
       .request
     case .callerGone, .breakerOpen, .noHealthyInstance, .queueFull, .queueTimeout, .deadlinePassed, .connectFailed,
       .connectTimeout, .connectionLost, .answerCut, .attemptTimeout, .badAnswer, .failedAnswer, .tlsFailed,
-      .shed, .throttled:
+      .shed, .throttled, .subsetEmpty:
       .call
     }
   }
@@ -123,7 +123,11 @@ import WeirPatterns
         $0.breaks = false
       }
     }
-    plan.services[0].startsReady = reason != .noHealthyInstance
+    plan.services[0].startsReady = reason != .noHealthyInstance && reason != .subsetEmpty
+    if reason == .subsetEmpty {
+      let groups = InstanceGroups(subsets: [[.init("version", "v2")]], labels: [[.init("version", "v2")]])
+      plan.edges[0].subset = FlowPlan.Subset(groups, group: 0, instances: 1)
+    }
     var world = MockWorld(plan)
     switch reason {
     case .connectFailed: world.moods[0][0] = .refuses

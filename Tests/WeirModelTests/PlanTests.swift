@@ -125,6 +125,46 @@ struct PlanTests {
     #expect(design.unsupported(for: .run).isEmpty)
   }
 
+  @Test("a subset is an edge of its own, with the instances that bear its labels")
+  func subsets() throws {
+    let text = """
+      weir: 1
+      system: a
+      gateway:
+        listen: 8080
+        routes:
+          split:
+            path: /**
+            to:
+              - { service: x, weight: 9, subset: { version: v1 } }
+              - { service: x, subset: { version: v2 }, subset-fallback: any }
+          gold: { path: /gold, to: x, subset: { tier: gold, version: v1 } }
+          same: { path: /same, to: [{ service: x, subset: { version: v1, tier: gold } }] }
+          all: { path: /all, to: x, mirror: { to: x, subset: { version: v2 } } }
+      services:
+        x:
+          at:
+            - { at: 10.0.0.1:80, labels: { version: v1 } }
+            - { at: 10.0.0.2:80, labels: { version: v1, tier: gold } }
+            - { at: 10.0.0.3:80, labels: { version: v2 } }
+        z: { run: z, calls: { x: { subset: { version: v2 } } } }
+      """
+    let plan = Plan(try #require(read(text: text).design))
+    #expect(
+      plan.edges.map(\.name) == [
+        "gateway→x[version=v1]", "gateway→x[version=v2 or any]", "gateway→x[tier=gold,version=v1]", "gateway→x",
+        "mirror of all→x[version=v2]", "z→x[version=v2]",
+      ])
+    #expect(
+      plan.flow.edges.map(\.subset?.holds) == [
+        [true, true, false], [false, false, true], [false, true, false], nil, [false, false, true],
+        [false, false, true],
+      ])
+    #expect(plan.flow.edges.map { $0.subset?.fallback == .any } == [false, true, false, false, false, false])
+    #expect(plan.flow.routes[0].split?.edges == [0, 1] && plan.flow.routes.map(\.edge) == [0, 2, 2, 3])
+    #expect(plan.flow.routes[3].mirror?.edge == 4)
+  }
+
   @Test("what tells instances apart reaches the flows")
   func members() throws {
     let text = """

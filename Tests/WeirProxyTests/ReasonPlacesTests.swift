@@ -41,6 +41,7 @@ import WeirProxy
     case .tlsFailed: .sockets("Security/SecurityTests", "upstreams")
     case .shed: .sockets("LimitTests", "adaptive")
     case .throttled: .sockets("LimitTests", "throttle")
+    case .subsetEmpty: .sockets("Routes/SubsetTests", "subsets")
     case .keyMissing, .keyMalformed: .sockets("State/KeyedTests", "keys")
     case .keyMismatch: .sockets("State/KeyedTests", "repeats")
     case .keyInUse, .stateFull: .sockets("State/KeyedTests", "inUseAndFull")

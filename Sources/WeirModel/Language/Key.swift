@@ -115,6 +115,9 @@ struct Shape: Sendable {
   /// Anything: what a later version reads.
   static var anything: Shape { Shape(laterList: true, laterMap: true) }
 
+  /// A map of known keys may stand there: its list is one of such maps.
+  var isSection: Bool { if case .section = map { true } else { false } }
+
   func or(_ other: Shape) -> Shape {
     Shape(
       scalars: scalars + other.scalars, list: list ?? other.list, map: map ?? other.map,

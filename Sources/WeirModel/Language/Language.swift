@@ -6,7 +6,7 @@ package enum Language {
   static let sections: [Section] = {
     var found: [Section] = []
     func visit(_ shape: Shape) {
-      if let list = shape.list, shape.map == nil { visit(list.item()) }
+      if let list = shape.list, !shape.isSection { visit(list.item()) }
       switch shape.map {
       case .section(let section): add(section())
       case .named(_, let value): visit(value())

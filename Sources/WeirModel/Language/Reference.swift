@@ -49,7 +49,7 @@ extension Language {
         scalar.choices.isEmpty
           ? "\(scalar.words) (`\(scalar.example)`)" : scalar.choices.map { "`\($0)`" }.joined(separator: ", "))
     }
-    if let list = shape.list { add(shape.map == nil ? "list of \(kind(list.item()))" : "a list of them") }
+    if let list = shape.list { add(shape.isSection ? "a list of them" : "list of \(kind(list.item()))") }
     switch shape.map {
     case .section(let section): add("[\(section().name)](#\(section().name))")
     case .named(let names, let value): add("map: name of \(names.what) → \(kind(value()))")

@@ -17,6 +17,11 @@ extension Resolver {
 
   /// Programs call their stores by themselves: what Weir would do on the way it cannot do there.
   private mutating func refuseForStore(_ fields: Fields, _ name: String) {
+    if let node = fields.node(LabelKeys.subset.name) {
+      mistake(
+        "conflict", "'\(name)' is a store: it has no instances with labels", at: node.place, spot: node.place.entry,
+        mend: "leave 'subset' out")
+    }
     for key in [CallKeys.retry, CallKeys.breaker, CallKeys.fallback] {
       guard let node = fields.node(key.name) else { continue }
       refuse(

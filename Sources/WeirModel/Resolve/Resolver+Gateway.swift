@@ -40,7 +40,7 @@ extension Resolver {
   mutating func routes(_ layers: Layers, of gateway: inout Gateway) {
     for identity in gateway.identities.all {
       guard let forward = identity.forwardAuth else { continue }
-      if gateway.calls.contains(where: { $0.to.value == .service(forward.to.value) }) { continue }
+      if gateway.calls.contains(where: { $0.leads(to: .service(forward.to.value)) }) { continue }
       gateway.calls.append(
         call(Layers(callDefaults), to: forward.to.map { .service($0) }, place: identity.name.place))
     }
@@ -48,13 +48,17 @@ extension Resolver {
       let fields = Fields(entry.value, RouteKeys.section)
       let below = defaults.map { $0.section(DefaultsKeys.route, DefaultsKeys.routeSection) }
       let layers = Layers([fields] + below, name: Name(entry.key, entry.value.place))
-      guard let route = RouteKeys.part.read(layers, &self) else { continue }
-      var callees = route.to.map(\.service) + route.edge.compose.map(\.to)
+      guard var route = RouteKeys.part.read(layers, &self) else { continue }
+      settleSubset(of: &route)
+      var callees = route.to.map { ($0.service, $0.subset) } + route.edge.compose.map { ($0.to, nil) }
       if let fallback = route.edge.fallback, case .service(let other) = fallback.value {
-        callees.append(fallback.map { _ in other })
+        callees.append((fallback.map { _ in other }, nil))
       }
-      for to in callees where !gateway.calls.contains(where: { $0.to.value == .service(to.value) }) {
-        gateway.calls.append(call(Layers(callDefaults), to: to.map { .service($0) }, place: route.name.place))
+      for (to, subset) in callees
+      where !gateway.calls.contains(where: { $0.leads(to: .service(to.value), subset) }) {
+        var made = call(Layers(callDefaults), to: to.map { .service($0) }, place: route.name.place)
+        made.subset = subset
+        gateway.calls.append(made)
       }
       gateway.routes.append(route)
       refuseTemplates(of: route)

@@ -26,6 +26,10 @@ extension Resolver {
       if instead == nil { missingTarget(layers) }
       return instead == nil ? nil : []
     }
+    if case .list(let items) = node.kind {
+      let shares = targets(items)
+      return shares.count == items.count && hasShare(shares, node) ? shares : nil
+    }
     guard case .map(let entries) = node.kind else {
       return layers.value(RouteKeys.to).flatMap { name in
         service(name, whatFor: "a route").map { index in
@@ -42,14 +46,16 @@ extension Resolver {
       else { continue }
       shares.append(RouteShare(service: Value(index, .written(entry.value.place)), weight: weight))
     }
-    guard shares.count == entries.count else { return nil }
-    if !shares.contains(where: { $0.weight.value > 0 }) {
-      mistake(
-        "wrong-value", entries.isEmpty ? "no service gets the requests" : "all weights are 0: nobody gets the requests",
-        at: node.place, spot: node.place.value, mend: "to: { \(services.first?.name.text ?? "web"): 100 }")
-      return nil
-    }
-    return shares
+    return shares.count == entries.count && hasShare(shares, node) ? shares : nil
+  }
+
+  /// Somebody gets the requests; says so if not.
+  private mutating func hasShare(_ shares: [RouteShare], _ node: Node) -> Bool {
+    if shares.contains(where: { $0.weight.value > 0 }) { return true }
+    mistake(
+      "wrong-value", shares.isEmpty ? "no service gets the requests" : "all weights are 0: nobody gets the requests",
+      at: node.place, spot: node.place.value, mend: "to: { \(services.first?.name.text ?? "web"): 100 }")
+    return false
   }
 
   private mutating func missingTarget(_ layers: Layers) {

@@ -19,6 +19,13 @@ public struct InstanceGroups: Sendable, Equatable {
     case none
   }
 
+  public struct Settings: Sendable, Equatable {
+    /// Nothing: who asks for a version means it, and Istio answers 503 as well.
+    public var fallback = Fallback.none
+
+    public init() {}
+  }
+
   public struct Label: Sendable, Equatable {
     public var name: String
     public var value: String

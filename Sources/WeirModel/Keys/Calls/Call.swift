@@ -7,6 +7,8 @@ package struct Call: Sendable, Equatable {
   /// `place.path` is `services.api.calls.search`; for a gateway's call it is the route's.
   package var place: Place
   package var to: Value<Component>
+  /// Which of the callee's instances; nil: all.
+  package var subset: Subset?
   package var timeout = CallKeys.timeout.initial
   package var attempt: Value<Duration>
   package var connect = CallKeys.connect.initial
@@ -29,6 +31,11 @@ package struct Call: Sendable, Equatable {
     self.place = place
     self.to = to
     attempt = CallKeys.half(of: timeout)
+  }
+
+  /// It is the call to these instances of a component.
+  func leads(to component: Component, _ subset: Subset? = nil) -> Bool {
+    to.value == component && self.subset?.text == subset?.text
   }
 
   /// Sets what follows from other values and is not written.
@@ -125,7 +132,7 @@ enum CallKeys {
       .optional(throttle, \.throttle).inDefaults,
       .value(optional, \.optional),
       FallbackKeys.field,
-    ] + HedgeKeys.fields)
+    ] + HedgeKeys.fields + LabelKeys.fields(\.subset))
   static let section = part.section
 }
 

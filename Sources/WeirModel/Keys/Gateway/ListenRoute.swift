@@ -100,7 +100,7 @@ extension Resolver {
       for target in route.targets {
         checkStore(of: target)
         checkAffinity(of: target)
-        if gateway.calls.contains(where: { $0.to.value == target.value }) { continue }
+        if gateway.calls.contains(where: { $0.leads(to: target.value) }) { continue }
         gateway.calls.append(call(Layers(callDefaults), to: target, place: listener.place))
       }
     }

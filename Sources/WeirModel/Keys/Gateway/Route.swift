@@ -15,6 +15,8 @@ package struct Route: Sendable, Equatable {
   /// The services that answer, with their weights: one, several that share the requests, or none for a route that answers
   /// by itself.
   package var to: [RouteShare]
+  /// Which instances of its only service.
+  var subset: Subset?
   package var target = RouteTarget()
   /// Asked in this order.
   package var limits: [RouteLimit] = []
@@ -34,14 +36,6 @@ package struct Route: Sendable, Equatable {
   package var service: Int? { to.first?.service.value }
 }
 
-/// A service of a route, and how much of the requests it gets.
-package struct RouteShare: Sendable, Equatable {
-  /// Index in `Design.services`.
-  package var service: Value<Int>
-  /// Its part of the sum of all weights.
-  package var weight: Value<Int>
-}
-
 /// One entry of `routes:`.
 enum RouteKeys {
   static let path = ScalarKey(
@@ -55,9 +49,10 @@ enum RouteKeys {
     alias: ["hosts"])
   static let to = ScalarKey(
     "to", .name, rule: "a route that answers by itself has none",
-    "The service that answers, or several with their weights: `{ web: 95, web-next: 5 }`.",
+    "The service that answers, or several with their weights: `{ web: 95, web-next: 5 }`; a list where there is more to say.",
     alias: ["service", "backend", "upstream"],
-    shape: Shape.scalar(ScalarType<String>.name).or(.named(.plain("a service"), .scalar(weight))))
+    shape: Shape.scalar(ScalarType<String>.name).or(.named(.plain("a service"), .scalar(weight)))
+      .or(.list(.section(RouteShareKeys.section), least: 1)))
   static let weight = ScalarType<Int>.count(0...1_000_000, words: "a weight")
   /// Keys of routes that answer by themselves.
   static let instead = ["redirect", "answer", "files", "compose"]
@@ -81,22 +76,8 @@ enum RouteKeys {
       .words(methods, .method, \.methods),
       .optional(host, \.host),
     ] + RouteMatchKeys.fields.at(\.match) + [
-      .custom(
-        to.key,
-        explain: { route, design in
-          guard let first = route.to.first else { return [] }
-          if route.to.count == 1, !first.weight.isWritten {
-            let name = design.services[first.service.value].name.text
-            return [Effective(key: to.name, content: .value(name), origin: first.service.origin)]
-          }
-          let shares = route.to.map { share in
-            Effective(
-              key: design.services[share.service.value].name.text, content: .value(weight.write(share.weight.value)),
-              origin: share.weight.origin)
-          }
-          return [Effective(key: to.name, content: .map(shares))]
-        })
-    ] + RouteTargetKeys.fields.at(\.target) + [
+      .custom(to.key, explain: { route, design in route.explainTargets(design) })
+    ] + LabelKeys.fields(\.subset) + RouteTargetKeys.fields.at(\.target) + [
       .items(limit, \.limits, LimitKeys.part).inDefaults,
       .optional(timeout, \.timeout).inDefaults,
     ] + RouteEdgeKeys.fields.at(\.edge) + RouteTransformKeys.fields.at(\.transform)

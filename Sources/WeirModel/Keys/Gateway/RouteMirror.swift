@@ -6,6 +6,8 @@ internal import WeirPatterns
 package struct RouteMirror: Sendable, Equatable {
   /// Index in `Design.services`.
   package var to: Value<Int>
+  /// Which of its instances; nil: all.
+  package var subset: Subset?
   package var share = MirrorKeys.share.initial
   package var compare = MirrorKeys.compare.initial
   package var atOnce = MirrorKeys.atOnce.initial
@@ -55,5 +57,5 @@ enum MirrorKeys {
       .value(share, \.share),
       .value(compare, \.compare),
       .value(atOnce, \.atOnce),
-    ])
+    ] + LabelKeys.fields(\.subset))
 }

@@ -69,7 +69,9 @@ extension Resolver {
       return address.map { Instance(address: $0) }
     }
     note(name)
-    let others = [InstanceKeys.at.key, InstanceKeys.weight.key, InstanceKeys.zone.key, InstanceKeys.backup.key]
+    let others = [
+      InstanceKeys.at.key, InstanceKeys.weight.key, InstanceKeys.zone.key, InstanceKeys.backup.key, LabelKeys.labels,
+    ]
     for key in others {
       guard let node = layers.node(key) else { continue }
       mistake(

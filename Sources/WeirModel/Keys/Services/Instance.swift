@@ -8,6 +8,8 @@ package struct Instance: Sendable, Equatable {
   package var weight = InstanceKeys.weight.initial
   package var zone: Value<String>?
   package var backup = InstanceKeys.backup.initial
+  /// In the order of the file.
+  package var labels: [Named<String>] = []
   /// A name stands in the place of the address: its addresses are the instances.
   package var discovery: Discovery?
 }
@@ -40,16 +42,17 @@ enum InstanceKeys {
       .custom(
         backup.key, read: { layers, _, instance in instance.backup = layers.valueOrInitial(backup) },
         explain: { instance, _ in instance.discovery == nil ? [.leaf(backup, instance.backup)] : [] }),
-    ] + DiscoveryKeys.fields + [
-      .later("labels", "What it is marked with, for subsets.")
-    ])
+      .named(LabelKeys.labels, .labelValue, \.labels),
+    ] + DiscoveryKeys.fields)
   static let section = part.section
 }
 
 extension Service {
   /// Some instance is more than its address.
   private var hasDetails: Bool {
-    listed.contains { $0.weight.value != 1 || $0.zone != nil || $0.backup.value || $0.discovery != nil }
+    listed.contains {
+      $0.weight.value != 1 || $0.zone != nil || $0.backup.value || !$0.labels.isEmpty || $0.discovery != nil
+    }
   }
 
   /// The lines of `at:`: addresses, or maps where there is more to say.
