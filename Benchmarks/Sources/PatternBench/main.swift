@@ -262,6 +262,83 @@ bench.measure("RestartBackoff exited", setUp: { (RestartBackoff(), SeededRandom(
   keep(state.0.exited(now: at(number), using: &state.1))
 }
 
+// MARK: Delivery
+
+/// A queue that stays as long as it is: one message comes, one goes, with clocks, leases and expiries as they would be.
+struct Post {
+  var queue: DeliveryQueue
+  var leased: [DeliveryQueue.Leased] = []
+  var changes: [DeliveryQueue.Change] = []
+  var random = SeededRandom(seed: 1)
+  var id: Int64 = 0
+  let keys: Int
+  let tenants: Int
+
+  init(_ waiting: Int, keys: Int, tenants: Int) {
+    var settings = DeliveryQueue.Settings()
+    settings.length = 2 * waiting + 64
+    queue = DeliveryQueue(settings)
+    self.keys = keys
+    self.tenants = tenants
+    leased.reserveCapacity(16)
+    changes.reserveCapacity(16)
+    for _ in 0..<waiting { offer(.zero) }
+  }
+
+  mutating func offer(_ now: Instant) {
+    id += 1
+    let key = keys == 0 ? 0 : UInt64(1 + random.index(below: keys))
+    let entry = DeliveryQueue.Entry(
+      id: id, key: key, tenant: UInt64(random.index(below: tenants)), bytes: 1_000, due: now,
+      expires: queue.settings.expiry(due: now))
+    keep(queue.offer(entry, now: now))
+  }
+
+  mutating func lease(_ now: Instant) {
+    changes.removeAll(keepingCapacity: true)
+    keep(queue.tick(16, now: now, using: &random, into: &changes))
+    leased.removeAll(keepingCapacity: true)
+    queue.lease(1, now: now, into: &leased)
+  }
+
+  mutating func turn(_ number: Int) {
+    let now = at(number)
+    offer(now)
+    lease(now)
+    for one in leased { keep(queue.ack(one.id, attempt: one.attempt, now: now)) }
+  }
+
+  /// Leased, failed, and back after its wait; what has failed for the last time is replaced.
+  mutating func fail(_ number: Int) {
+    let now = at(number)
+    lease(now)
+    for one in leased {
+      if case .dead = queue.nack(one.id, attempt: one.attempt, now: now, using: &random) { offer(now) }
+    }
+  }
+}
+for (name, waiting, keys, tenants) in [
+  ("empty", 0, 0, 1), ("1 000 waiting", 1_000, 0, 1), ("1 000 000 waiting", 1_000_000, 0, 1),
+  ("1 000 000 waiting, 1 000 tenants", 1_000_000, 0, 1_000),
+  ("1 000 000 waiting behind 100 000 keys", 1_000_000, 100_000, 1),
+  ("1 000 000 waiting, each its own key", 1_000_000, 1 << 40, 1),
+] {
+  var bytes = 0.0
+  bench.measure("DeliveryQueue offer + tick + lease + ack, \(name)", count: 100_000) {
+    let post = Post(waiting, keys: keys, tenants: tenants)
+    bytes = Double(post.queue.reservedBytes) / Double(max(1, waiting))
+    return post
+  } decision: { post, number in
+    post.turn(number)
+  }
+  if bytes > 0 && waiting > 0 { print(String(format: "  %.0f bytes a message are reserved", bytes)) }
+}
+bench.measure("DeliveryQueue tick + lease + nack, 1 000 000 waiting", count: 100_000) {
+  Post(1_000_000, keys: 0, tenants: 1)
+} decision: { post, number in
+  post.fail(number)
+}
+
 let over = bench.rows.filter { $0.nanoseconds > 200 || ($0.allocations ?? 0) > 0.0005 }
 FileHandle.standardError.write(
   Data("\n\(bench.rows.count) decisions; above 200 ns or allocating: \(over.map(\.name))\n".utf8))

@@ -117,7 +117,16 @@ struct DeliveryQueueWalkTests {
       }
       if queue.readings != model.readings { return }
     }
+    var changes: [DeliveryQueue.Change] = []
+    while queue.tick(10, now: now, using: &random, into: &changes) == 10 {}
+    var again = DeliveryQueue(settings)
+    for id in 1..<nextID { if let entry = queue.entry(id) { again.restore(entry, now: now) } }
+    #expect(again.violation() == nil, "WEIR_SEED=\(seed)")
+    for id in 1..<nextID {
+      #expect(again.entry(id) == queue.entry(id) && again.state(id) == queue.state(id), "WEIR_SEED=\(seed)")
+    }
     finish(&queue, now: now, random: &random, seed: seed)
+    finish(&again, now: now, random: &random, seed: seed)
   }
 
   /// Liveness (RL-2): from wherever a walk has ended, a consumer that acks empties the queue, woken by `nextWake` alone.
