@@ -40,7 +40,7 @@ struct PatternPagesTests {
       ("client-throttle", ClientThrottle.Settings()), ("grpc-retry", GRPCRetry.Settings()),
       ("idempotency-record", IdempotencyRecord.Settings()),
       ("discovered-instances", DiscoveredInstances.Settings()),
-      ("cron-schedule", CronSchedule.Settings()),
+      ("cron-schedule", CronSchedule.Settings()), ("saga", Saga.Settings()),
     ]
     for (name, settings) in pages {
       let text = try page(name)
