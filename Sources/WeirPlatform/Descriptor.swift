@@ -120,6 +120,11 @@ public final class Descriptor: Sendable {
     return interests[0].writable
   }
 
+  /// Returns when all that was written to the file is on the disk.
+  public func sync() throws(SystemError) {
+    if fsync(number) < 0 { throw .last("sync") }
+  }
+
   /// Bytes in the file.
   public func size() throws(SystemError) -> Int {
     var facts = stat()

@@ -26,6 +26,7 @@ package final class StateServer {
     /// How often records are looked through for those whose time is over, and how many go at a time.
     package var forgetEvery = Duration.seconds(1)
     package var forgetMax = 500
+    package var queues = QueueDesk.Settings()
     package init() {}
   }
 
@@ -61,7 +62,7 @@ package final class StateServer {
   private var connections: [Connection] = []
   private var connectionNumber = 0
   private var desk = IdempotencyDesk()
-  private var queues = QueueDesk(seed: .random(in: 0 ... .max))
+  private var queues: QueueDesk
   private var forgetAt = Instant.zero
   /// Why the store failed last; said once until it works again.
   private var trouble: StateStoreError?
@@ -74,6 +75,7 @@ package final class StateServer {
     self.listener = listener
     self.store = store
     self.settings = settings
+    queues = QueueDesk(settings.queues, seed: .random(in: 0 ... .max))
     self.complain = complain
     try listener.setNonblocking()
   }

@@ -8,27 +8,71 @@ import WeirWire
 
 // The state process as `weir state` runs it, but for a store that kills the process (SIGKILL) at its n-th change:
 //
-//   weir-state-fixture FOLDER NUMBER inside|after
+//   weir-state-fixture FOLDER NUMBER inside|after|drill|single
+//   weir-state-fixture drill FOLDER [--kills N] [--cuts N --shim FILE] [--producers N] [--seed N]
+//   weir-state-fixture bench FOLDER [--producers N] [--seconds N]
 //
 // inside: all is written to the transaction, which is not committed; after: it is on the disk, and nobody was told.
+// drill: what is done is forgotten soon; single: one request a transaction. `drill` and `bench` start it themselves.
 
 let words = CommandLine.arguments
-guard words.count == 4, let number = Int(words[2]) else {
-  print("usage: weir-state-fixture FOLDER NUMBER inside|after")
-  leave(2)
-}
-let folder = words[1]
 Signal.brokenPipe.ignore()
 do {
-  let signals = try SignalPipe([.terminate])
-  let store = CrashingStore(try SQLiteStore(path: StateProcess.databasePath(folder)), at: number, words[3])
-  let server = try StateServer(listener: try Listening.unix(path: StateProcess.socketPath(folder)), store: store) {
-    print($0)
+  switch words.count > 2 ? words[1] : "" {
+  case "drill":
+    var options = Drill.Options()
+    options.kills = option("--kills") ?? options.kills
+    options.cuts = option("--cuts") ?? 0
+    options.producers = option("--producers") ?? options.producers
+    options.seed = option("--seed").map { UInt64($0) } ?? 1
+    options.shim = text("--shim")
+    if options.cuts > 0 && options.shim == nil { usage() }
+    leave(try Drill(words[2], options).run() ? 0 : 1)
+  case "bench":
+    try Bench(words[2], producers: option("--producers") ?? 64, seconds: option("--seconds") ?? 10).run()
+  default:
+    guard words.count == 4, let number = Int(words[2]) else { usage() }
+    try serve(words[1], dyingAt: number, words[3])
   }
-  try server.serve(until: signals.descriptor)
 } catch {
-  print("\(error)")
+  say("\(error)")
   leave(1)
+}
+
+func usage() -> Never {
+  say("usage: weir-state-fixture FOLDER NUMBER inside|after|drill|single, or drill FOLDER …, or bench FOLDER …")
+  leave(2)
+}
+
+/// At once: what stands in a buffer when the process ends is gone.
+func say(_ text: String) {
+  // Nowhere to complain to when it cannot be written.
+  _ = try? Descriptor(borrowing: 1).writeAll(Array("\(text)\n".utf8))
+}
+
+func text(_ name: String) -> String? {
+  guard let at = words.firstIndex(of: name), at + 1 < words.count else { return nil }
+  return words[at + 1]
+}
+
+func option(_ name: String) -> Int? {
+  guard let text = text(name) else { return nil }
+  guard let number = Int(text), number >= 0 else { usage() }
+  return number
+}
+
+func serve(_ folder: String, dyingAt number: Int, _ point: String) throws {
+  let signals = try SignalPipe([.terminate])
+  let store = CrashingStore(try SQLiteStore(path: StateProcess.databasePath(folder)), at: number, point)
+  var settings = StateServer.Settings()
+  if point == "drill" {
+    settings.queues.statusKeep = 2000
+    settings.forgetMax = 5000
+  }
+  if point == "single" { settings.batchMax = 1 }
+  let listener = try Listening.unix(path: StateProcess.socketPath(folder))
+  let server = try StateServer(listener: listener, store: store, settings) { say($0) }
+  try server.serve(until: signals.descriptor)
 }
 
 final class CrashingStore: StateStore {

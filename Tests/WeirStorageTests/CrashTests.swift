@@ -29,6 +29,11 @@ import WeirWire
       pid = try spawn.start()
     }
 
+    func start(kills: Bool) throws {
+      if kills { Children.send(.kill, to: pid) }
+      try start()
+    }
+
     func end() {
       Children.send(.kill, to: pid)
       _ = Children.reap(pid: pid, waiting: true)
@@ -68,5 +73,98 @@ import WeirWire
       #expect(try ask(claim(key, by: 50)) == .replay(answer("\(key)")))
     }
     #expect(isBusy(try ask(claim(4, by: 60))))
+  }
+
+  /// Three messages, two of one key, of which the first fails once: at least twelve changes.
+  @Test(
+    "no message is lost, none comes again after its ack, none passes by another of its key", arguments: 1...12,
+    ["inside", "after"])
+  func messages(number: Int, point: String) throws {
+    let scratch = try Scratch()
+    let kept = try Kept(scratch.path, dyingAt: number, point)
+    defer { kept.end() }
+    var peer = try StatePeer(scratch.path)
+    var deaths = 0
+    func ask(_ request: StateRequest) throws -> StateReply {
+      while true {
+        do { return try peer.ask(request) } catch {
+          deaths += 1
+          #expect(deaths == 1, "it dies once")
+          if deaths > 1 { throw error }
+          try kept.start()
+          peer = try StatePeer(scratch.path)
+        }
+      }
+    }
+    func enqueue(_ id: String, key: String) throws -> Bool {
+      let reply = try ask(
+        .enqueue(queue: "q", [NewMessage(id: bytes(id), key: bytes(key), body: bytes("body of \(id)"))]))
+      guard case .enqueued(let all) = reply, all.count == 1 else {
+        Issue.record("\(reply)")
+        return true
+      }
+      return all[0].isDuplicate
+    }
+    #expect(try ask(.declare([quick()])) == .declared)
+    for (id, key) in [("a1", "a"), ("a2", "a"), ("b1", "")] {
+      let before = deaths
+      // Said twice, for its answer was lost.
+      #expect(try !enqueue(id, key: key) || deaths > before)
+    }
+    var acked: [String] = []
+    var attempts: [String: UInt16] = [:]
+    var hasFailed = false
+    while acked.count < 3 {
+      let before = deaths
+      let reply = try ask(.lease(queue: "q", max: 1, visibility: 500, wait: 30_000))
+      guard case .leased(let leased) = reply, let message = leased.first else {
+        Issue.record("nothing came any more, acked were \(acked): \(reply)")
+        return
+      }
+      let id = text(message)
+      #expect(message.message.body == bytes("body of \(id)"))
+      #expect(!acked.contains(id), "it came again after its ack")
+      #expect(id != "a2" || acked.contains("a1"))
+      #expect(message.attempt > attempts[id] ?? 0)
+      attempts[id] = message.attempt
+      let fails = id == "a1" && !hasFailed
+      if fails { hasFailed = true }
+      let settlement = Settlement(
+        sequence: message.sequence, attempt: message.attempt,
+        verdict: fails
+          ? .nack(error: "no", status: 500, latency: 1, retryAfter: nil, isFinal: false) : .ack(result: [1]))
+      let settled = try ask(.settle(queue: "q", [settlement]))
+      if settled == .settled([.done]) { acked.append(id) }
+      // A failure said twice is lost the second time; so is all that took longer than its lease.
+      if settled == .settled([.lost]) {
+        #expect(deaths > before || message.until < SystemClock.wall().milliseconds + 1)
+      }
+    }
+    #expect(deaths == 1)
+    try kept.start(kills: true)
+    peer = try StatePeer(scratch.path)
+    #expect(try enqueue("a1", key: "a"))
+    #expect(try ask(.lease(queue: "q", max: 9, visibility: nil, wait: 0)) == .leased([]))
+    for id in acked {
+      guard case .message(let view?) = try ask(.look(queue: "q", .message(id: bytes(id)))) else {
+        Issue.record("\(id) is not known")
+        continue
+      }
+      #expect(view.state == .done && view.result == [1])
+    }
+  }
+
+  /// A few kills of what `script/crash` does a thousand times.
+  @Test("killed at any moment, with 16 producers")
+  func drill() throws {
+    let scratch = try Scratch()
+    let spawn = Spawn(
+      path: CrashTests.executable,
+      arguments: [
+        "weir-state-fixture", "drill", scratch.path, "--kills", "6", "--producers", "16", "--seed", "7",
+      ],
+      environment: [(name: "PATH", value: "/usr/bin:/bin")])
+    let pid = try spawn.start()
+    #expect(Children.reap(pid: pid, waiting: true) == .ended(pid: pid, .code(0)))
   }
 }
