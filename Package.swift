@@ -94,7 +94,8 @@ let package = Package(
         "WeirBase", "WeirPatterns", "WeirWire", "WeirPlatform", .product(name: "GRDB", package: "GRDB.swift"),
       ], swiftSettings: common),
     .target(
-      name: "WeirMessaging", dependencies: ["WeirBase", "WeirPatterns", "WeirWire", crypto], swiftSettings: common),
+      name: "WeirMessaging", dependencies: ["WeirBase", "WeirFlows", "WeirWire", crypto],
+      swiftSettings: common),
     .target(
       name: "WeirProxy",
       dependencies: [
@@ -174,7 +175,7 @@ let package = Package(
       ]),
     test("WeirIdentity", ["WeirPatterns", "WeirFlows", crypto, cryptoExtras]),
     test("WeirStorage", ["WeirBase", "WeirPatterns", "WeirWire", "WeirPlatform", "weir-state-fixture"]),
-    test("WeirMessaging", ["WeirBase", "WeirPatterns", "WeirWire", programs]),
+    test("WeirMessaging", ["WeirBase", "WeirFlows", "WeirWire", programs]),
     test("WeirProcesses", ["WeirBase", "WeirPatterns", "WeirPlatform", "weir-keeper-fixture", programs]),
     test("WeirTelemetry", ["WeirBase", "WeirFlows", programs]),
     test(

@@ -109,9 +109,19 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case throttled
   /// Of the instances that this call may ask (`subset`) none is up.
   case subsetEmpty
+  /// No queue has this name.
+  case queueUnknown
+  /// No message of the queue has this id, or it is forgotten.
+  case messageUnknown
+  /// A message, or what is said of one, is not what it must be.
+  case messageMalformed
+  /// The queue holds as many messages, or as many bytes, as it may.
+  case backlogFull
+  /// The lease was over before it was settled: the message is another's, or gone.
+  case leaseLost
 
   /// How many cases there are: the length of a table by reason.
-  public static var count: Int { Int(Reason.subsetEmpty.rawValue) + 1 }
+  public static var count: Int { Int(Reason.leaseLost.rawValue) + 1 }
 
   /// Who is to blame, for logs and metrics.
   public enum Side: UInt8, Sendable, BitwiseCopyable {
@@ -251,6 +261,15 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case .subsetEmpty:
       Entry(
         "subset-empty", 503, "destination_unavailable", .upstream, "This part of the service is not available now.")
+    case .queueUnknown: Entry("queue-unknown", 404, "http_request_denied", .client, "There is no queue of this name.")
+    case .messageUnknown:
+      Entry("message-unknown", 404, "http_request_denied", .client, "There is no message of this id.")
+    case .messageMalformed:
+      Entry("message-malformed", 422, "http_request_error", .client, "The message, or a word about it, is malformed.")
+    case .backlogFull:
+      Entry("backlog-full", 429, "http_request_denied", .client, "The queue holds as much as it may; try again later.")
+    case .leaseLost:
+      Entry("lease-lost", 409, "http_request_denied", .client, "This lease is over; the message is another's, or gone.")
     }
   }
 }

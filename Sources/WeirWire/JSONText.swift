@@ -7,11 +7,14 @@ public struct JSONText: Sendable {
   /// Deeper texts are refused, as most readers do.
   public static let depthMax = 128
 
-  public static func isWhole(_ bytes: Span<UInt8>) -> Bool {
+  public static func isWhole(_ bytes: Span<UInt8>) -> Bool { breach(bytes) == nil }
+
+  /// Where bytes stop being one JSON text, as the offset at which reading ended; nil when they are one.
+  public static func breach(_ bytes: Span<UInt8>) -> Int? {
     var scanner = JSONText(bytes.count)
-    guard scanner.value(bytes, depth: 0) else { return false }
+    guard scanner.value(bytes, depth: 0) else { return scanner.at }
     scanner.space(bytes)
-    return scanner.at == bytes.count
+    return scanner.at == bytes.count ? nil : scanner.at
   }
 
   private var at = 0

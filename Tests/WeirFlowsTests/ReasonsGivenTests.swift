@@ -15,7 +15,7 @@ import WeirPatterns
     case .none: .nobody
     case .badRequest, .targetTooLong, .headTooLarge, .bodyTooLarge, .senderTooSlow, .noRoute, .methodNotAllowed,
       .upgradeNotSupported, .expectationFailed, .tooManyConnections, .internalError, .tooManyFailures,
-      .tunnelIdle, .retired:
+      .tunnelIdle, .retired, .queueUnknown, .messageUnknown, .messageMalformed, .backlogFull, .leaseLost:
       .driver
     case .limitReached, .draining, .overloaded, .identityMissing, .identityInvalid, .identityUnavailable, .replayed,
       .notAllowed, .keyMissing, .keyMalformed, .keyMismatch, .keyInUse, .answerNotKept, .stateUnavailable, .stateFull:
