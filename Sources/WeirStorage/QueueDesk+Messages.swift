@@ -68,6 +68,10 @@ extension QueueDesk {
     var leased: [DeliveryQueue.Leased] = []
     let length = visibility.map { min($0, Int64.max / 1_000_000) * 1_000_000 }
     while messages.count < max && bytes < QueueLimits.leasedBytesMax {
+      if leasedBytes >= settings.leasedBytesMax {
+        isSated = true
+        break
+      }
       leased.removeAll(keepingCapacity: true)
       queues[i].delivery.lease(1, for: length, now: now, into: &leased)
       guard let one = leased.first else { break }
@@ -75,8 +79,17 @@ extension QueueDesk {
       let until = QueueDesk.milliseconds(one.until)
       try table.saveLease(one.id, attempt: one.attempt, until: until)
       guard let (message, enqueuedAt) = try table.payload(one.id) else {
-        throw StateStoreError.broken("message \(one.id) has no payload")
+        // Somebody has been at the database: one message is worked on by nobody, the others go on.
+        let at = QueueDesk.milliseconds(now)
+        _ = queues[i].delivery.remove(one.id)
+        try table.saveAttempt(
+          one.id, AttemptView(attempt: one.attempt, at: at, latency: 0, status: 0, error: "its payload is gone"))
+        try table.saveDead(
+          one.id, .refused, at: at, keepsBody: false, dedup: queues[i].declaration.dedup,
+          forgetAt: at.adding(settings.statusKeep))
+        continue
       }
+      leasedBytes += message.fields.count + message.body.count
       bytes += message.fields.count + message.body.count
       messages.append(
         LeasedMessage(

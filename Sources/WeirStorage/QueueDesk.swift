@@ -25,6 +25,8 @@ package struct QueueDesk {
     package var waitMax: Int64 = 3_600_000
     /// Messages of one queue that time moves, or one order of an operator, within one transaction.
     package var piece = 500
+    /// Payload that is handed out within one transaction; who would get more waits for the next.
+    package var leasedBytesMax = 32 << 20
     /// How long the status of what is done is kept at least.
     package var statusKeep: Int64 = 3_600_000
     /// Numbers that are taken for messages at a time: a restart skips what is left of them.
@@ -88,6 +90,9 @@ package struct QueueDesk {
   var waiters = 0
   /// Numbers that are ours to give.
   var numbers: Range<Int64> = 0..<0
+  /// Payload that was handed out in the transaction that is under way, and whether it was as much as may be.
+  var leasedBytes = 0
+  var isSated = false
   /// Wall time in nanoseconds that has been reached, and when that was.
   private var reached: Int64 = 0
   private var reachedAt = Instant.zero
@@ -117,6 +122,8 @@ package struct QueueDesk {
 
   /// What time has done: leases that are over, delays that have ended, messages that are too old.
   package mutating func advance(in table: any QueueTable, now: Instant, wall: WallTime) throws {
+    leasedBytes = 0
+    isSated = false
     if now < restsUntil { return }
     _ = clock(wall, now)
     try open(in: table)
@@ -252,7 +259,7 @@ package struct QueueDesk {
   /// Nanoseconds until something is to be done that nobody asks for; 0: now.
   package func wait(now: Instant, wall: WallTime) -> Int64 {
     let rest = max(0, restsUntil.since(now))
-    if !isOpen || !jobs.isEmpty { return rest }
+    if !isOpen || !jobs.isEmpty || (isSated && waiters > 0) { return rest }
     let time = max(wall.milliseconds, reached / 1_000_000)
     var least = Int64.max
     for queue in queues {

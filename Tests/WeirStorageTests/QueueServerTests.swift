@@ -366,6 +366,49 @@ func quick(_ change: (inout QueueDeclaration) -> Void = { _ in }) -> QueueDeclar
     try state.end()
   }
 
+  @Test("many polls for large messages are served within several transactions, all of them")
+  func sated() throws {
+    let scratch = try Scratch()
+    let path = StateProcess.databasePath(scratch.path)
+    var settings = StateServer.Settings()
+    settings.queues.leasedBytesMax = 2 << 20
+    let state = try RunningState({ try SQLiteStore(path: path) }, scratch.path, settings)
+    let q = try QueuePeer(scratch.path, quick())
+    let poller = try QueuePeer(scratch.path)
+    for _ in 0..<6 { try poller.peer.send(.lease(queue: "q", max: 1, visibility: nil, wait: 60_000)) }
+    #expect(eventually { try q.counts().pollers == 6 })
+    let messages = (0..<6).map { NewMessage(id: [$0], body: [UInt8](repeating: $0, count: 1 << 20)) }
+    guard case .enqueued = try q.peer.ask(.enqueue(queue: "q", messages)) else {
+      Issue.record("refused")
+      return
+    }
+    for i in 0..<6 as Range<UInt8> {
+      guard case .leased(let leased) = try poller.peer.next().reply else {
+        Issue.record("nothing was leased")
+        return
+      }
+      #expect(leased.map(\.message.id) == [[i]])
+    }
+    try state.end()
+  }
+
+  @Test("a message whose payload somebody has deleted is dead, and holds up nobody")
+  func payloadGone() throws {
+    let scratch = try Scratch()
+    var state = try start(scratch)
+    var q = try QueuePeer(scratch.path, quick())
+    for id in ["a", "b"] { try q.enqueue(id, key: "k") }
+    try state.end()
+    let store = try SQLiteStore(path: StateProcess.databasePath(scratch.path))
+    try store.runForTesting("DELETE FROM message_body WHERE sequence = (SELECT min(sequence) FROM message)")
+    try store.close()
+    state = try start(scratch)
+    q = try QueuePeer(scratch.path)
+    #expect(try q.lease(10).map(text) == ["b"])
+    #expect(try q.view("a")?.state == .dead && q.view("a")?.history.map(\.error) == ["its payload is gone"])
+    try state.end()
+  }
+
   @Test("without room nothing is taken, and what is there is worked on")
   func full() throws {
     let scratch = try Scratch()

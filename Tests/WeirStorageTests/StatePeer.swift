@@ -93,7 +93,10 @@ final class RunningState: Sendable {
   private let stop: Descriptor
   private let ended = Mutex(false)
 
-  init(_ store: @escaping @Sendable () throws -> any StateStore, _ folder: String) throws {
+  init(
+    _ store: @escaping @Sendable () throws -> any StateStore, _ folder: String,
+    _ settings: StateServer.Settings = StateServer.Settings()
+  ) throws {
     let (read, write) = try Descriptor.pipe()
     stop = write
     // A child that another test starts may hold the listener of the server before this one for a moment after its end.
@@ -104,7 +107,7 @@ final class RunningState: Sendable {
     let listener = try Listening.unix(path: StateProcess.socketPath(folder))
     try SystemThread.start { [self] in
       do {
-        let server = try StateServer(listener: listener, store: try store()) { _ in }
+        let server = try StateServer(listener: listener, store: try store(), settings) { _ in }
         try server.serve(until: read.number)
       } catch { Issue.record("\(error)") }
       ended.withLock { $0 = true }
