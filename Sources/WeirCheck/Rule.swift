@@ -5,7 +5,7 @@ package import WeirModel
 package struct RuleInfo: Sendable, Equatable {
   /// Where it belongs: the folder of its file.
   package enum Family: String, Sendable, CaseIterable {
-    case acceptance, capacity, resilience, routing, security, structure
+    case acceptance, capacity, messaging, resilience, routing, security, structure
   }
 
   /// Words, never renamed, never used again.

@@ -4,15 +4,17 @@
 package enum Rules {
   /// Those that look at the design, in the order of their ids.
   static let checks: [any Rule.Type] = [
-    BalanceKeyMissing.self, CallCycle.self, CertificateExpiry.self, ConnectionStorm.self, DeadlineInversion.self,
+    BalanceKeyMissing.self, CallCycle.self, CertificateExpiry.self, ConnectionStorm.self, ConsumerWithoutDedup.self,
+    DeadlineInversion.self, DrainTime.self, DualWrite.self,
     GRPCOverHTTP1.self, HedgeWithoutEffect.self,
     IdempotencyWithoutEffect.self, IdempotencyWithoutLimit.self,
     IdentityWithoutTLS.self, KeysWithoutTLS.self, LimitWithoutIdentity.self,
-    LiteralSecret.self, NoRequirements.self,
-    OverCapacity.self, PathFallsThrough.self, PriorityWithoutEffect.self,
+    LiteralSecret.self, NoDeadLetters.self, NoRequirements.self,
+    OrderAcrossKeys.self, OverCapacity.self, PathFallsThrough.self, PriorityWithoutEffect.self,
 
     RetryAmplification.self, RetryUnsafeMethod.self,
-    RouteShadowed.self, RouteTie.self, SingleInstance.self, SubsetWithoutInstance.self, UnverifiedUpstream.self,
+    RouteShadowed.self, RouteTie.self, SagaStepWithoutUndo.self, SingleInstance.self, SubsetWithoutInstance.self,
+    UnsignedWebhook.self, UnverifiedUpstream.self, VisibilityBelowWork.self,
     WideCORS.self, ZoneImbalance.self,
   ]
 

@@ -16,6 +16,11 @@ package struct Design: Sendable, Equatable {
   package var services: [Service]
   package var stores: [Store]
   package var queues: [MessageQueue] = []
+  package var jobs: [Job] = []
+  package var topics: [Topic] = []
+  package var streams: [EventStream] = []
+  package var sagas: [Saga] = []
+  package var webhooks: [Webhook] = []
   package var traffic: [Traffic]
   package var scenarios: [Scenario]
   package var acceptances: [Acceptance]
@@ -49,6 +54,12 @@ package enum Component: Sendable, Hashable {
   case store(Int)
   /// Index in `Design.queues`: sent to, never called.
   case queue(Int)
+  /// Index in `Design.topics`.
+  case topic(Int)
+  /// Index in `Design.streams`.
+  case stream(Int)
+  /// Index in `Design.sagas`.
+  case saga(Int)
 }
 
 extension Design {
@@ -57,14 +68,20 @@ extension Design {
     case .service(let index): services[index].name
     case .store(let index): stores[index].name
     case .queue(let index): queues[index].name
+    case .topic(let index): topics[index].name
+    case .stream(let index): streams[index].name
+    case .saga(let index): sagas[index].name
     }
   }
 
-  /// The component called `name`, if there is one: services, stores and queues share one namespace.
+  /// The component called `name`, if there is one: services, stores and what is sent to share one namespace.
   package func component(named name: String) -> Component? {
     if let index = services.firstIndex(where: { $0.name.text == name }) { return .service(index) }
     if let index = stores.firstIndex(where: { $0.name.text == name }) { return .store(index) }
     if let index = queues.firstIndex(where: { $0.name.text == name }) { return .queue(index) }
+    if let index = topics.firstIndex(where: { $0.name.text == name }) { return .topic(index) }
+    if let index = streams.firstIndex(where: { $0.name.text == name }) { return .stream(index) }
+    if let index = sagas.firstIndex(where: { $0.name.text == name }) { return .saga(index) }
     return nil
   }
 }
@@ -98,6 +115,8 @@ package struct Operation: Sendable, Equatable {
   package var method: String
   package var path: String
   package var does: [Step]
+  /// Done twice it is done once, as far as the Idempotency-Key tells that it is the same.
+  package var idempotent: Value<Bool>
   /// Replaces the service's work for this operation.
   package var work: Work?
 }
@@ -169,6 +188,8 @@ package struct Store: Sendable, Equatable {
   package var path: Value<String>?
   /// `host:port` of one that runs elsewhere.
   package var at: [Value<Text>]
+  /// The table in which programs leave messages, in one transaction with their data.
+  package var outbox: Value<String>?
   /// Connections that the server takes.
   package var maxConnections: Value<Int>?
   /// Connections that a pooler in front of it holds; nil without one.

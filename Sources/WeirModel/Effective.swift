@@ -41,9 +41,7 @@ extension Design {
     }
     if let tenants { all.append(.map(RootKeys.tenants, TenantKeys.part.explain(tenants, self))) }
     if !stores.isEmpty { all.append(.map(RootKeys.stores, stores.map { .named($0.name, effective($0)) })) }
-    if !queues.isEmpty {
-      all.append(.map(RootKeys.queues, queues.map { .named($0.name, effective($0)) }))
-    }
+    all += effectiveMessaging
     if !traffic.isEmpty {
       all.append(.map(RootKeys.traffic, traffic.map { .named($0.name, effective($0)) }))
     }
@@ -80,16 +78,6 @@ extension Design {
       }
   }
 
-  private func effective(_ queue: MessageQueue) -> [Effective] {
-    MessageQueueKeys.part.explain(queue, self)
-      + (queue.call.map { call in
-        [
-          Effective(
-            key: "how it calls \(name(of: call.to.value).text)", content: .remark(CallKeys.part.explain(call, self)))
-        ]
-      } ?? [])
-  }
-
   func effective(_ operations: [Operation], of service: Service) -> [Effective] {
     let lines = operations.map { operation in
       Effective(
@@ -108,6 +96,7 @@ extension Design {
             Effective(key: "", content: .value(text(step, of: service)), origin: origin(step), isModelOnly: true)
           }))
     ]
+    all.append(.leaf(OperationKeys.idempotent, operation.idempotent))
     if let work = operation.work { all.append(.map(OperationKeys.work, effective(work))) }
     return all
   }
@@ -156,6 +145,7 @@ extension Design {
     all.append(.leaf(StoreKeys.engine, store.engine))
     all += .leaf(StoreKeys.path, store.path)
     if !store.at.isEmpty { all.append(.list(StoreKeys.at, store.at.map { (yamlScalar($0.value.raw), $0.origin) })) }
+    all += .leaf(StoreKeys.outbox, store.outbox)
     all += .leaf(StoreKeys.maxConnections, store.maxConnections)
     if let pool = store.pool { all.append(.map(StoreKeys.pool, [.leaf(PoolKeys.size, pool)])) }
     var work: [Effective] = []

@@ -53,6 +53,9 @@ extension Plan {
       switch component {
       case .service: uses.append(Use(variable: variable, way: .call(name)))
       case .queue: uses.append(Use(variable: variable, way: .queue(name)))
+      case .topic: uses.append(Use(variable: variable, way: .sink(section: RootKeys.topics.name, name: name)))
+      case .stream: uses.append(Use(variable: variable, way: .sink(section: RootKeys.streams.name, name: name)))
+      case .saga: uses.append(Use(variable: variable, way: .sink(section: RootKeys.sagas.name, name: name)))
       case .store(let index):
         let store = design.stores[index]
         let scheme = store.engine.value == .other ? "tcp" : store.engine.value.rawValue

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-package import WeirBase
 internal import WeirFlows
 package import WeirPatterns
 
@@ -7,7 +6,7 @@ extension Plan {
   /// A queue: what decides over its messages, and where they go.
   package struct Queue: Sendable, Equatable {
     package var name: String
-    package var settings: Settings
+    package var settings: DeliveryQueue.Settings
     /// Where its messages are pushed; nil: programs fetch them.
     package var push: Push?
     /// What gives a message its key when who sends it names none: a member of a JSON body or a field of the request.
@@ -31,28 +30,6 @@ extension Plan {
         self.path = path
         self.operation = operation
       }
-    }
-
-    /// How messages of a queue are given out, tried again and ended.
-    package struct Settings: Sendable, Equatable {
-      package var visibility = Duration.seconds(30)
-      package var attempts = 20
-      package var backoff: Backoff.Settings = {
-        var backoff = Backoff.Settings()
-        backoff.first = .seconds(1)
-        backoff.max = .seconds(3600)
-        return backoff
-      }()
-      package var keepsDead = true
-      package var keep = Duration.seconds(14 * 86_400)
-      package var dedup = Duration.seconds(300)
-      package var length = 1_000_000
-      package var bytes = 1 << 30
-      package var atOnce = Int32.max
-      package var keyAtOnce = 1
-      package var rate: Rate?
-
-      package init() {}
     }
   }
 
@@ -89,17 +66,39 @@ extension Plan {
     }
   }
 
-  /// The queues, each with an edge of its own to what it delivers to.
+  /// What runs by the clock.
+  package struct Job: Sendable, Equatable {
+    package var name: String
+    package var schedule: CronSchedule
+    package var settings: CronSchedule.Settings
+    /// Index in `queues`: each run is a message of it, and all runs have one key.
+    package var queue: Int
+  }
+
+  /// The queues and those of jobs, each with an edge of its own to what it delivers to.
   mutating func compileQueues() {
-    queues = design.queues.enumerated().map { index, queue in
+    queues = []
+    for queue in design.queues {
       var compiled = Queue(name: queue.name.text, settings: queue.settings, keyField: queue.key?.value)
-      if let to = queue.to?.value, let call = queue.call {
-        let edge = add(call, from: .queue(index), name: queue.name.text)
-        flow.edges[edge].call.attempt = call.attempt.value
-        compiled.push = Queue.Push(
-          edge: edge, service: to.service, method: to.method, path: to.path, operation: to.operation)
-      }
-      return compiled
+      if let to = queue.to?.value, let call = queue.call { compiled.push = push(to, call, from: compiled.name) }
+      queues.append(compiled)
     }
+    jobs = []
+    for job in design.jobs {
+      let name = "\(RootKeys.jobs.name).\(job.name.text)"
+      var settings = CronSchedule.Settings()
+      settings.missed = job.missed.value.pattern
+      jobs.append(
+        Job(name: job.name.text, schedule: job.every.value.schedule, settings: settings, queue: queues.count))
+      queues.append(Queue(name: name, settings: job.settings, push: push(job.to.value, job.call, from: name)))
+    }
+  }
+
+  /// For the queue that is appended next.
+  private mutating func push(_ to: Errand, _ call: Call, from name: String) -> Queue.Push {
+    let edge = add(call, from: .queue(queues.count), name: name)
+    flow.edges[edge].call.attempt = call.attempt.value
+    return Queue.Push(
+      edge: edge, service: to.service, method: to.method, path: to.path, operation: to.operation)
   }
 }

@@ -34,8 +34,10 @@ package struct Plan: Sendable, Equatable {
   package var gateway: Gateway?
   /// What comes in, by traffic of the design.
   package var loads: [Load]
-  /// Queues of the design.
+  /// Queues of the design, then one for each job, called `jobs.<name>`.
   package var queues: [Queue] = []
+  /// What runs by the clock.
+  package var jobs: [Job] = []
 
   package struct Service: Sendable, Equatable {
     package var name: String
@@ -81,6 +83,8 @@ package struct Plan: Sendable, Equatable {
       case file(scheme: String, path: String)
       /// `$WEIR_URL/queues/<name>`.
       case queue(String)
+      /// `$WEIR_URL/topics/<name>`, `streams`, `sagas`.
+      case sink(section: String, name: String)
       /// `postgres://host:port`.
       case address(scheme: String, at: Text)
     }
@@ -213,7 +217,8 @@ package struct Plan: Sendable, Equatable {
     switch component {
     case .service(let index): index
     case .store(let index): design.services.count + index
-    case .queue: preconditionFailure("a queue is sent to, not called: the resolver says so")
+    case .queue, .topic, .stream, .saga:
+      preconditionFailure("what is sent to is not called: the resolver says so")
     }
   }
 
@@ -252,6 +257,7 @@ package struct Plan: Sendable, Equatable {
       switch use.way {
       case .call(let name): variables.append((use.variable, "\(weirURL)/call/\(name)"))
       case .queue(let name): variables.append((use.variable, "\(weirURL)/queues/\(name)"))
+      case .sink(let section, let name): variables.append((use.variable, "\(weirURL)/\(section)/\(name)"))
       case .file(let scheme, let path):
         let whole = path.hasPrefix("/") ? path : folder + (folder.hasSuffix("/") ? "" : "/") + path
         variables.append((use.variable, "\(scheme)://\(whole)"))

@@ -110,7 +110,7 @@ struct PlanTests {
     #expect(plan.queues[2].settings.atOnce == 7)
     #expect(plan.queues[3].settings.atOnce == 32)
     #expect(plan.queues[1].push == nil)
-    #expect(plan.queues[1].settings.atOnce == .max)
+    #expect(plan.queues[1].settings.atOnce == Int(Int32.max))
     #expect(plan.needsState)
     #expect(plan.services[0].sends == [Plan.Send(queue: 0, share: 1), Plan.Send(queue: 1, share: 1)])
     let operations = plan.services[0].operations
@@ -163,6 +163,66 @@ struct PlanTests {
     #expect(plan.flow.edges.map { $0.subset?.fallback == .any } == [false, true, false, false, false, false])
     #expect(plan.flow.routes[0].split?.edges == [0, 1] && plan.flow.routes.map(\.edge) == [0, 2, 2, 3])
     #expect(plan.flow.routes[3].mirror?.edge == 4)
+  }
+
+  /// A job is a queue of its own: one run at a time, one that waits; what is sent to has an address.
+  @Test("jobs reach the plan as queues, and what is sent to is known to programs")
+  func jobs() throws {
+    let text = """
+      weir: 1
+      system: a
+      gateway: { listen: 0, routes: { all: { path: /**, to: shop } } }
+      services:
+        shop: { run: shop, instances: 2, sends: [events, log, order, mails], operations: { POST /tidy: {}, PUT /list: {} } }
+      queues: { mails: {} }
+      jobs:
+        tidy: { every: 15m, do: POST shop/tidy, timeout: 30m }
+        nightly: { every: "0 3 * * 1-5", do: PUT shop/list, retry: 1, missed: none }
+      topics:
+        events: { key: id, keep: 30d, to: { list: { do: PUT shop/list, batch: 50, visibility: 30s }, others: {} } }
+      streams:
+        log: { events: [Placed, Paid], key: id, projections: { list: PUT shop/list } }
+      sagas:
+        order: { steps: [ { do: POST shop/tidy, undo: PUT shop/list, timeout: 2s }, PUT shop/list ] }
+      webhooks:
+        partners: { of: events }
+      """
+    let design = try #require(read(text: text).design)
+    let plan = Plan(design)
+    #expect(plan.queues.map(\.name) == ["mails", "jobs.tidy", "jobs.nightly"])
+    #expect(plan.jobs.map(\.queue) == [1, 2])
+    #expect(plan.jobs.map(\.name) == ["tidy", "nightly"])
+    #expect(plan.jobs.map(\.settings.missed) == [.once, .none])
+    #expect(plan.edges.map(\.caller) == [.gateway, .queue(1), .queue(2)])
+    #expect(plan.edges.map(\.name) == ["gateway→shop", "jobs.tidy→shop", "jobs.nightly→shop"])
+    let tidy = plan.queues[1]
+    #expect(tidy.push?.operation == 0)
+    #expect(tidy.settings.atOnce == 1)
+    #expect(tidy.settings.length == 2)
+    #expect(tidy.settings.attempts == 3)
+    #expect(tidy.settings.visibility > .seconds(45 * 60))
+    #expect(plan.queues[2].settings.attempts == 1)
+    #expect(plan.flow.edges[1].call.timeout == .seconds(1800))
+    #expect(plan.flow.edges[1].call.attempt == .seconds(1800))
+    #expect(plan.flow.edges[1].call.retry.attempts == 1)
+    let environment = plan.environment(of: 0, weirURL: "http://w", folder: "/f") { $0.raw }
+    #expect(
+      environment.dropFirst().map(\.value) == [
+        "http://w/topics/events", "http://w/streams/log", "http://w/sagas/order", "http://w/queues/mails",
+      ])
+    let events = design.topics[0]
+    #expect(events.subscribers.map(\.name.text) == ["list", "others"])
+    #expect(events.subscribers[0].call?.timeout.value == .seconds(20))
+    #expect(events.subscribers[0].batch.value == 50)
+    #expect(events.subscribers[0].to?.value.operation == 1)
+    #expect(design.streams[0].projections[0].to?.value.operation == 1)
+    #expect(design.sagas[0].steps[0].undo?.value.path == "/list")
+    #expect(design.sagas[0].steps[1].undo == nil)
+    #expect(design.webhooks[0].of.value == 0)
+    #expect(design.webhooks[0].sign.value == .standard)
+    #expect(design.services[0].operations.map(\.idempotent.value) == [false, true])
+    #expect(
+      design.unsupported(for: .run).map(\.path) == ["jobs", "topics", "streams", "sagas", "webhooks"])
   }
 
   @Test("what tells instances apart reaches the flows")

@@ -9,8 +9,16 @@ enum OperationKeys {
     "work", .section(WorkKeys.section), default: "the service's work", "Its own time, without its calls.",
     modelOnly: true)
 
+  static let idempotent = ScalarKey(
+    "idempotent", .bool, rule: "true of PUT, DELETE and what reads, false of POST and PATCH",
+    "Whether doing it twice with the same Idempotency-Key is doing it once: messages may be delivered twice.",
+    alias: ["dedup", "once"])
+
   static let section = Section(
-    name: "operation", doc: "What requests of one kind do.", keys: [does, work])
+    name: "operation", doc: "What requests of one kind do.", keys: [does, idempotent.key, work])
+
+  /// RFC 9110 §9.2.2.
+  static func isIdempotent(_ method: String) -> Bool { method != "POST" && method != "PATCH" }
 }
 
 /// A step of `does:` as a map.

@@ -27,6 +27,25 @@ enum RootKeys {
     "queues", .named(.components("a queue"), .section(MessageQueueKeys.part.section)),
     "Work that waits until somebody does it, and is not lost.",
     refused: [(.simulate, "weir simulate does not play queues yet")])
+  static let jobs = Key(
+    "jobs", .named(.plain("a job"), .section(JobKeys.part.section)), "What runs by the clock.",
+    refused: [(.run, "weir run does not run jobs yet"), (.simulate, "weir simulate does not play jobs yet")])
+  static let topics = Key(
+    "topics", .named(.components("a topic"), .section(TopicKeys.part.section)), "Events that several may hear.",
+    refused: [(.run, "weir run does not keep topics yet"), (.simulate, "weir simulate does not play topics yet")])
+  static let streams = Key(
+    "streams", .named(.components("a stream"), .section(StreamKeys.part.section)),
+    "Ordered logs of events, and what is made of them.",
+    refused: [(.run, "weir run does not keep streams yet"), (.simulate, "weir simulate does not play streams yet")])
+  static let sagas = Key(
+    "sagas", .named(.components("a saga"), .section(SagaKeys.part.section)),
+    "Transactions over several services, with what undoes each step.",
+    refused: [(.run, "weir run does not run sagas yet"), (.simulate, "weir simulate does not play sagas yet")])
+  static let webhooks = Key(
+    "webhooks", .named(.plain("a webhook"), .section(WebhookKeys.part.section)), "Events delivered to others.",
+    refused: [
+      (.run, "weir run does not deliver webhooks yet"), (.simulate, "weir simulate does not play webhooks yet"),
+    ])
   static let tenants = Key(
     "tenants", .section(TenantKeys.section), "Customers who share the system, and their plans.")
   static let traffic = Key(
@@ -41,19 +60,14 @@ enum RootKeys {
   static let section = Section(
     name: "file", doc: "A Weir file describes one system.",
     keys: [
-      weir.key, system.key, owner.key, include, defaults, requirements, gateway, services, stores, queues, tenants,
-      traffic, scenarios, accept,
+      weir.key, system.key, owner.key, include, defaults, requirements, gateway, services, stores, jobs, queues, topics,
+      streams, sagas, webhooks, tenants, traffic, scenarios, accept,
       .later("environments", "Values that change by environment."),
       .later("regions", "Regions, their zones and the distances between them."),
       .later("machines", "Kinds of machines, with CPU, memory and price."),
       .later("gateways", "Several gateways, by name."),
       .later("functions", "Programs that are started for a request."),
-      .later("jobs", "What runs by the clock."),
       .later("caches", "Caches, with size, policy and what drops them."),
-      .later("topics", "Events that several may hear."),
-      .later("streams", "Ordered logs of events, and what is projected from them."),
-      .later("sagas", "Transactions over several services, with what undoes each step."),
-      .later("webhooks", "Events delivered to others."),
       .later("buckets", "Files, with versions and expiry."),
       .later("flags", "Switches for features."),
       .later("observe", "Traces and where they go."),
@@ -65,11 +79,11 @@ enum RootKeys {
     ])
 
   /// Sections whose entries are components that `calls`, `to` and faults may name: later ones.
-  static let laterComponents = ["functions", "caches", "topics", "streams", "sagas", "buckets"]
+  static let laterComponents = ["functions", "caches", "buckets"]
 }
 
 extension Shape.Names {
-  /// Names of one namespace: services, stores and all that comes later.
+  /// Names of one namespace: services, stores, what is sent to and all that comes later.
   static func components(_ what: String) -> Shape.Names {
     Shape.Names(what: what, problem: nameProblem, pattern: namePattern)
   }

@@ -16,13 +16,17 @@ enum StoreKeys {
     "max-connections", .count(1...1_000_000), "Connections that the server takes: what `connection-storm` counts with.",
     alias: ["connections"])
   static let pool = Key("pool", .section(PoolKeys.section), "A pooler between the programs and the server.")
+  static let outbox = ScalarKey(
+    "outbox", .text("a table", example: "weir_outbox"),
+    "The table in which programs leave messages in the transaction of their data: Weir sends them, so that neither is without the other.",
+    refused: [(.run, "weir run does not send from an outbox yet")], alias: ["outbox-table"])
   static let work = Key(
     "work", .section(WorkKeys.storeSection), "Its time for a request.", modelOnly: true)
 
   static let section = Section(
     name: "store", doc: "Something that keeps data.",
     keys: [
-      owner.key, engine.key, path.key, at, maxConnections.key, pool, work,
+      owner.key, engine.key, path.key, at, outbox.key, maxConnections.key, pool, work,
       .later("reads", "Where reads go, and how stale they may be."),
       .later("shards", "How data is spread over several servers."),
       .later("holds", "What data it keeps, and how consistent it must be."),

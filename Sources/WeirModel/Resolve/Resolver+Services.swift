@@ -90,9 +90,13 @@ extension Resolver {
           .send(SendStep(send: Value(send, .derived(from: "sends")), share: StepKeys.share.initial))
         }
       }
+      let idempotent =
+        operation.value(OperationKeys.idempotent)
+        ?? Value(OperationKeys.isIdempotent(String(parts[0])), .derived(from: "the method"))
       found.append(
         Operation(
           place: entry.value.place, method: String(parts[0]), path: String(parts[1]), does: steps,
+          idempotent: idempotent,
           work: operation.section(OperationKeys.work, WorkKeys.section).flatMap { work($0) }))
     }
     return found
@@ -114,7 +118,7 @@ extension Resolver {
     guard let index = calls.firstIndex(where: { componentName($0.to.value) == name }) else {
       // A call of a later version was left out silently; whoever does not exist at all was reported under `calls`.
       let written = Fields(services[service].node, ServiceKeys.section).node(ServiceKeys.calls.name)
-      if case .queue? = componentNamed(name) {
+      if isSink(name) {
         mistake(
           "unknown-target", "'\(services[service].name.text)' does not send to '\(name)'", at: target,
           why: "'does' says which of 'sends' are sent, and in which order", mend: "sends: [\(name)]")
@@ -158,6 +162,9 @@ extension Resolver {
     case .service(let index): services[index].name.text
     case .store(let index): stores[index].name.text
     case .queue(let index): queues[index].name.text
+    case .topic(let index): topics[index].name.text
+    case .stream(let index): streams[index].name.text
+    case .saga(let index): sagas[index].name.text
     }
   }
 

@@ -26,6 +26,9 @@ struct Resolver {
   var services: [Entry] = []
   var stores: [Entry] = []
   var queues: [Entry] = []
+  var topics: [Entry] = []
+  var streams: [Entry] = []
+  var sagas: [Entry] = []
   var traffic: [Entry] = []
   /// Components of sections that a later version reads: naming one is no mistake of its own.
   private var laterNames: Set<String> = []
@@ -48,14 +51,22 @@ struct Resolver {
     services = entries(RootKeys.services)
     stores = entries(RootKeys.stores)
     queues = entries(RootKeys.queues)
+    topics = entries(RootKeys.topics)
+    streams = entries(RootKeys.streams)
+    sagas = entries(RootKeys.sagas)
     traffic = entries(RootKeys.traffic)
-    refuseSharedNames(services + stores + queues)
+    refuseSharedNames(services + stores + queues + topics + streams + sagas)
     for (index, entry) in services.enumerated() { componentByName[entry.name.text] = .service(index) }
     for (index, entry) in stores.enumerated() where componentByName[entry.name.text] == nil {
       componentByName[entry.name.text] = .store(index)
     }
-    for (index, entry) in queues.enumerated() where componentByName[entry.name.text] == nil {
-      componentByName[entry.name.text] = .queue(index)
+    let sinks: [([Entry], (Int) -> Component)] = [
+      (queues, { .queue($0) }), (topics, { .topic($0) }), (streams, { .stream($0) }), (sagas, { .saga($0) }),
+    ]
+    for (entries, component) in sinks {
+      for (index, entry) in entries.enumerated() where componentByName[entry.name.text] == nil {
+        componentByName[entry.name.text] = component(index)
+      }
     }
     let names = roots.flatMap { root in
       // Those of a misspelt section too: `service:` instead of `services:` is one mistake.
@@ -76,6 +87,13 @@ struct Resolver {
     for index in resolvedServices.indices { resolvedServices[index].operations = operations(of: index) }
     let resolvedStores = stores.map { store($0, owner: owner) }
     let resolvedQueues = queues.map { queue($0, owner: owner) }
+    let resolvedTopics = topics.map { topic($0, owner: owner) }
+    let resolvedStreams = streams.map { stream($0, owner: owner) }
+    let resolvedSagas = sagas.map { saga($0, owner: owner) }
+    let jobs = entries(RootKeys.jobs).compactMap { job($0, owner: owner) }
+    let webhooks = entries(RootKeys.webhooks).compactMap { entry in
+      WebhookKeys.part.read(Layers([Fields(entry.node, WebhookKeys.part.section)], name: entry.name), &self)
+    }
     refuseUnknownVariables()
     refuseForRun(resolvedStores)
     let tenants = single(RootKeys.tenants).flatMap { self.tenants($0) }
@@ -93,7 +111,8 @@ struct Resolver {
     return Design(
       file: file, system: system, owner: owner,
       requirements: requirements ?? Requirements(place: nil, availability: nil, latency: [], load: nil),
-      gateways: gateways, services: resolvedServices, stores: resolvedStores, queues: resolvedQueues,
+      gateways: gateways, services: resolvedServices, stores: resolvedStores, queues: resolvedQueues, jobs: jobs,
+      topics: resolvedTopics, streams: resolvedStreams, sagas: resolvedSagas, webhooks: webhooks,
       traffic: resolvedTraffic.compactMap { $0 }, scenarios: scenarios, acceptances: acceptances, tenants: tenants,
       texts: texts,
       refusals: refusals)
@@ -173,7 +192,7 @@ struct Resolver {
       related: [.init(first, "first defined here")])
   }
 
-  /// Services and stores share one namespace, as both are what `calls` and `to` name.
+  /// All components share one namespace, as they are what `calls`, `to` and `sends` name.
   private mutating func refuseSharedNames(_ all: [Entry]) {
     for (index, entry) in all.enumerated() {
       if let first = all[..<index].first(where: { $0.name.text == entry.name.text }) {
@@ -189,9 +208,10 @@ struct Resolver {
     switch componentByName[name.value] {
     case .service(let index)?: return .service(index)
     case .store(let index)?: return .store(index)
-    case .queue?:
+    case .queue?, .topic?, .stream?, .saga?:
+      let kind = componentByName[name.value].map(kind) ?? ""
       mistake(
-        "unknown-target", "'\(name.value)' is a queue: it is sent to, not called", at: name,
+        "unknown-target", "'\(name.value)' is a \(kind): it is sent to, not called", at: name,
         mend: "sends: [\(name.value)]")
       return nil
     case nil: break
@@ -203,6 +223,14 @@ struct Resolver {
   /// Whatever bears the name; nothing is said.
   func componentNamed(_ name: String) -> Component? { componentByName[name] }
 
+  /// Whether the name is of something that is sent to.
+  func isSink(_ name: String) -> Bool {
+    switch componentByName[name] {
+    case .queue?, .topic?, .stream?, .saga?: true
+    case .service?, .store?, nil: false
+    }
+  }
+
   /// Whether the name is of a section that a later version reads.
   func isLater(_ name: String) -> Bool { laterNames.contains(name) }
 
@@ -211,8 +239,8 @@ struct Resolver {
     switch componentByName[name.value] {
     case .service(let index)?: return index
     case nil: break
-    case .store?, .queue?:
-      let kind = stores.contains { $0.name.text == name.value } ? "store" : "queue"
+    case .store?, .queue?, .topic?, .stream?, .saga?:
+      let kind = componentByName[name.value].map(kind) ?? ""
       mistake(
         "unknown-target", "'\(name.value)' is a \(kind); \(whatFor) needs a service", at: name,
         mend: services.isEmpty ? nil : "one of: \(services.map(\.name.text).joined(separator: ", "))")
@@ -284,6 +312,7 @@ struct Resolver {
     return Store(
       name: entry.name, owner: self.owner(fields.value(StoreKeys.owner), of: owner),
       engine: engine ?? Value(.other, .derived(from: "a mistake")), path: path, at: at,
+      outbox: fields.value(StoreKeys.outbox),
       maxConnections: fields.value(StoreKeys.maxConnections),
       pool: fields.section(StoreKeys.pool, PoolKeys.section)?.value(PoolKeys.size),
       atOnce: workFields.flatMap { Layers([$0]).valueOrNone(WorkKeys.atOnce) }, work: read ?? whole,
@@ -334,8 +363,10 @@ struct Resolver {
         Plan.variable(for: componentName($0))
       }
       for name in Resolver.variables(in: program.command.value) where !known.contains(name) {
-        let owner = (services + stores + queues).first { Plan.variable(for: $0.name.text) == name }
-        if let owner, case .queue? = componentByName[owner.name.text] {
+        let owner = (services + stores + queues + topics + streams + sagas).first {
+          Plan.variable(for: $0.name.text) == name
+        }
+        if let owner, isSink(owner.name.text) {
           mistake(
             "unknown-variable",
             "$\(name) is there for those who send to '\(owner.name.text)', and '\(service.name.text)' does not",

@@ -2,6 +2,7 @@
 internal import Foundation
 internal import WeirBase
 internal import WeirModel
+internal import WeirPatterns
 
 /// How many requests a second reach each component, and how long each holds a worker, by what the file says.
 struct OfferedLoad {
@@ -43,6 +44,9 @@ struct OfferedLoad {
     spread()
   }
 
+  /// Mean time that a request of a service's operation holds a worker, in nanoseconds; nil names no operation.
+  func held(_ service: Int, operation: Int?) -> Double { times[service][operation.map { $0 + 1 } ?? 0] }
+
   // MARK: Times
 
   private func time(_ service: Int, _ slot: Int) -> Double {
@@ -74,7 +78,7 @@ struct OfferedLoad {
       case .store(let store): whole = self.store(store, isWrite: isWrite)
       case .service(let callee):
         whole = subject.isInCircle(service, callee) ? 0 : times[callee][operation.map { $0 + 1 } ?? 0]
-      case .queue: whole = 0  // sent to, not called
+      case .queue, .topic, .stream, .saga: whole = 0  // sent to, not called
       }
       return share * min(whole * tries(call), Double(call.timeout.value.inNanoseconds))
     }
@@ -124,7 +128,7 @@ struct OfferedLoad {
         rates[callee][operation.map { $0 + 1 } ?? 0] += rate
       case .component(.store(let store), let method, _, _):
         add(rate, to: store, isWrite: method.map { !["GET", "HEAD", "OPTIONS"].contains($0) } ?? false)
-      case .component(.queue, _, _, _): break  // the resolver takes none
+      case .component: break  // nothing else is called
       }
     }
     // What is sent arrives somewhere, and may be sent on from there; a circle of queues is walked once.
@@ -135,7 +139,7 @@ struct OfferedLoad {
       for (index, rate) in sent.enumerated() {
         queues[index] += rate
         guard let push = subject.plan.queues[index].push else { continue }
-        let most = design.queues[index].rate?.value.perSecond ?? .infinity
+        let most = subject.plan.queues[index].settings.rate?.perSecond ?? .infinity
         rates[push.service][push.operation.map { $0 + 1 } ?? 0] += min(rate, most)
       }
     }
@@ -174,7 +178,7 @@ struct OfferedLoad {
       case .store(let store): add(made, to: store, isWrite: isWrite)
       case .service(let callee):
         if !subject.isInCircle(service, callee) { rates[callee][operation.map { $0 + 1 } ?? 0] += made }
-      case .queue: break  // sent to, not called
+      case .queue, .topic, .stream, .saga: break  // sent to, not called
       }
     }
   }

@@ -26,6 +26,14 @@ extension Resolver {
         mend: "\(key): POST \(services.first?.name.text ?? "api")\(target.value.path ?? "/")")
       return nil
     }
+    if componentNamed(name) == nil, !isLater(name), let meant = Nearest.to(name, among: services.map(\.name.text)) {
+      var better = target.value
+      better.component = meant
+      mistake(
+        "unknown-target", "'\(name)' is not a service of this file: did you mean '\(meant)'?", at: target,
+        mend: "\(key): \(better.text)")
+      return nil
+    }
     guard let service = self.service(target.map { _ in name }, whatFor: whatFor) else { return nil }
     guard let method = target.value.method, let path = target.value.path else {
       mistake(

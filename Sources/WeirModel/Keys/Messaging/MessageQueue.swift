@@ -30,8 +30,8 @@ package struct MessageQueue: Sendable, Equatable {
   init(name: Name) { self.name = name }
 
   /// What decides which message is next, when it is tried again and when it is dead.
-  var settings: Plan.Queue.Settings {
-    var settings = Plan.Queue.Settings()
+  var settings: DeliveryQueue.Settings {
+    var settings = DeliveryQueue.Settings()
     settings.visibility = visibility.value
     settings.attempts = retry.attempts.value
     settings.backoff.first = retry.first.value
@@ -42,7 +42,7 @@ package struct MessageQueue: Sendable, Equatable {
     settings.dedup = dedup.value
     settings.length = length.value
     settings.bytes = size.value.count
-    settings.atOnce = atOnce.map { Int32($0.value) } ?? .max
+    settings.atOnce = atOnce?.value ?? DeliveryQueue.Settings().atOnce
     settings.keyAtOnce = keyAtOnce.value
     settings.rate = rate?.value
     return settings
@@ -66,7 +66,7 @@ package struct MessageRetry: Sendable, Equatable {
 
 /// `retry:` of a queue.
 enum MessageRetryKeys {
-  private static let standard = Plan.Queue.Settings()
+  private static let standard = DeliveryQueue.Settings()
 
   static let attempts = ScalarKey(
     "attempts", .count(1...1000), default: standard.attempts, rule: "queue-retry.attempts (the first included)",
@@ -96,7 +96,7 @@ enum MessageRetryKeys {
 
 /// One entry of `queues:`.
 enum MessageQueueKeys {
-  private static let standard = Plan.Queue.Settings()
+  private static let standard = DeliveryQueue.Settings()
   /// Deliveries at the same time to an instance of which nobody says how many it works on.
   static let atOnceUnknown = 16
 
@@ -197,8 +197,16 @@ extension Resolver {
     let layers = Layers([Fields(entry.node, MessageQueueKeys.part.section)], name: entry.name)
     var queue = MessageQueueKeys.part.read(layers, &self) ?? MessageQueue(name: entry.name)
     queue.owner = self.owner(queue.owner, of: owner)
-    check(queue, of: entry)
-    deliver(&queue)
+    let hasTarget = entry.node.entry(MessageQueueKeys.to.name) != nil
+    checkLease(
+      visibility: queue.visibility, timeout: queue.timeout, hasTarget: hasTarget, target: MessageQueueKeys.to.name)
+    checkKeep(of: queue)
+    checkWaits(of: queue.retry)
+    if let to = queue.to {
+      let timeout = deliveryTimeout(queue.timeout, visibility: queue.visibility)
+      queue.call = delivery(of: to, timeout: timeout, place: queue.name.place)
+      queue.atOnce = queue.atOnce ?? placesAtOnce(of: to.value.service)
+    }
     if let atOnce = queue.atOnce, queue.keyAtOnce.value > atOnce.value, queue.keyAtOnce.isWritten {
       mistake(
         "wrong-value",
@@ -209,71 +217,13 @@ extension Resolver {
     return queue
   }
 
-  private mutating func check(_ queue: MessageQueue, of entry: Entry) {
+  private mutating func checkKeep(of queue: MessageQueue) {
+    if queue.keep.value >= queue.visibility.value { return }
     let words = ScalarType<Duration>.duration()
-    if queue.visibility.value < .seconds(1) {
-      mistake(
-        "wrong-value", "a message is somebody's for 1s at least, not for \(words.write(queue.visibility.value))",
-        at: queue.visibility, why: "taking it and settling it are two requests, each written to the disk",
-        mend: "visibility: 1s")
-    }
-    if let timeout = queue.timeout {
-      let most = MessageQueue.timeoutMost(visibility: queue.visibility.value)
-      if entry.node.entry(MessageQueueKeys.to.name) == nil {
-        mistake(
-          "wrong-value", "nobody is called: this queue has no 'to'", at: timeout,
-          why: "who fetches a message has 'visibility' to work on it", mend: "visibility: \(words.write(timeout.value))"
-        )
-      } else if timeout.value > most {
-        mistake(
-          "wrong-value",
-          "a delivery of \(words.write(timeout.value)) does not fit into a visibility of \(words.write(queue.visibility.value))",
-          at: timeout, why: "its answer must be written down before the message is given out again: two thirds at most",
-          mend: "timeout: \(words.write(most))",
-          related: queue.visibility.place.map { [.init($0, "the visibility")] } ?? [])
-      }
-    }
-    if queue.keep.value < queue.visibility.value {
-      mistake(
-        "wrong-value",
-        "messages are kept for \(words.write(queue.keep.value)) and given out for \(words.write(queue.visibility.value)): "
-          + "none could be tried twice", at: queue.keep, mend: "keep: 14d",
-        related: queue.visibility.place.map { [.init($0, "the visibility")] } ?? [])
-    }
-    if queue.retry.first.value > queue.retry.max.value {
-      let (written, isFirst) = queue.retry.first.isWritten ? (queue.retry.first, true) : (queue.retry.max, false)
-      mistake(
-        "wrong-value",
-        "the first wait, \(words.write(queue.retry.first.value)), is longer than the longest, \(words.write(queue.retry.max.value))",
-        at: written,
-        mend: isFirst ? "first: \(words.write(queue.retry.max.value))" : "max: \(words.write(queue.retry.first.value))")
-    }
-  }
-
-  /// The call along which messages are delivered: one attempt, for it is the queue that tries again, and by its own
-  /// waits; breaker and connections as all calls have them.
-  private mutating func deliver(_ queue: inout MessageQueue) {
-    guard let to = queue.to else { return }
-    let service = resolvedServices[to.value.service]
-    var call = self.call(Layers(callDefaults), to: to.map { .service($0.service) }, place: queue.name.place)
-    call.timeout =
-      queue.timeout
-      ?? Value(
-        MessageQueue.timeoutMost(visibility: queue.visibility.value), .derived(from: "two thirds of visibility"))
-    call.attempt = Value(call.timeout.value, .derived(from: "timeout, as no other attempt follows"))
-    call.retry.attempts = Value(1, .derived(from: "the queue, which tries again by itself"))
-    call.hedge = nil
-    call.atOnce = nil
-    call.breaker?.slow = CallKeys.half(of: call.timeout)
-    queue.call = call
-    if queue.atOnce == nil {
-      let instance = service.atOnce?.value ?? MessageQueueKeys.atOnceUnknown
-      queue.atOnce = Value(
-        min(1_000_000, instance * service.instances.value),
-        .derived(
-          from: service.atOnce == nil
-            ? "\(MessageQueueKeys.atOnceUnknown) for each instance of \(service.name.text)"
-            : "instances × at-once of \(service.name.text)"))
-    }
+    mistake(
+      "wrong-value",
+      "messages are kept for \(words.write(queue.keep.value)) and given out for "
+        + "\(words.write(queue.visibility.value)): none could be tried twice", at: queue.keep, mend: "keep: 14d",
+      related: queue.visibility.place.map { [.init($0, "the visibility")] } ?? [])
   }
 }

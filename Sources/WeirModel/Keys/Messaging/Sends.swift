@@ -4,7 +4,8 @@
 enum SendsKeys {
   static let sends = Key(
     "sends", Shape.list(.scalar(ScalarType<String>.name)).or(.scalar(ScalarType<String>.name)),
-    "Queues that it puts messages into: its programs get NAME_URL for each.", alias: ["publishes", "produces"])
+    "Queues, topics and streams that it puts messages into, and sagas that it begins: its programs get NAME_URL for each.",
+    alias: ["publishes", "produces"])
 
   static let field = Field<Service>.custom(
     sends,
@@ -30,10 +31,10 @@ extension Resolver {
   /// What messages may be sent to, by its name.
   mutating func sink(_ name: Value<String>) -> Component? {
     switch componentNamed(name.value) {
-    case .queue(let index)?: return .queue(index)
+    case .queue?, .topic?, .stream?, .saga?: return componentNamed(name.value)
     case .service?, .store?:
       mistake(
-        "unknown-target", "'\(name.value)' is no queue: nothing can be sent to it", at: name,
+        "unknown-target", "'\(name.value)' is neither queue nor topic: nothing can be sent to it", at: name,
         why: "a service or store is called", mend: "calls: { \(name.value): {} }")
     case nil: unknownSink(name)
     }
@@ -41,6 +42,8 @@ extension Resolver {
   }
 
   private mutating func unknownSink(_ name: Value<String>) {
-    if !isLater(name.value) { unknownTarget(name, "a queue", among: queues.map(\.name.text)) }
+    if !isLater(name.value) {
+      unknownTarget(name, "a queue or topic", among: (queues + topics + streams + sagas).map(\.name.text))
+    }
   }
 }
