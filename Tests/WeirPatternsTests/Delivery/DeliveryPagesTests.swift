@@ -32,7 +32,10 @@ struct DeliveryPagesTests {
 
   @Test("each default on a page is the code's, and none is missing or too many")
   func defaults() throws {
-    let pages: [(String, Any)] = [("delivery-queue", DeliveryQueue.Settings())]
+    let pages: [(String, Any)] = [
+      ("delivery-queue", DeliveryQueue.Settings()), ("sequencer", Sequencer.Settings()),
+      ("deduplicator", Deduplicator.Settings()),
+    ]
     for (page, settings) in pages {
       let rows = try rows(page)
       let children = Mirror(reflecting: settings).children
