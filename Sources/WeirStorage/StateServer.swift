@@ -116,6 +116,8 @@ package final class StateServer {
   }
 
   private var hasFrames = false
+  /// The connection with which a batch begins.
+  private var turn = 0
 
   // MARK: Connections
 
@@ -190,7 +192,9 @@ package final class StateServer {
     var asks: [Ask] = []
     var bytes = 0
     hasFrames = false
-    for connection in connections where !connection.isBroken {
+    // Who sends without end must not keep the others waiting: each batch begins with another.
+    turn = connections.isEmpty ? 0 : (turn + 1) % connections.count
+    for connection in connections[turn...] + connections[..<turn] where !connection.isBroken {
       do {
         while true {
           if asks.count >= settings.batchMax || bytes >= settings.batchBytesMax {
