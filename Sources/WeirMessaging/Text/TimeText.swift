@@ -51,6 +51,12 @@ package enum TimeText {
   ///
   /// A leap second is the moment after it.
   package static func point(_ text: String) -> WallTime? {
+    guard let milliseconds = sinceEpoch(text), milliseconds >= 0 else { return nil }
+    return WallTime(milliseconds: milliseconds)
+  }
+
+  /// Milliseconds since 1970, negative before; years are 0000 to 9999.
+  static func sinceEpoch(_ text: String) -> Int64? {
     let bytes = Array(text.utf8)
     func number(_ at: Int, _ count: Int) -> Int64? {
       guard at + count <= bytes.count, bytes[at..<at + count].allSatisfy(isDigit) else { return nil }
@@ -59,7 +65,7 @@ package enum TimeText {
     func has(_ letter: Unicode.Scalar, _ at: Int) -> Bool { at < bytes.count && bytes[at] == UInt8(ascii: letter) }
     guard let year = number(0, 4), has("-", 4), let month = number(5, 2), has("-", 7), let day = number(8, 2),
       has("T", 10) || has("t", 10), let hour = number(11, 2), has(":", 13), let minute = number(14, 2), has(":", 16),
-      let second = number(17, 2), year >= 1970, (1...12).contains(month), (1...length(year, month)).contains(day),
+      let second = number(17, 2), (1...12).contains(month), (1...length(year, month)).contains(day),
       hour < 24, minute < 60, second <= 60
     else { return nil }
     var at = 19
@@ -83,8 +89,7 @@ package enum TimeText {
     }
     guard at == bytes.count else { return nil }
     let ofDay = (hour * 60 + minute - offset) * 60 + second
-    let point = (days(year, month, day) * 86_400 + ofDay) * 1000 + milliseconds
-    return point >= 0 ? WallTime(milliseconds: point) : nil
+    return (days(year, month, day) * 86_400 + ofDay) * 1000 + milliseconds
   }
 
   private static func isDigit(_ byte: UInt8) -> Bool { byte &- 0x30 < 10 }
@@ -100,7 +105,7 @@ package enum TimeText {
   /// Days since 1970-01-01 (Hinnant, *chrono-Compatible Low-Level Date Algorithms*, days_from_civil).
   private static func days(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
     let y = month <= 2 ? year - 1 : year
-    let era = y / 400
+    let era = (y >= 0 ? y : y - 399) / 400
     let ofEra = y - era * 400
     let ofYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
     return era * 146_097 + ofEra * 365 + ofEra / 4 - ofEra / 100 + ofYear - 719_468

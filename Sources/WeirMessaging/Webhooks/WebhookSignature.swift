@@ -80,6 +80,15 @@ package enum WebhookSignature {
       self.timestamp = timestamp
       self.signature = signature
     }
+
+    /// Out of a request's fields.
+    package init(_ fields: [MessagingField]) {
+      func one(_ name: String) -> String? {
+        let values = fields.filter { $0.name.lowercased() == name }
+        return values.count == 1 ? values[0].value : nil
+      }
+      self.init(id: one(idField), timestamp: one(timestampField), signature: one(signatureField))
+    }
   }
 
   /// Whether what came is genuine: any of its signatures, by any of the secrets.

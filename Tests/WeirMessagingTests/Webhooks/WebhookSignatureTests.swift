@@ -59,6 +59,17 @@ import WeirMessaging
     #expect(try verdict(good, body: Self.body + [0x0a]) == .refused(.signature))
   }
 
+  @Test("what came is taken out of a request's fields, each of which stands there once")
+  func received() {
+    let fields = [("Webhook-Id", "a"), ("WEBHOOK-TIMESTAMP", "1"), ("webhook-signature", "s")].map {
+      MessagingField($0.0, $0.1)
+    }
+    let received = WebhookSignature.Received(fields)
+    #expect(received.id == "a" && received.timestamp == "1" && received.signature == "s")
+    #expect(WebhookSignature.Received(fields + [MessagingField("webhook-id", "b")]).id == nil)
+    #expect(WebhookSignature.Received([]).signature == nil)
+  }
+
   @Test("it may be five minutes old or ahead, and not a second more")
   func tolerance() throws {
     for (seconds, isIn) in [(-301, false), (-300, true), (0, true), (300, true), (301, false)] as [(Int64, Bool)] {
