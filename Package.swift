@@ -100,7 +100,7 @@ let package = Package(
       name: "WeirProxy",
       dependencies: [
         "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirModel", "WeirPlatform", "WeirCertificates",
-        "WeirIdentity", "WeirCompression",
+        "WeirIdentity", "WeirCompression", "WeirMessaging",
         crypto, nio("NIOCore"), nio("NIOPosix"), nio("NIOTLS"), tls, http2,
         .product(name: "NIOHPACK", package: "swift-nio-http2"),
       ], swiftSettings: common),
@@ -118,7 +118,7 @@ let package = Package(
       name: "WeirRuntime",
       dependencies: [
         "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirModel", "WeirCheck", "WeirPlatform", "WeirProxy",
-        "WeirProcesses", "WeirTelemetry", "WeirCertificates", "WeirIdentity",
+        "WeirProcesses", "WeirTelemetry", "WeirCertificates", "WeirIdentity", "WeirMessaging",
         nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),

@@ -396,10 +396,12 @@ extension ClientConnection {
     guard isInWork else { return }
     isInWork = false
     defer { if let keyed { keyedIsOver(keyed) } }
+    if messaging != nil { messaging = nil }
     if edgePolicy != nil { leaveEdge() }
-    if isCalls, let part {
-      part.reason = reason
-      part.isFallback = isFallback
+    if isCalls, let inner {
+      inner.reason = reason
+      inner.isFallback = isFallback
+      inner.attempts = attempts
     }
     if let watch { given(watch, status: status, now: now) }
     var ending = RequestEnding(

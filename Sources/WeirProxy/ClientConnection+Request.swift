@@ -12,7 +12,7 @@ extension ClientConnection {
   /// A head is whole: find its route, ask what must be asked, begin its call.
   func begin(now: Instant) {
     // A part of an answer goes by its whole's plan.
-    if part == nil { takeNewest() }
+    if inner == nil { takeNewest() }
     startedAt = now
     isInWork = true
     isFirst = false
@@ -116,8 +116,12 @@ extension ClientConnection {
 
   /// A service calls another: `/from/<caller>/call/<callee>/<rest>`.
   private func routeCall(now: Instant) {
-    let found = part.map { ($0.part.edge, Int(head.target.start)) } ?? epoch.names.edge(input, head.path)
-    guard let (edge, rest) = found else { return refuse(.noRoute, now: now) }
+    let found = inner.map { ($0.edge, Int(head.target.start)) } ?? epoch.names.edge(input, head.path)
+    guard let (edge, rest) = found else {
+      let input = self.input
+      if let start = messagingPath(input.readableBytesUInt8Span) { return beginMessaging(at: start, now: now) }
+      return refuse(.noRoute, now: now)
+    }
     let left = head.deadlineMilliseconds
     // A hundred days is longer than any deadline, and far from overflowing.
     let deadline =
@@ -204,6 +208,7 @@ extension ClientConnection {
       loop.scratch.appendTraceparent(trace)
     }
     if tunnel != nil { loop.scratch.appendUpgrade() }
+    if let inner { loop.scratch.append(inner.lines) }
     if let rule = epoch.requestID, !isCalls { appendRequestID(rule) }
     if let rules { appendEdits(rules, bytes) }
     request.clear()

@@ -132,8 +132,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   /// What the route has the gateway itself do; nil for nothing.
   var edgePolicy: EdgePolicy?
   var edgeWork: EdgeWork?
-  /// Of a connection without a socket: the part of a composed answer that it is for.
-  var part: PartSink?
+  /// Of a connection without a socket: the call of ours that it makes.
+  var inner: InnerCall?
   /// What a connection of TCP is told by its listener; nil for HTTP.
   private(set) var tcp: TCPListener?
   /// Where it is counted, until it has been.
@@ -144,6 +144,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   private(set) var isReset = false
   /// Of a request whose key is looked up, from then to its end.
   var keyed: KeyedRequest?
+  /// Of a request to Weir itself: to a queue.
+  var messaging: MessagingExchange?
   /// Bytes that are still read and dropped before the connection is cut.
   var lingerLeft = 0
 
@@ -216,7 +218,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     if input.readableBytes == 0 {
       input = loop.empty
     } else if input.readableBytes > loop.limits.headBytes,
-      stage == .waiting || (stage == .body && !canForwardBody && keyed?.isCollecting != true)
+      stage == .waiting || (stage == .body && !canForwardBody && keyed?.isCollecting != true && messaging == nil)
     {
       // The next requests, or a body that nobody can take yet: the sender waits.
       setReading(false)
@@ -286,6 +288,11 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
         guard input.readableBytes > 0 else { break reading }
         if !readHead() { break reading }
       case .body:
+        if let messaging {
+          collect(messaging, now: loop.now())
+          if stage == .body { break reading }
+          continue
+        }
         if let keyed, keyed.isCollecting {
           collectBody(keyed, now: loop.now())
           if stage == .body { break reading }

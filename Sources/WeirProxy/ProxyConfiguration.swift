@@ -48,6 +48,12 @@ package struct ProxyConfiguration: Sendable {
   package var keyed: [KeyedRoute?] = []
   /// Where the state process listens; nil when nothing needs it.
   package var statePath: String?
+  /// The queues that the state process keeps.
+  package var queues: [QueueDeclaration] = []
+  /// By queue: what of a message gives it its key when its sender names none.
+  package var queueKeys: [String: String] = [:]
+  /// Those whose messages are brought to a service.
+  package var pushes: [QueuePush] = []
   /// By service: what of a request keeps it at one instance; nil for nothing, and behind the end of the list.
   package var affinities: [AffinityKey?] = []
   /// By service: the cookie that keeps a client at its instance.

@@ -4,6 +4,7 @@ import NIOPosix
 import Synchronization
 import WeirBase
 import WeirFlows
+import WeirMessaging
 import WeirPatterns
 import WeirPlatform
 import WeirWire
@@ -86,6 +87,12 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   private(set) var tcpCounters: [String: TCPCounter] = [:]
   /// The connection to the state process, once a plan needs it.
   private(set) var state: StateLink?
+  /// Reads requests to queues.
+  var queueAPI = QueueAPI()
+  /// Messages are brought to services: not before this node takes requests.
+  var takesMessages = false
+  /// By the name of a queue whose messages are brought to a service.
+  var pushers: [String: QueuePusher] = [:]
 
   /// The limits' times in nanoseconds.
   struct Times {
@@ -126,6 +133,8 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
 
   private func linkState(_ configuration: ProxyConfiguration) {
     if state == nil, let path = configuration.statePath { state = StateLink(path: path, eventLoop: eventLoop) }
+    state?.declare(configuration.queues, now: now())
+    bringQueues(configuration)
   }
 
   @inline(__always)
@@ -191,6 +200,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     for place in silentAt.indices where silentAt[place] <= time { clients[place]?.wasSilent(now: now) }
     prober?.tick(now: now)
     state?.tick(now: now)
+    if takesMessages { for pusher in pushers.values { pusher.ask(now: now) } }
     // Idle connections to instances: each second, the oldest are at the bottom.
     if ticks % 10 == 0 {
       http2.sweep(now: time, keepAlive: times.keepAlive)
@@ -465,6 +475,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   /// What is still under way at `ends` is cut: the flows take no request that might last longer.
   func drain(_ promise: EventLoopPromise<Void>, until ends: Instant) {
     isDraining = true
+    stopQueues()
     for old in older { old.flows.drain(until: ends, now: now()) }
     epoch.flows.drain(until: ends, now: now())
     drainEnds = ends.nanoseconds
@@ -485,6 +496,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   /// Health checks go on, for what is answered here still needs instances.
   func leave(until ends: Instant, grace: Duration) {
     isDraining = true
+    stopQueues()
     drainEnds = ends.nanoseconds
     let soon = now().advanced(by: grace.inNanoseconds).nanoseconds
     times.keepAlive = min(times.keepAlive, grace.inNanoseconds)

@@ -8,7 +8,7 @@ package import WeirCertificates
 package import WeirFlows
 package import WeirPatterns
 import WeirPlatform
-import WeirWire
+package import WeirWire
 
 /// The running proxy: event loops, their listening sockets, and the doors through which the runtime reaches them.
 ///
@@ -117,6 +117,7 @@ package final class ProxyServer: Sendable {
       try await eventLoops[index].submit {
         if index == 0 { bound.value.prober = HealthProber(loop: bound.value, onChange: onHealth) }
         bound.value.start()
+        bound.value.takesMessages = accepting
       }.get()
     }
     for (service, instances) in configuration.addresses.enumerated() {
@@ -263,6 +264,7 @@ package final class ProxyServer: Sendable {
   /// Takes the connections that wait in the sockets, for one that was started without `accepting`.
   package func accept() async {
     isAccepting.store(true, ordering: .releasing)
+    for (bound, eventLoop) in zip(loops, eventLoops) { eventLoop.execute { bound.value.takesMessages = true } }
     for channel in listeners.withLock({ $0.flatMap(\.channels) }) {
       // Fails only when the listener is closed already, and then nothing is to be taken.
       try? await channel.setOption(.autoRead, value: true).get()
@@ -511,6 +513,19 @@ package final class ProxyServer: Sendable {
   }
 
   private struct DrainTimeout: Error {}
+
+  /// Asks the state process, through the first loop; nil when it does not answer in time.
+  package func ask(_ request: StateRequest, within time: Int64) async -> StateReply? {
+    guard let bound = loops.first, let eventLoop = eventLoops.first else { return nil }
+    let promise = eventLoop.makePromise(of: StateReply?.self)
+    eventLoop.execute {
+      let loop = bound.value
+      guard let state = loop.state else { return promise.succeed(nil) }
+      state.ask(request, within: time, now: loop.now()) { promise.succeed($0) }
+    }
+    // Fails only on a loop that has ended.
+    return try? await promise.futureResult.get()
+  }
 
   /// Cuts what is left and ends the loops.
   ///

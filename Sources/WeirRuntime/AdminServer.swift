@@ -24,11 +24,13 @@ struct AdminServer: Sendable {
     var drain: @Sendable (String, Int, Bool) async -> DrainOutcome
     /// Has another binary take over.
     var upgrade: @Sendable (String) async -> UpgradeOutcome
+    /// What waits, and what an operator does about it.
+    var queues: QueueOffice
     /// Lets a caller on the port change something: `Authorization: Bearer …`; it stands in the state folder.
     var token: String
   }
 
-  private let content: Content
+  let content: Content
   private let logger: Logger
 
   init(content: Content) {
@@ -86,6 +88,7 @@ struct AdminServer: Sendable {
         body: ResponseBody(byteBuffer: ByteBuffer(bytes: try encoder.encode(outcome))))
     }
     serveDrains(router, isOwner: isOwner)
+    serveQueues(router, isOwner: isOwner)
     // What runs another program is its owner's only, whoever has the token.
     if isOwner {
       router.post("/upgrade") { [content] request, _ in

@@ -26,10 +26,14 @@ extension Plane {
     await lookForSockets()
     askNames()
     lookAtCertificates()
+    if !isDraining { jobs.tick() }
     await passReload()
     // Twice a second: a log that lags by half a second is live enough, and a copy of every ledger is made each time. At
     // the start, while much changes and somebody looks, with every tick.
-    if ticks % 5 == 0 || ticks < 30 { await know() }
+    if ticks % 5 == 0 || ticks < 30 {
+      queues.count()
+      await know()
+    }
   }
 
   /// Takes what the loops have counted and kept, writes the logs, and publishes status and metrics.
@@ -63,6 +67,7 @@ extension Plane {
       snapshot, before: before, names: names, version: WeirVersion.text, listeners: listenerAddresses,
       admin: published.admin, draining: isDraining, events: happenings)
     tellOfProcesses(&status)
+    status.queues = queues.last
     published.publish(snapshot, status, names: names, isReady: hasSaidReady && !isDraining)
   }
 
@@ -104,7 +109,7 @@ extension Plane {
     snapshot.deprecated = (plan.gateway?.treatments ?? []).map { $0?.retirement != nil }
     snapshot.families =
       securityFamilies(reports) + tunnelFamilies(reports) + tcpFamilies(reports) + identityFamilies()
-      + stateFamilies(reports) + memoryFamilies()
+      + stateFamilies(reports) + Plane.queueFamilies(queues.last ?? []) + memoryFamilies()
     return snapshot
   }
 
@@ -165,7 +170,7 @@ extension Plane {
           }
         },
         upgrade: { binary in await withCheckedContinuation { send.yield(.upgrade(binary, $0)) } },
-        token: token))
+        queues: queues, token: token))
     let socket = settings.state + "/admin.sock"
     // Made aside and put in the place of the one before, so that there always is one. A shorter name: paths have a limit.
     let fresh = settings.state + "/admin.new"

@@ -214,6 +214,8 @@ extension Plane {
       close(name)
     }
     plan = new
+    queues.enter(new, server)
+    jobs.enter(new, server)
     names = Translation.names(new)
     epoch = number
     lastMove = move

@@ -27,6 +27,8 @@ package actor Plane {
     case upgrade(String, UpgradeAsker)
     /// A name was asked for its addresses.
     case resolved(NameAnswer)
+    /// A sentence for the log.
+    case say(String)
   }
 
   let settings: RunSettings
@@ -41,6 +43,8 @@ package actor Plane {
   var memoryLevel = MemoryBound.Level.open
   var trimmedAt = Instant.zero
   let published = Published()
+  let queues = QueueOffice()
+  let jobs: JobClock
   let journal: Journal
   var certificates: Certificates
 
@@ -120,7 +124,10 @@ package actor Plane {
     self.client = client
     let names = Translation.names(plan)
     self.names = names
-    (inputs, send) = AsyncStream.makeStream(of: Input.self)
+    let (inputs, send) = AsyncStream.makeStream(of: Input.self)
+    self.inputs = inputs
+    self.send = send
+    jobs = JobClock { send.yield(.say($0)) }
     let supervised = Translation.supervised(plan)
     supervisor = Supervisor(services: supervised)
     random = SeededRandom(seed: UInt64(bitPattern: SystemClock.wall().milliseconds))
@@ -227,6 +234,7 @@ package actor Plane {
     case .drain(let order): await drain(order)
     case .upgrade(let binary, let asker): upgrade(to: binary, asker)
     case .resolved(let answer): await take(answer)
+    case .say(let text): journal.say(text)
     }
   }
 
@@ -248,6 +256,8 @@ package actor Plane {
     let send = send
     let server = try await ProxyServer.start(configuration, accepting: false) { send.yield(.health($0)) }
     self.server = server
+    queues.enter(plan, server)
+    jobs.enter(plan, server)
     let programs = Programs(plan: plan, state: settings.state, callsPort: Int(calls.port))
     try programs.makeStoreFolders()
     try programs.makeSocketFolder()

@@ -47,9 +47,10 @@ extension Plane {
   /// What became of requests with a key, and whether the state process answers.
   func stateFamilies(_ reports: [ProxyServer.LoopReport]) -> [Snapshot.Family] {
     let routes = plan.flow.routes.indices.filter { plan.flow.routes[$0].idempotency != nil }
-    if routes.isEmpty { return [] }
+    if !plan.needsState { return [] }
     var up = Snapshot.Family("weir_state_up", .gauge, "1 while the state process answers every loop.")
     up.add([], isStateUp(reports) ? 1 : 0)
+    if routes.isEmpty { return [up] }
     var requests = Snapshot.Family(
       "weir_idempotency_requests_total", .counter, "Requests with a key, by what became of them.")
     for route in routes {

@@ -70,6 +70,45 @@ package struct StatusClient: Sendable {
     }
   }
 
+  /// The queues, as the state process counts them.
+  package func queues() throws -> [Status.Queue] { try decoded(ask("GET /queues").body) }
+
+  /// A page of a queue's messages in one state.
+  package func messages(of queue: String, _ state: String, after: Int64, limit: Int) throws -> Status.Messages {
+    try decoded(
+      ask("GET /queues/\(escaped(queue))/messages?state=\(state)&after=\(after)&limit=\(limit)", also: "HTTP/1.1 404")
+        .body)
+  }
+
+  /// One message, whole; nil when the queue has none with this id.
+  package func message(_ id: String, of queue: String) throws -> Status.Message? {
+    let answer = try ask("GET /queues/\(escaped(queue))/messages/\(escaped(id))", also: "HTTP/1.1 404")
+    return answer.head.hasPrefix("HTTP/1.1 404") ? nil : try decoded(answer.body)
+  }
+
+  package func order(_ word: Status.QueueOrder.Word, queue: String, _ order: Status.QueueOrder) throws
+    -> Status.QueueOutcome
+  {
+    let body = String(decoding: try JSONEncoder().encode(order), as: UTF8.self)
+    return try decoded(
+      ask(
+        "POST /queues/\(escaped(queue))/\(word.rawValue)",
+        fields: "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n", body: body,
+        also: "HTTP/1.1 422"
+      ).body)
+  }
+
+  private func escaped(_ text: String) -> String {
+    let plain = CharacterSet(charactersIn: "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
+    return text.addingPercentEncoding(withAllowedCharacters: plain) ?? ""
+  }
+
+  private func decoded<Answer: Decodable>(_ text: String) throws -> Answer {
+    do { return try JSONDecoder().decode(Answer.self, from: Data(text.utf8)) } catch {
+      throw Failure.noAnswer("\(error)")
+    }
+  }
+
   /// Until the status is that of this plane; at most some seconds, for it is only asked later.
   package func waitForPlane(_ pid: Int32) {
     // 250 times 20 ms; nothing tells of it.

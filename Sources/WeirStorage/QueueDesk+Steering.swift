@@ -43,6 +43,7 @@ extension QueueDesk {
       counts.oldest = readings.oldest.map { max(0, at - QueueDesk.milliseconds($0)) }
       counts.isPaused = queues[i].delivery.isPaused
       counts.pollers = Int64(queues[i].waiters.count)
+      counts.declaredAt = try table.declaredAt(queues[i].number)
       return .counts(counts)
     case .message(let id): return .message(try table.view(queues[i].number, id: id, now: at))
     case .list(let state, let after, let limit):

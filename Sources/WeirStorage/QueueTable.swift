@@ -12,6 +12,8 @@ package protocol QueueTable {
   func queue(_ number: Int64) throws -> QueueRow?
   /// Makes a queue or changes what it is declared as; its number.
   func saveQueue(_ declaration: QueueDeclaration, at: Int64) throws -> Int64
+  /// When it was declared first.
+  func declaredAt(_ queue: Int64) throws -> Int64
   func setPaused(_ queue: Int64, _ isPaused: Bool) throws
   /// Each message that waits, is delayed or in flight, in the order of sequences, streamed.
   func eachLive(_ queue: Int64, _ body: (LiveMessage) throws -> Void) throws

@@ -102,12 +102,16 @@ extension SQLiteTransaction: QueueTable {
     try run(
       """
       INSERT INTO queue (name, settings, declared_at) VALUES (?, ?, ?)
-      ON CONFLICT (name) DO UPDATE SET settings = excluded.settings, declared_at = excluded.declared_at
+      ON CONFLICT (name) DO UPDATE SET settings = excluded.settings
       """, [declaration.name, settings, at])
     guard let row = try row("SELECT number FROM queue WHERE name = ?", [declaration.name]) else {
       throw StateStoreError.broken("a queue that was written is not there")
     }
     return row[0]
+  }
+
+  func declaredAt(_ queue: Int64) throws -> Int64 {
+    try row("SELECT declared_at FROM queue WHERE number = ?", [queue])?[0] ?? 0
   }
 
   func setPaused(_ queue: Int64, _ isPaused: Bool) throws {

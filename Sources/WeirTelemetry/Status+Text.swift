@@ -7,7 +7,7 @@ extension Status {
     var out = "\(paint.bold(system))  up \(Status.length(uptime))  \(loops) loop\(loops == 1 ? "" : "s")"
     out += "  \(listeners.joined(separator: " "))" + (draining ? "  \(paint.yellow("draining"))" : "") + "\n"
     out += processes(paint)
-    out += table(
+    out += Status.table(
       ["route", "requests", "per s", "5xx", "p50 ms", "p99 ms", "own answers"],
       routes.map { route in
         [
@@ -15,7 +15,7 @@ extension Status {
           Status.number(route.p50), Status.number(route.p99), Status.list(route.reasons),
         ]
       }, paint)
-    out += table(
+    out += Status.table(
       ["instance", "state", "rotation", "pid", "address", "restarts", "cpu", "memory"],
       services.flatMap { service in
         service.instances.map { instance in
@@ -27,7 +27,7 @@ extension Status {
           ]
         }
       }, paint)
-    out += table(
+    out += Status.table(
       [
         "call", "calls", "per s", "attempts", "failed", "refused", "fallback", "p99 ms", "waiting", "breaker",
         "reasons",
@@ -39,8 +39,9 @@ extension Status {
           paint.breaker(call.breaker), Status.list(call.reasons),
         ]
       }, paint)
+    out += (queues ?? []).text(colour: colour)
     let mirrors = self.mirrors ?? []
-    out += table(
+    out += Status.table(
       [
         "mirror of", "same", "other status", "other body", "unanswered", "skipped", "p50 ms", "mirror's", "p99 ms",
         "mirror's",
@@ -89,7 +90,7 @@ extension Status {
     return words.isEmpty ? (instance.state == .ready ? "in" : "out") : words.joined(separator: ", ")
   }
 
-  private func table(_ head: [String], _ rows: [[String]], _ paint: Paint) -> String {
+  static func table(_ head: [String], _ rows: [[String]], _ paint: Paint) -> String {
     if rows.isEmpty { return "" }
     var widths = head.map(\.count)
     for row in rows { for (i, cell) in row.enumerated() { widths[i] = max(widths[i], Paint.width(cell)) } }
@@ -114,7 +115,12 @@ extension Status {
     return value >= 100 ? "\(scaled / 10)" : "\(scaled / 10).\(scaled % 10)"
   }
 
-  private static func length(_ seconds: Double) -> String {
+  /// Bytes, as people read them.
+  static func size(_ bytes: Int) -> String {
+    bytes >= 10 << 20 ? "\(bytes >> 20) MiB" : bytes >= 10 << 10 ? "\(bytes >> 10) KiB" : "\(bytes) B"
+  }
+
+  static func length(_ seconds: Double) -> String {
     let s = Int(seconds)
     if s >= 86_400 { return "\(s / 86_400) d \(s % 86_400 / 3600) h" }
     if s >= 3600 { return "\(s / 3600) h \(s % 3600 / 60) min" }

@@ -123,6 +123,8 @@ package struct Status: Sendable, Codable, Equatable {
   package var calls: [Call]
   /// Of routes that have one; nil from a Weir that knows none.
   package var mirrors: [Mirror]?
+  /// Nil where there is none, or while nobody can say.
+  package var queues: [Queue]?
   /// The last ones, oldest first.
   package var events: [Happening]
 

@@ -29,7 +29,7 @@ import Testing
     "WeirIdentity": Target(layer: 4, outside: ["Crypto", "CryptoExtras", "Foundation", "Synchronization"]),
     "WeirProxy": Target(
       layer: 4, outside: nio.union(["Crypto", "Synchronization", "NIOSSL", "NIOTLS", "NIOHTTP2", "NIOHPACK"]),
-      arrows: ["WeirIdentity"]),
+      arrows: ["WeirIdentity", "WeirMessaging"]),
     "WeirStorage": Target(layer: 4, outside: ["GRDB", "Foundation", "FoundationEssentials"]),
     "WeirMessaging": Target(layer: 4, outside: ["Crypto", "Foundation"]),
     "WeirProcesses": Target(layer: 4, outside: ["Foundation", "FoundationEssentials", "Synchronization"]),

@@ -15,24 +15,23 @@ extension ClientConnection {
     let key = clientAffinity(facts)
     let fields = partFields(policy, now: now)
     takeHead()
-    let run = ComposeRun(self)
+    let run = ComposeRun(self, policy.parts)
     edgeWork?.compose = run
-    run.left = policy.parts.count
-    run.clientKey = key
     loop.silentAt[Int(place)] = .max
     phase = .wait
     // All are there before the first begins: a call may end within its own beginning.
-    run.sinks = policy.parts.map { PartSink($0, run) }
-    for sink in run.sinks {
+    run.calls = policy.parts.map { part in
+      InnerCall(edge: part.edge, clientKey: key, bytesMax: ComposePolicy.partBytesMax) { [weak run] call in
+        if let run { run.client?.partEnded(call, run) }
+      }
+    }
+    for (part, call) in zip(run.parts, run.calls) {
       guard run.client != nil else { return }
       var request = ByteBuffer()
       request.writeStaticString("GET ")
-      request.writeBytes(sink.part.path)
+      request.writeBytes(part.path)
       request.writeImmutableBuffer(fields)
-      let part = ClientConnection(loop: loop, kind: .calls, listener: listener, peer: peer, way: .memory)
-      part.take(epoch)
-      sink.client = part
-      part.beginPart(sink, request)
+      call.begin(request, by: epoch, on: loop, listener: listener, peer: peer)
     }
   }
 
@@ -61,44 +60,17 @@ extension ClientConnection {
     return fields
   }
 
-  // MARK: - The connection of a part
-
-  private func beginPart(_ sink: PartSink, _ request: ByteBuffer) {
-    part = sink
-    let bound = NIOLoopBound(self, eventLoop: loop.eventLoop)
-    outlet.attach(
-      OutletSink(
-        receive: { [unowned sink] in sink.receive($0) },
-        // Never within what it was doing when it closed.
-        close: { [loop] in loop.eventLoop.execute { bound.value.partIsClosed() } }))
-    loop.add(self)
-    input = request
-    advance()
-  }
-
-  /// What `channelInactive` is for a connection with a channel.
-  private func partIsClosed() {
-    guard let sink = part, !sink.isOver else { return }
-    sink.isOver = true
-    stage = .closed
-    leaveCall(now: loop.now())
-    loop.remove(self)
-    outlet.detach()
-    input = loop.empty
-    part = nil
-    sink.client = nil
-    if let run = sink.run, let client = run.client { client.partEnded(sink, run) }
-  }
-
   // MARK: - The whole
 
-  private func partEnded(_ sink: PartSink, _ run: ComposeRun) {
+  private func partEnded(_ call: InnerCall, _ run: ComposeRun) {
     guard edgeWork?.compose === run, stage != .closed else { return }
     run.left -= 1
-    if !sink.part.isOptional, let failure = failure(of: sink) {
+    if let index = run.calls.firstIndex(where: { $0 === call }), !run.parts[index].isOptional,
+      let failure = failure(of: call)
+    {
       run.cancel()
       edgeWork?.compose = nil
-      return answer(failure, of: sink)
+      return answer(failure, of: call)
     }
     if run.left == 0 {
       edgeWork?.compose = nil
@@ -109,36 +81,27 @@ extension ClientConnection {
   private enum PartFailure { case reason(Reason), answer(status: UInt16, head: ResponseHead) }
 
   /// Nil for an answer that can be put into the whole.
-  private func failure(of sink: PartSink) -> PartFailure? {
-    if sink.isOverlong { return .reason(.badAnswer) }
-    if sink.reason != .none && !sink.isFallback { return .reason(sink.reason) }
-    guard let head = headOfAnswer(sink) else { return .reason(.answerCut) }
+  private func failure(of call: InnerCall) -> PartFailure? {
+    if call.isOverlong { return .reason(.badAnswer) }
+    if call.reason != .none && !call.isFallback { return .reason(call.reason) }
+    guard let head = call.headOfAnswer(loop) else { return .reason(.answerCut) }
     if head.status == 204 { return nil }
     if head.status >= 400 && head.status < 500 && head.status != 429 { return .answer(status: head.status, head: head) }
     if head.status >= 300 { return .reason(.failedAnswer) }
-    let own = sink.bytes
+    let own = call.bytes
     let body = own.readableBytesUInt8Span
     if case .length(let length) = head.framing, Int64(body.count - head.length) != length { return .reason(.answerCut) }
     return JSONText.isWhole(body.extracting(head.length..<body.count)) ? nil : .reason(.badAnswer)
   }
 
-  private func headOfAnswer(_ sink: PartSink) -> ResponseHead? {
-    var head = ResponseHead()
-    var scanner = ResponseScanner()
-    guard case .complete = scanner.scan(&sink.bytes, toHead: false, limits: loop.headLimits, into: &head) else {
-      return nil
-    }
-    return head
-  }
-
   /// A part that must be there is not: the whole fails for its reason.
-  private func answer(_ failure: PartFailure, of sink: PartSink) {
+  private func answer(_ failure: PartFailure, of call: InnerCall) {
     let now = loop.now()
     switch failure {
     case .reason(let reason): refuse(reason, now: now)
     case .answer(let status, let head):
       // The caller's doing: it is told what the callee says of it.
-      let own = sink.bytes
+      let own = call.bytes
       let bytes = own.readableBytesUInt8Span
       loop.scratch.clear()
       loop.scratch.appendStatusLine(status)
@@ -147,7 +110,7 @@ extension ClientConnection {
         loop.scratch.append(bytes, type.range)
         loop.scratch.append("\r\n")
       }
-      answerComposed(status: status, body: Array(sink.bytes.readableBytesView.dropFirst(head.length)), now: now)
+      answerComposed(status: status, body: Array(call.bytes.readableBytesView.dropFirst(head.length)), now: now)
     }
   }
 
@@ -155,17 +118,17 @@ extension ClientConnection {
     var body: [UInt8] = [UInt8(ascii: "{")]
     loop.scratch.clear()
     loop.scratch.append("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n")
-    for sink in run.sinks {
-      if let failure = failure(of: sink) {
-        appendOmitted(sink, failure)
+    for (part, call) in zip(run.parts, run.calls) {
+      if let failure = failure(of: call) {
+        appendOmitted(part, failure)
         continue
       }
       if body.count > 1 { body.append(UInt8(ascii: ",")) }
       body.append(UInt8(ascii: "\""))
-      body += sink.part.name
+      body += part.name
       body += [UInt8(ascii: "\""), UInt8(ascii: ":")]
-      let head = headOfAnswer(sink)
-      let own = sink.bytes.readableBytesView.dropFirst(head?.length ?? 0)
+      let head = call.headOfAnswer(loop)
+      let own = call.bytes.readableBytesView.dropFirst(head?.length ?? 0)
       if own.isEmpty { body += Array("null".utf8) } else { body += own }
     }
     body.append(UInt8(ascii: "}"))
@@ -173,7 +136,7 @@ extension ClientConnection {
   }
 
   /// That a part is not there, and why, in the words of a refusal.
-  private func appendOmitted(_ sink: PartSink, _ failure: PartFailure) {
+  private func appendOmitted(_ part: ComposePolicy.Part, _ failure: PartFailure) {
     let reason: Reason =
       switch failure {
       case .reason(let reason): reason
@@ -182,7 +145,7 @@ extension ClientConnection {
     loop.scratch.append("Proxy-Status: weir; error=")
     loop.scratch.append(reason.proxyStatus)
     loop.scratch.append("; details=\"")
-    loop.scratch.append(sink.part.name)
+    loop.scratch.append(part.name)
     loop.scratch.append(" omitted: ")
     loop.scratch.append(reason.name)
     loop.scratch.append("\"\r\n")

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-import NIOCore
 import WeirBase
 import WeirFlows
 import WeirWire
@@ -41,55 +40,23 @@ package struct ComposePolicy: Sendable {
   ])
 }
 
-/// One part on its way: where the bytes of its answer go that a connection would get.
-///
-/// A part is a call like any other, made by a connection without a socket: breaker, balancer, retries, queue and fallback
-/// are the same.
-final class PartSink {
-  let part: ComposePolicy.Part
-  /// Nil when the answer is no longer wanted.
-  weak var run: ComposeRun?
-  var client: ClientConnection?
-  var bytes = ByteBuffer()
-  private(set) var isOverlong = false
-  /// Why it ended, when the answer is not the callee's own.
-  var reason = Reason.none
-  var isFallback = false
-  var isOver = false
-
-  init(_ part: ComposePolicy.Part, _ run: ComposeRun) {
-    self.part = part
-    self.run = run
-  }
-
-  func receive(_ buffer: ByteBuffer) {
-    if isOverlong || isOver { return }
-    if bytes.readableBytes + buffer.readableBytes > ComposePolicy.partBytesMax {
-      isOverlong = true
-      bytes = ByteBuffer()
-      client?.cut()
-    } else {
-      bytes.writeImmutableBuffer(buffer)
-    }
-  }
-}
-
 /// The parts of one request.
 final class ComposeRun {
   weak var client: ClientConnection?
-  var sinks: [PartSink] = []
+  let parts: [ComposePolicy.Part]
+  /// By part.
+  var calls: [InnerCall] = []
   var left = 0
-  /// Who asks, for services that keep a client at one instance.
-  var clientKey: UInt64 = 0
 
-  init(_ client: ClientConnection) { self.client = client }
+  init(_ client: ClientConnection, _ parts: [ComposePolicy.Part]) {
+    self.client = client
+    self.parts = parts
+    left = parts.count
+  }
 
   /// Nobody wants the answer any more, or it is known to have failed.
   func cancel() {
     client = nil
-    for sink in sinks where !sink.isOver {
-      sink.run = nil
-      sink.client?.cut()
-    }
+    for call in calls { call.cancel() }
   }
 }

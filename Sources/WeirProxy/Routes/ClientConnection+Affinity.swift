@@ -88,7 +88,7 @@ extension ClientConnection {
 
   /// Whom an identity knows, or the address; 0 for calls between services, but for those of a composed answer.
   func clientAffinity(_ facts: RequestFacts) -> UInt64 {
-    if let run = part?.run { return run.clientKey }
+    if let key = inner?.clientKey { return key }
     if let principal { return principal.facts(access: -1).client | 1 }
     return facts.client == 0 ? 0 : facts.client | 1
   }

@@ -39,6 +39,10 @@ final class StateLink {
   private var number: UInt64 = 0
   private var outgoing: [UInt8] = []
   private var isStopped = false
+  /// What the process is told of the queues before anything else, on each connection.
+  private var queues: [QueueDeclaration] = []
+  private var isDeclared = true
+  private var declareAt = Int64.min
 
   init(path: String, eventLoop: any EventLoop) {
     self.path = path
@@ -61,11 +65,29 @@ final class StateLink {
     if state == .up { send(request, number) } else { connect() }
   }
 
+  /// The queues that this plan has; said again on each new connection, and until the process has taken it.
+  func declare(_ queues: [QueueDeclaration], now: Instant) {
+    if queues == self.queues { return }
+    self.queues = queues
+    isDeclared = false
+    if state == .up { sayQueues(now: now) } else { connect() }
+  }
+
+  private func sayQueues(now: Instant) {
+    isDeclared = true
+    declareAt = now.nanoseconds + 1_000_000_000
+    let said = queues
+    ask(.declare(queues), within: 10_000_000_000, now: now) { [self] reply in
+      if reply != .declared && said == queues { isDeclared = false }
+    }
+  }
+
   /// Ten times a second: what has waited too long is given up, and a lost connection is tried again.
   func tick(now: Instant) {
     if isStopped { return }
     if state == .down { connect() }
     let time = now.nanoseconds
+    if !isDeclared && state == .up && time >= declareAt { sayQueues(now: now) }
     let isUp = state == .up
     let over = asks.filter { time >= ($0.value.until) || (!isUp && time >= $0.value.downUntil) }.keys.sorted()
     for id in over { asks.removeValue(forKey: id)?.body(nil) }
@@ -104,6 +126,11 @@ final class StateLink {
     state = .up
     outgoing.removeAll(keepingCapacity: true)
     StateFrames.append(.hello(version: StateFrames.version), id: 0, to: &outgoing)
+    // Before what needs them; a declaration that is open is said again with the rest.
+    if !queues.isEmpty {
+      number &+= 1
+      StateFrames.append(.declare(queues), id: number, to: &outgoing)
+    }
     for id in asks.keys.sorted() { if let ask = asks[id] { StateFrames.append(ask.request, id: id, to: &outgoing) } }
     write()
   }

@@ -196,6 +196,8 @@ public struct QueueCounts: Sendable, Equatable {
   public var isPaused = false
   /// Long polls that wait for a message.
   public var pollers: Int64 = 0
+  /// When the queue was declared first; wall time in milliseconds.
+  public var declaredAt: Int64 = 0
 
   public init() {}
 }

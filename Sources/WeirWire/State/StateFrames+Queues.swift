@@ -86,7 +86,7 @@ extension StateWriter {
       begin(146, id)
       for number in [
         counts.waiting, counts.delayed, counts.inFlight, counts.dead, counts.blocked, counts.retrying, counts.bytes,
-        counts.pollers,
+        counts.pollers, counts.declaredAt,
       ] { i64(number) }
       optional(counts.oldest)
       flag(counts.isPaused)
@@ -391,6 +391,7 @@ extension StateReader {
     counts.retrying = try length(bytes)
     counts.bytes = try length(bytes)
     counts.pollers = try length(bytes)
+    counts.declaredAt = try length(bytes)
     counts.oldest = try optional(bytes)
     counts.isPaused = try flag(bytes)
     return counts

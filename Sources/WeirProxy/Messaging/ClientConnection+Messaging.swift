@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOCore
+import NIOPosix
+import WeirBase
+import WeirFlows
+import WeirMessaging
+import WeirPlatform
+import WeirWire
+
+/// A request of a program to Weir itself: something is put into a queue, or taken out of one.
+///
+/// Confined to its loop.
+///
+///     collecting ─body whole─▶ parsing ─▶ asking the state process ─▶ answered
+final class MessagingExchange {
+  enum Stage { case collecting, parsing, asking, over }
+
+  var request: MessagingRequest
+  var stage = Stage.collecting
+  fileprivate var chunks = ChunkedScanner()
+
+  static let bodyMax = QueueAPI.bodyBytesMax
+  /// A body up to this size is parsed on the loop: that takes less than a millisecond.
+  static let parsedHere = 64 << 10
+
+  init(_ request: MessagingRequest) { self.request = request }
+}
+
+/// Requests of `/from/<caller>/queues/…` on the listener of `WEIR_URL`.
+extension ClientConnection {
+  /// Where in the head the path of such a request begins: behind the caller's name; nil for other requests.
+  func messagingPath(_ bytes: borrowing Span<UInt8>) -> Int? {
+    let end = Int(head.path.end)
+    var at = Int(head.path.start) + 6
+    // `/from/` was there, or the path is none of ours.
+    guard ClientConnection.has(bytes, "/from/", at: Int(head.path.start), end) else { return nil }
+    while at < end && bytes[at] != 0x2f { at += 1 }
+    return ClientConnection.has(bytes, "/queues/", at: at, end) ? at : nil
+  }
+
+  private static func has(_ bytes: borrowing Span<UInt8>, _ text: StaticString, at: Int, _ end: Int) -> Bool {
+    guard end - at >= text.utf8CodeUnitCount else { return false }
+    for i in 0..<text.utf8CodeUnitCount where bytes[at + i] != text.utf8Start[i] { return false }
+    return true
+  }
+
+  func beginMessaging(at start: Int, now: Instant) {
+    let exchange: MessagingExchange
+    do {
+      let input = self.input
+      let bytes = input.readableBytesUInt8Span
+      func text(_ range: Range<Int>) -> String {
+        bytes.extracting(range).withUnsafeBytes { String(decoding: $0, as: UTF8.self) }
+      }
+      var fields: [MessagingField] = []
+      var all = Fields(head)
+      while let field = all.next(bytes) {
+        fields.append(MessagingField(text(field.name.range), text(field.value.range)))
+      }
+      exchange = MessagingExchange(
+        MessagingRequest(
+          method: text(head.methodRun.range), path: text(start..<Int(head.path.end)),
+          query: head.query.isEmpty ? nil : text(head.query.range),
+          fields: fields))
+    }
+    messaging = exchange
+    if case .length(let length) = head.framing, length > Int64(MessagingExchange.bodyMax) {
+      return refuse(.bodyTooLarge, now: now)
+    }
+    takeHead()
+    phase = .body
+    if stage != .body { return ask(exchange, now: now) }
+    if owesContinue {
+      owesContinue = false
+      loop.out.clear()
+      loop.out.writeStaticString("HTTP/1.1 100 Continue\r\n\r\n")
+      write(loop.out)
+      needsFlush = true
+    }
+    collect(exchange, now: now)
+  }
+
+  /// Takes what has come of the body.
+  func collect(_ exchange: MessagingExchange, now: Instant) {
+    var isWhole = false
+    var taken = 0
+    var error: HeadError?
+    do {
+      let input = self.input
+      let bytes = input.readableBytesUInt8Span
+      func take(_ run: Range<Int>) {
+        bytes.extracting(run).withUnsafeBytes { exchange.request.body.append(contentsOf: $0) }
+      }
+      switch head.framing {
+      case .none, .untilClose: isWhole = true
+      case .length:
+        taken = Int(min(Int64(bytes.count), bodyLeft))
+        take(0..<taken)
+        bodyLeft -= Int64(taken)
+        isWhole = bodyLeft == 0
+      case .chunked:
+        reading: while exchange.chunks.announced <= Int64(MessagingExchange.bodyMax) {
+          switch exchange.chunks.next(bytes, from: &taken) {
+          case .data(let run): take(run)
+          case .needMore: break reading
+          case .end:
+            isWhole = true
+            break reading
+          case .refused(let refused):
+            error = refused
+            break reading
+          }
+        }
+      }
+    }
+    input.moveReaderIndex(forwardBy: taken)
+    bodyIn += Int64(taken)
+    if let error {
+      closeAfter = true
+      return refuse(error.reason, with: OwnAnswers.detailed(error.reason, error), now: now)
+    }
+    if exchange.chunks.announced > Int64(MessagingExchange.bodyMax) {
+      closeAfter = true
+      return refuse(.bodyTooLarge, now: now)
+    }
+    if !isWhole {
+      loop.silentAt[Int(place)] = now.nanoseconds + loop.times.bodyIdle
+      return
+    }
+    stage = .waiting
+    if input.readableBytes == 0 { input = loop.empty }
+    ask(exchange, now: now)
+  }
+
+  private func ask(_ exchange: MessagingExchange, now: Instant) {
+    loop.silentAt[Int(place)] = .max
+    phase = .wait
+    exchange.stage = .parsing
+    let request = exchange.request
+    exchange.request.body = []
+    let wall = SystemClock.wall()
+    if request.body.count <= MessagingExchange.parsedHere {
+      return parsed(loop.queueAPI.parse(request, now: wall, using: &loop.random), exchange, now: now)
+    }
+    let api = loop.queueAPI
+    let seed = loop.random.next()
+    let bound = NIOLoopBound((self, exchange), eventLoop: loop.eventLoop)
+    NIOThreadPool.singleton.runIfActive(eventLoop: loop.eventLoop) {
+      var random = SeededRandom(seed: seed, stream: "ids of messages")
+      return api.parse(request, now: wall, using: &random)
+    }.whenComplete { result in
+      let (client, exchange) = bound.value
+      guard client.messaging === exchange, client.stage != .closed else { return }
+      switch result {
+      case .success(let outcome): client.parsed(outcome, exchange, now: client.loop.now())
+      // The pool ends with the process.
+      case .failure: client.refuse(.draining, now: client.loop.now())
+      }
+    }
+  }
+
+  private func parsed(_ outcome: QueueAPI.Parsed, _ exchange: MessagingExchange, now: Instant) {
+    switch outcome {
+    case .refuse(let answer): write(answer, now: now)
+    case .ask(let request, let then):
+      exchange.stage = .asking
+      guard let state = loop.state else { return write(MessagingAnswer(.queueUnknown), now: now) }
+      var time: Int64 = 5_000_000_000
+      if case .lease(_, _, _, let wait) = request { time = wait * 1_000_000 }
+      state.ask(request, within: time, now: now) { [self] reply in answered(reply, request, then, exchange) }
+    }
+  }
+
+  private func answered(
+    _ reply: StateReply?, _ request: StateRequest, _ then: Answering, _ exchange: MessagingExchange
+  ) {
+    guard messaging === exchange, stage != .closed else { return giveBack(reply, request) }
+    write(reply.map { then.answer($0) } ?? Answering.unavailable, now: loop.now())
+  }
+
+  /// Who asked for messages is gone: they are given to others.
+  private func giveBack(_ reply: StateReply?, _ request: StateRequest) {
+    guard case .leased(let messages) = reply, case .lease(let queue, _, _, _) = request, !messages.isEmpty else {
+      return
+    }
+    let back = messages.map { Settlement(sequence: $0.sequence, attempt: $0.attempt, verdict: .giveBack) }
+    loop.state?.ask(
+      .settle(queue: queue, back), within: 5_000_000_000, insists: true, now: loop.now()
+    ) { _ in }
+  }
+
+  private func write(_ answer: MessagingAnswer, now: Instant) {
+    phase = .done
+    loop.scratch.clear()
+    loop.scratch.appendStatusLine(answer.status)
+    for field in answer.fields { loop.scratch.append(Array("\(field.name): \(field.value)\r\n".utf8)) }
+    loop.scratch.append("Content-Length: ")
+    loop.scratch.append(decimal: Int64(answer.body.count))
+    loop.scratch.append("\r\n")
+    answerOurselves(status: answer.status, body: answer.body, now: now)
+  }
+}

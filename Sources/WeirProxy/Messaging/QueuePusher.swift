@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOCore
+import WeirBase
+package import WeirFlows
+import WeirMessaging
+import WeirPatterns
+import WeirPlatform
+import WeirWire
+
+/// A queue whose messages are brought to a service.
+package struct QueuePush: Sendable, Equatable {
+  package var name: String
+  /// Along which the service is called.
+  package var edge: Int
+  /// The service, for the `Host` field.
+  package var service: String
+  package var method: String
+  package var path: String
+  package var settings: QueueDelivery.Settings
+
+  package init(
+    name: String, edge: Int, service: String, method: String = "POST", path: String,
+    settings: QueueDelivery.Settings = .init()
+  ) {
+    self.name = name
+    self.edge = edge
+    self.service = service
+    self.method = method
+    self.path = path
+    self.settings = settings
+  }
+}
+
+/// Takes messages of one queue from the state process, has its service work on them, and says how it went.
+///
+/// Confined to its loop; each loop has one for each queue, and the state process sees to the bounds over all of them.
+/// What to take, and what an answer means, is decided by ``QueueDelivery``; this carries it out.
+final class QueuePusher {
+  /// How long an ask waits for messages; longer than that a dead connection would not be noticed.
+  static let wait: Int64 = 20_000
+  /// Bytes of a service's answer that are read; more of it is not kept anywhere.
+  static let answerBytesMax = 64 << 10
+
+  private unowned let loop: ProxyLoop
+  private var push: QueuePush
+  private var delivery: QueueDelivery
+  private var random: SeededRandom
+  private var settlements: [Settlement] = []
+  private var willSettle = false
+  private(set) var pushed: UInt64 = 0
+
+  init(_ push: QueuePush, loop: ProxyLoop) {
+    self.push = push
+    self.loop = loop
+    delivery = QueueDelivery(push.settings)
+    random = SeededRandom(seed: loop.random.next(), stream: "queue \(push.name)")
+  }
+
+  /// The plan has changed; what is under way ends by the old one.
+  func moved(to push: QueuePush) { self.push = push }
+
+  /// Ten times a second, and whenever a message is done.
+  func ask(now: Instant) {
+    guard let state = loop.state else { return }
+    let count = delivery.ask(now: now)
+    if count == 0 { return }
+    let request = StateRequest.lease(
+      queue: push.name, max: UInt16(clamping: count), visibility: nil, wait: QueuePusher.wait)
+    state.ask(request, within: QueuePusher.wait * 1_000_000, now: now) { [self] in leased($0) }
+  }
+
+  /// Nothing more is taken; what is under way ends.
+  func stop() { delivery.stop() }
+
+  private func leased(_ reply: StateReply?) {
+    let now = loop.now()
+    guard case .leased(let messages) = reply else { return delivery.unanswered(now: now, using: &random) }
+    delivery.leased(messages.count)
+    for message in messages {
+      if delivery.isStopped {
+        delivery.declined()
+        settle(message, .giveBack)
+      } else {
+        begin(message, now: now)
+      }
+    }
+    ask(now: now)
+  }
+
+  // MARK: - The call
+
+  private func begin(_ message: LeasedMessage, now: Instant) {
+    var request = ByteBuffer()
+    // HTTP/1.0: the answer comes without chunks and ends with its connection.
+    request.writeString("\(push.method) \(push.path) HTTP/1.0\r\nHost: \(push.service)\r\n")
+    request.writeBytes(message.message.fields)
+    // The message's id is its key at the service: what is delivered again is known again.
+    request.writeString("Idempotency-Key: ")
+    request.writeBytes(message.message.id)
+    request.writeString("\r\nContent-Length: \(message.message.body.count)\r\n\r\n")
+    request.writeBytes(message.message.body)
+    let call = InnerCall(edge: push.edge, bytesMax: QueuePusher.answerBytesMax, lines: lines(of: message)) {
+      [self] call in
+      ended(call, message, startedAt: now)
+    }
+    call.begin(request, by: loop.epoch, on: loop, listener: -1, peer: PeerAddress())
+  }
+
+  /// What a service is told of a message, whole lines.
+  private func lines(of message: LeasedMessage) -> [UInt8] {
+    var lines = Array("Weir-Queue: \(push.name)\r\nWeir-Id: ".utf8)
+    lines += message.message.id
+    if !message.message.key.isEmpty {
+      lines += Array("\r\nWeir-Key: ".utf8)
+      lines += message.message.key
+    }
+    let enqueued = WallTime(milliseconds: message.enqueuedAt).rfc3339
+    lines += Array("\r\nWeir-Attempt: \(message.attempt)\r\nWeir-Enqueued-At: \(enqueued)\r\n".utf8)
+    return lines
+  }
+
+  private func ended(_ call: InnerCall, _ message: LeasedMessage, startedAt: Instant) {
+    let now = loop.now()
+    pushed &+= 1
+    let head = call.headOfAnswer(loop)
+    let status = head?.status ?? 0
+    let retryAfter = head.flatMap {
+      $0.retryAfterSeconds < 0 ? nil : min($0.retryAfterSeconds, 1 << 31) * 1_000_000_000
+    }
+    let verdict = delivery.ended(
+      // An answer whose rest nobody reads is an answer.
+      status: status, reason: call.isOverlong && status > 0 ? .none : call.reason, attempts: call.attempts,
+      retryAfter: retryAfter, now: now, using: &random)
+    switch verdict {
+    case .ack: settle(message, .ack(result: QueuePusher.result(call, head)))
+    case .giveBack: settle(message, .giveBack)
+    case .retry, .refused:
+      var wait: Int64?
+      if case .retry(let after) = verdict { wait = after.map { $0 / 1_000_000 } }
+      let error = call.reason == .none ? "\(status) \(StatusPhrase.of(status))" : "\(call.reason.name)"
+      settle(
+        message,
+        .nack(
+          error: error, status: call.reason == .none ? status : 0, latency: now.since(startedAt) / 1_000_000,
+          retryAfter: wait, isFinal: verdict == .refused))
+    }
+    ask(now: now)
+  }
+
+  /// What the service has said of a message that it has done, where that is short: for who asks what became of it.
+  private static func result(_ call: InnerCall, _ head: ResponseHead?) -> [UInt8] {
+    guard let head, !call.isOverlong else { return [] }
+    let body = call.bytes.readableBytesView.dropFirst(head.length)
+    return body.count <= QueueLimits.resultBytesMax ? Array(body) : []
+  }
+
+  // MARK: - How it went
+
+  /// All that ends within one turn of the loop is said at once.
+  private func settle(_ message: LeasedMessage, _ verdict: Settlement.Verdict) {
+    settlements.append(Settlement(sequence: message.sequence, attempt: message.attempt, verdict: verdict))
+    if willSettle { return }
+    willSettle = true
+    let bound = NIOLoopBound(self, eventLoop: loop.eventLoop)
+    loop.eventLoop.execute { bound.value.tell() }
+  }
+
+  private func tell() {
+    willSettle = false
+    let all = settlements
+    settlements = []
+    // It insists: a message that is done and not said to be is done again.
+    loop.state?.ask(.settle(queue: push.name, all), within: 30_000_000_000, insists: true, now: loop.now()) { _ in }
+  }
+}
+
+extension ProxyLoop {
+  /// The queues of the newest plan.
+  func bringQueues(_ configuration: ProxyConfiguration) {
+    queueAPI = QueueAPI(keyFields: configuration.queueKeys)
+    for (name, pusher) in pushers where !configuration.pushes.contains(where: { $0.name == name }) {
+      pusher.stop()
+      pushers[name] = nil
+    }
+    for push in configuration.pushes {
+      if let pusher = pushers[push.name] {
+        pusher.moved(to: push)
+      } else {
+        pushers[push.name] = QueuePusher(push, loop: self)
+      }
+    }
+  }
+
+  func stopQueues() { for pusher in pushers.values { pusher.stop() } }
+}

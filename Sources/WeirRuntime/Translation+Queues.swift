@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+import WeirBase
+import WeirFlows
+import WeirModel
+import WeirPatterns
+import WeirPlatform
+import WeirProxy
+import WeirWire
+
+extension Translation {
+  /// The plan's queues in the words of the state process, and who their messages are brought to.
+  static func queues(_ configuration: inout ProxyConfiguration, _ plan: Plan) {
+    func milliseconds(_ duration: Duration) -> Int64 { duration.inNanoseconds / 1_000_000 }
+    configuration.queues = plan.queues.map { queue in
+      let settings = queue.settings
+      var declaration = QueueDeclaration(name: queue.name)
+      declaration.visibility = milliseconds(settings.visibility)
+      declaration.attempts = UInt16(clamping: settings.attempts)
+      declaration.backoffFirst = milliseconds(settings.backoff.first)
+      declaration.backoffMax = milliseconds(settings.backoff.max)
+      declaration.backoffJitter = settings.backoff.jitter
+      declaration.keepsDead = settings.keepsDead
+      declaration.keep = milliseconds(settings.keep)
+      declaration.dedup = milliseconds(settings.dedup)
+      declaration.length = Int64(settings.length)
+      declaration.bytes = Int64(settings.bytes)
+      declaration.atOnce = Int32(clamping: settings.atOnce)
+      declaration.keyAtOnce = Int32(clamping: settings.keyAtOnce)
+      declaration.rate = settings.rate?.perSecond
+      return declaration
+    }
+    // So that a job's queue knows its last run when the next one is due.
+    for job in plan.jobs {
+      let memory = milliseconds(JobClock.memory(of: job.schedule, now: SystemClock.wall()))
+      configuration.queues[job.queue].dedup = max(configuration.queues[job.queue].dedup, memory)
+    }
+    configuration.queueKeys = plan.queues.reduce(into: [:]) { keys, queue in keys[queue.name] = queue.keyField }
+    configuration.pushes = plan.queues.compactMap { queue in
+      guard let push = queue.push else { return nil }
+      var settings = QueueDelivery.Settings()
+      // More than that on one loop is more than one service's worth of work.
+      settings.slots = min(Int(clamping: queue.settings.atOnce), 1024)
+      return QueuePush(
+        name: queue.name, edge: push.edge, service: plan.services[push.service].name, method: push.method,
+        path: push.path, settings: settings)
+    }
+  }
+}
