@@ -166,11 +166,12 @@ package enum Answering: Sendable, Equatable {
       answer.text("enqueued-at", WallTime(milliseconds: view.enqueuedAt).rfc3339)
       if view.state == .delayed { answer.text("due-at", WallTime(milliseconds: view.dueAt).rfc3339) }
       if let endedAt = view.endedAt { answer.text("ended-at", WallTime(milliseconds: endedAt).rfc3339) }
-      if !view.result.isEmpty {
-        if JSONText.isWhole(view.result.span) {
-          answer.raw("result", view.result)
+      let result = view.result
+      if !result.isEmpty {
+        if JSONText.isWhole(result.span) {
+          answer.raw("result", result)
         } else {
-          answer.text("result", String(decoding: view.result, as: UTF8.self))
+          answer.text("result", String(decoding: result, as: UTF8.self))
         }
       }
       if !view.history.isEmpty {
