@@ -41,6 +41,8 @@ struct PatternPagesTests {
       ("idempotency-record", IdempotencyRecord.Settings()),
       ("discovered-instances", DiscoveredInstances.Settings()),
       ("cron-schedule", CronSchedule.Settings()), ("saga", Saga.Settings()),
+      ("projection-checkpoint", ProjectionCheckpoint.Settings()), ("lease", Lease.Settings()),
+      ("webhook-schedule", WebhookSchedule.Settings()), ("webhook-endpoint", WebhookEndpoint.Settings()),
     ]
     for (name, settings) in pages {
       let text = try page(name)
