@@ -109,7 +109,10 @@ package struct PlanDifference: Sendable, Equatable {
   /// Which thing a value belongs to, by where it stands.
   private static func place(of path: [String]) -> (thing: String, name: String, key: String) {
     func key(_ count: Int) -> String { path.dropFirst(count).joined(separator: ".") }
-    let names = ["services": "service", "stores": "store", "traffic": "traffic", "scenarios": "scenario"]
+    let names = [
+      "services": "service", "stores": "store", "traffic": "traffic", "scenarios": "scenario", "jobs": "job",
+      "queues": "queue", "topics": "topic", "streams": "stream", "sagas": "saga", "webhooks": "webhook",
+    ]
     if path.count > 2, path[0] == "gateway", path[1] == "routes" { return ("route", path[2], key(3)) }
     if path.count > 1, let thing = names[path[0]] { return (thing, path[1], key(2)) }
     if path.count > 1 { return (path[0], "", key(1)) }
@@ -172,6 +175,12 @@ package struct PlanDifference: Sendable, Equatable {
       }
     case "gateway": return gateway(old, new)
     case "traffic", "scenario", "requirements", "accept": return ["only checks and forecasts change"]
+    case "queue":
+      switch change.kind {
+      case .added: return ["takes messages from then on"]
+      case .removed: return ["takes no more; messages that it has stay until they are purged"]
+      case .changed: return ["messages stay; those in work end by the old values"]
+      }
     case "store": return ["programs call stores by themselves: only what is given to them changes"]
     default: return []
     }

@@ -40,9 +40,11 @@ struct ExplainTests {
   }
 
   /// The long form is the language too: read again it says the same, and nothing in it is a mistake.
-  @Test("the long form, read again, explains itself the same way")
-  func roundTrip() throws {
-    let design = try #require(read("examples/webapp/weir.yaml").design)
+  @Test(
+    "the long form, read again, explains itself the same way",
+    arguments: ["examples/webapp/weir.yaml", "Tests/WeirModelTests/Fixtures/messaging.yaml"])
+  func roundTrip(file: String) throws {
+    let design = try #require(read(file).design)
     let text = Explain.text(design, series: 400)
     let again = ModelReader.read(path: "weir.yaml", files: .init(["weir.yaml": text]))
     #expect(again.diagnostics.isEmpty, "\(DiagnosticText(again.sources).text(again.diagnostics))")
@@ -55,6 +57,8 @@ struct ExplainTests {
     #expect(values(Explain.text(second, series: 400)) == values(text))
     #expect(Plan(second).loads == Plan(design).loads)
     #expect(Plan(second).gateway == Plan(design).gateway)
+    #expect(Plan(second).queues == Plan(design).queues)
+    #expect(Plan(second).jobs == Plan(design).jobs)
   }
 
   /// A value that nobody wrote names the rule that set it; one that is written names its line.

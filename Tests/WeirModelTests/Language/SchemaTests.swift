@@ -19,6 +19,10 @@ struct SchemaTests {
     "weir: 1\nsystem: a\nstores: { d: { path: x } }", "weir: 1\nsystem: a\ntraffic: { t: { to: x } }",
     "weir: 1\nsystem: a\nscenarios: { s: { for: 10 } }",
     "weir: 1\nsystem: a\naccept: [ { rule: r, place: p, because: b, owner: o, until: 2027 } ]",
+    "weir: 1\nsystem: a\nqueues: { q: { visibility: 30 } }", "weir: 1\nsystem: a\njobs: { j: { every: 1m } }",
+    "weir: 1\nsystem: a\ntopics: { t: { engine: kafka } }", "weir: 1\nsystem: a\nsagas: { s: { steps: [] } }",
+    "weir: 1\nsystem: a\nwebhooks: { w: { sign: none } }",
+    "weir: 1\nsystem: a\nservices: { x: { run: x, operations: { GET /: { idempotent: maybe } } } }",
     "- 1",
   ]
 
@@ -30,6 +34,7 @@ struct SchemaTests {
     let environment = ProcessInfo.processInfo.environment
     let good = try [
       "examples/webapp/weir.yaml", "examples/full/weir.yaml", "examples/full/scenarios/mailer-slow.yaml",
+      "Tests/WeirModelTests/Fixtures/messaging.yaml",
     ].map { try #require(Document.jsonForTesting(text($0))) }
     let bad = try SchemaTests.wrong.map { try #require(Document.jsonForTesting($0)) }
     let folder = FileManager.default.temporaryDirectory.appending(path: "weir-schema-\(UUID().uuidString)")
@@ -84,9 +89,9 @@ struct SchemaTests {
     }
   }
 
-  @Test("the file of the language's page is one")
-  func page() throws {
-    let page = try text("docs/file/index.md")
+  @Test("the file of the language's pages is one", arguments: ["index", "messaging"])
+  func page(name: String) throws {
+    let page = try text("docs/file/\(name).md")
     let start = try #require(page.firstRange(of: "```yaml\n")?.upperBound)
     let end = try #require(page[start...].firstRange(of: "```")?.lowerBound)
     #expect(read(text: String(page[start..<end])).diagnostics.isEmpty)

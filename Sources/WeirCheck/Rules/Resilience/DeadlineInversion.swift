@@ -10,7 +10,7 @@ enum DeadlineInversion: Rule {
       + "behind the inner timeout never comes. With 200 ms outside, 500 ms inside and 100 requests/s, "
       + "100/s × 0.3 s = 30 workers do nothing useful while the callee hangs.",
     detection: "for each call of a service, the shortest time that somebody waits for that service: the route's "
-      + "timeout, the caller's `attempt` if it is written, else its timeout",
+      + "timeout, the caller's `attempt` if it is written, else its timeout, or what a queue gives a delivery",
     formula: "timeout of the call > time that the caller waits",
     mend: "Make the inner timeout shorter than the outer one, with room for the service's own work.",
     falsePositives: "Programs that pass `Weir-Deadline` on: Weir then ends the inner call with the outer one (stores "
@@ -25,9 +25,10 @@ enum DeadlineInversion: Rule {
 
   static func find(_ subject: Subject) -> [Finding] {
     let design = subject.design
+    let consumers = Consumer.all(subject)
     var found: [Finding] = []
     for (index, service) in design.services.enumerated() where !service.calls.isEmpty {
-      guard let outer = shortest(to: index, subject) else { continue }
+      guard let outer = shortest(to: index, consumers, subject) else { continue }
       for call in service.calls where call.timeout.value > outer.wait.value {
         let (name, callee) = (service.name.text, design.name(of: call.to.value).text)
         let (inside, outside) = (Say.time(call.timeout.value), Say.time(outer.wait.value))
@@ -55,7 +56,7 @@ enum DeadlineInversion: Rule {
   }
 
   /// Who waits for a service for the shortest time.
-  private static func shortest(to service: Int, _ subject: Subject) -> Outer? {
+  private static func shortest(to service: Int, _ consumers: [Consumer], _ subject: Subject) -> Outer? {
     var shortest: Outer?
     func take(_ outer: Outer) {
       if shortest.map({ outer.wait.value < $0.wait.value }) ?? true { shortest = outer }
@@ -73,6 +74,9 @@ enum DeadlineInversion: Rule {
       // The gateway was asked by its routes; in a circle there is no outer one.
       guard let index = caller.service, !subject.isInCircle(index, service) else { continue }
       take(Outer(caller: subject.name(of: index), wait: wait(caller.call), place: caller.call.place))
+    }
+    for consumer in consumers where consumer.to.value.service == service {
+      take(Outer(caller: consumer.name, wait: consumer.call.timeout, place: consumer.place))
     }
     return shortest
   }
