@@ -19,7 +19,7 @@ public import WeirBase
 ///
 /// **Order of calls.** Time moves by `tick` only: call it until it says less than `max`, then `lease`. `nextWake` says when
 /// `tick` or `lease` can do something new. What a call costs grows with the logarithm of the queue's length (a queue that
-/// has doubled moves once, about 20 ms for a million).
+/// has doubled moves once, 60 ms for a million).
 ///
 /// ## Invariants
 /// 1. A message is in one place: delayed, waiting, in flight; what was acked or is dead is nowhere.

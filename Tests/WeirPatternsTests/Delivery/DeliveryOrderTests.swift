@@ -94,7 +94,7 @@ struct DeliveryOrderTests {
         trace.removeLast()
       }
     }
-    explore(World(), PatternSeeds.isDebug ? 9 : 10)
+    explore(World(), PatternSeeds.isDebug ? 8 : 10)
     #expect(seen > 5_000)
   }
 }

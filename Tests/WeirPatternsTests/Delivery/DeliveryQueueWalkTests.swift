@@ -22,7 +22,7 @@ struct DeliveryQueueWalkTests {
     return settings
   }
 
-  @Test("walks beside a naive model", arguments: PatternSeeds.seeds(300))
+  @Test("walks beside a naive model", arguments: PatternSeeds.seeds(PatternSeeds.isDebug ? 150 : 1_000))
   func walk(seed: UInt64) {
     var random = SeededRandom(seed: seed, stream: "delivery")
     let settings = Self.settings(&random)

@@ -100,6 +100,18 @@ struct SequencerTests {
     #expect(desk.sequencer.skip(2, now: .s(50), into: &ready) == nil)
   }
 
+  /// The second hole of a stream that had stopped at the first is a gap like any.
+  @Test("a stream that goes on stops again at its next hole, and tells it")
+  func stopAgain() {
+    var desk = Desk { $0.atGap = .stop }
+    for number in [1, 3, 5] as [Int64] { _ = desk.offer(number) }
+    desk.tick(at: .s(30))
+    #expect(desk.offer(2, at: .s(31)) == .delivered)
+    #expect(desk.handedOn == [1, 2, 3] && !desk.sequencer.isStopped(1))
+    desk.tick(at: .s(61))
+    #expect(desk.changes.map(\.first) == [2, 4] && desk.sequencer.isStopped(1))
+  }
+
   @Test("what finds no room comes again, and its gap ends all the same")
   func full() {
     var desk = Desk {
