@@ -173,6 +173,30 @@ extension SystemTests {
       }
     }
 
+    @Test("a job is a message when it is due: each moment once, over a plane that dies and a run that ends")
+    func jobs() async throws {
+      try await Field.with { field in
+        try field.write(Self.file(field) + "\njobs:\n  tick: { every: 1s, do: POST worker/work }\n")
+        let run = try await field.runReady(instances: 2)
+        try await eventually("it has run") { try done(field).count >= 2 }
+        kill(try field.planePid(), SIGKILL)
+        let before = try done(field).count
+        try await eventually("it runs on") { try done(field).count >= before + 2 }
+        run.ctrlC()
+        #expect(try await run.end() == 0)
+        let next = try await field.runReady(instances: 2)
+        let after = try done(field).count
+        try await eventually("and in the next run") { try done(field).count >= after + 2 }
+        next.ctrlC()
+        #expect(try await next.end() == 0)
+        let all = try done(field)
+        #expect(all.allSatisfy { $0.id.hasPrefix("tick@") && $0.body.contains(#""job":"tick""#) })
+        // Delivered again is allowed, to who dies in the middle of it; begun anew is not.
+        #expect(all.count { $0.attempt == "1" } == Set(all.map(\.id)).count)
+        field.expectClear("after jobs")
+      }
+    }
+
     @Test("nothing that was acknowledged is lost, whatever is killed: state process, plane, consumer, all of it")
     func killed() async throws {
       try await Field.with { field in

@@ -29,7 +29,7 @@ enum RootKeys {
     refused: [(.simulate, "weir simulate does not play queues yet")])
   static let jobs = Key(
     "jobs", .named(.plain("a job"), .section(JobKeys.part.section)), "What runs by the clock.",
-    refused: [(.run, "weir run does not run jobs yet"), (.simulate, "weir simulate does not play jobs yet")])
+    refused: [(.simulate, "weir simulate does not play jobs yet")])
   static let topics = Key(
     "topics", .named(.components("a topic"), .section(TopicKeys.part.section)), "Events that several may hear.",
     refused: [(.run, "weir run does not keep topics yet"), (.simulate, "weir simulate does not play topics yet")])
