@@ -222,7 +222,7 @@ struct PlanTests {
     #expect(design.webhooks[0].sign.value == .standard)
     #expect(design.services[0].operations.map(\.idempotent.value) == [false, true])
     #expect(
-      design.unsupported(for: .run).map(\.path) == ["jobs", "topics", "streams", "sagas", "webhooks"])
+      design.unsupported(for: .run).map(\.path) == ["topics", "streams", "sagas", "webhooks"])
   }
 
   @Test("what tells instances apart reaches the flows")
