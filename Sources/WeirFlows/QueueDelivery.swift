@@ -12,7 +12,8 @@ public import WeirPatterns
 ///        ▲                                                            │ nobody was asked: rest, then one alone
 ///        └────────────────────────────────────────────────────────────┘
 /// ## Invariants
-/// 1. At most `slots` messages are under way, and at most one ask is open.
+/// 1. At most `slots` messages are under way (after a plan with fewer: until those that are too many have ended), and at
+///    most one ask is open.
 /// 2. What did not reach the service costs the message no attempt: it is given back, and the delivery rests, longer
 ///    each time, so that a service that is away uses up no message.
 /// 3. After a rest one message goes alone; the others follow when it has reached the service.
@@ -46,8 +47,8 @@ public struct QueueDelivery: Sendable, Equatable {
     case giveBack
   }
 
-  private let slots: Int
-  private let rest: Backoff
+  private var slots: Int
+  private var rest: Backoff
   public private(set) var inFlight = 0
   public private(set) var isAsking = false
   public private(set) var isStopped = false
@@ -56,6 +57,12 @@ public struct QueueDelivery: Sendable, Equatable {
   private var restsUntil = Instant.zero
 
   public init(_ settings: Settings = Settings()) {
+    slots = max(1, settings.slots)
+    rest = Backoff(settings.rest)
+  }
+
+  /// The plan has changed; what is under way beyond the new slots ends first.
+  public mutating func moved(to settings: Settings) {
     slots = max(1, settings.slots)
     rest = Backoff(settings.rest)
   }
@@ -129,7 +136,6 @@ public struct QueueDelivery: Sendable, Equatable {
 
   /// What is wrong with this value, or nil.
   public func violation() -> String? {
-    if inFlight < 0 { return "\(inFlight) messages are under way" }
-    return inFlight > slots ? "\(inFlight) messages are under way, \(slots) may be" : nil
+    inFlight < 0 ? "\(inFlight) messages are under way" : nil
   }
 }

@@ -103,10 +103,27 @@ struct QueueDeliveryTests {
     #expect(delivery.inFlight == 0 && delivery.ask(now: at(2)) == 0 && delivery.nextWake == .distantFuture)
   }
 
+  @Test("a plan with fewer slots holds as soon as what is too many has ended")
+  mutating func moved() {
+    var delivery = delivery(slots: 4)
+    _ = delivery.ask(now: at(0))
+    delivery.leased(4)
+    var settings = QueueDelivery.Settings()
+    settings.slots = 2
+    delivery.moved(to: settings)
+    for left in [3, 2, 1] {
+      #expect(delivery.ask(now: at(0)) == 0)
+      _ = delivery.ended(status: 200, reason: .none, attempts: 1, retryAfter: nil, now: at(0), using: &random)
+      #expect(delivery.inFlight == left)
+    }
+    #expect(delivery.ask(now: at(0)) == 1)
+  }
+
   @Test("any order of inputs keeps the slots, and never rests for ever", arguments: 0..<50)
   func walk(_ seed: Int) {
     var random = SeededRandom(seed: UInt64(seed), stream: "walk")
-    var delivery = delivery(slots: 1 + Int(random.next() % 5))
+    let slots = 1 + Int(random.next() % 5)
+    var delivery = delivery(slots: slots)
     var now = Instant.zero
     for _ in 0..<2_000 {
       now = now.advanced(by: Int64(random.next() % 300_000_000))
@@ -127,7 +144,7 @@ struct QueueDeliveryTests {
         _ = delivery.ended(status: 200, reason: .none, attempts: 1, retryAfter: nil, now: now, using: &random)
       default: break
       }
-      #expect(delivery.violation() == nil, "seed \(seed)")
+      #expect(delivery.violation() == nil && delivery.inFlight <= slots, "seed \(seed)")
     }
     while delivery.inFlight > 0 { delivery.declined() }
     #expect(delivery.ask(now: now + .seconds(8)) > 0, "seed \(seed)")

@@ -57,7 +57,10 @@ final class QueuePusher {
   }
 
   /// The plan has changed; what is under way ends by the old one.
-  func moved(to push: QueuePush) { self.push = push }
+  func moved(to push: QueuePush) {
+    self.push = push
+    delivery.moved(to: push.settings)
+  }
 
   /// Ten times a second, and whenever a message is done.
   func ask(now: Instant) {
