@@ -13,8 +13,8 @@ package enum Rules {
     OrderAcrossKeys.self, OverCapacity.self, PathFallsThrough.self, PriorityWithoutEffect.self,
 
     RetryAmplification.self, RetryUnsafeMethod.self,
-    RouteShadowed.self, RouteTie.self, SagaStepWithoutUndo.self, SingleInstance.self, SubsetWithoutInstance.self,
-    UnsignedWebhook.self, UnverifiedUpstream.self, VisibilityBelowWork.self,
+    RouteShadowed.self, RouteTie.self, SagaStepWithoutUndo.self, SingleInstance.self, StickyWithoutNeed.self,
+    SubsetWithoutInstance.self, UnsignedWebhook.self, UnverifiedUpstream.self, VisibilityBelowWork.self,
     WideCORS.self, ZoneImbalance.self,
   ]
 
