@@ -74,8 +74,22 @@ public struct Ledger: Sendable, Equatable {
     public var statuses = FixedArray<5, UInt64>(repeating: 0)
   }
 
+  /// Counters of one instance since the beginning, along all edges of its service.
+  public struct Instance: Sendable, Equatable, BitwiseCopyable {
+    /// Attempts that it was sent.
+    public var attempts: UInt64 = 0
+    /// Those of them that failed by its own fault: what its breaker hears as failures.
+    public var failures: UInt64 = 0
+  }
+
   public private(set) var edges: [Edge]
   public private(set) var routes: [Route]
+  /// Of all services, one after the other.
+  private var instances: [Instance]
+  /// By service, and one more: where its instances begin.
+  private let firstOfService: [Int]
+  /// By edge: where its callee's instances begin.
+  private let firstOfEdge: [Int]
   /// By edge, then reason: how often a call ended for it.
   public private(set) var edgeReasons: [UInt64]
   /// By route (the last place is requests without a route), then reason.
@@ -97,6 +111,10 @@ public struct Ledger: Sendable, Equatable {
     routeReasons = Array(repeating: 0, count: (plan.routes.count + 1) * Reason.count)
     edgeLatencies = Array(repeating: Tally(), count: plan.edges.count)
     routeLatencies = Array(repeating: Tally(), count: plan.routes.count + 1)
+    let first = plan.services.reduce(into: [0]) { $0.append(($0.last ?? 0) + $1.instances) }
+    instances = Array(repeating: Instance(), count: first.last ?? 0)
+    firstOfService = first
+    firstOfEdge = plan.edges.map { first[$0.service] }
     events = EventLog()
     self.recordsLimit = recordsLimit
     records.reserveCapacity(recordsLimit)
@@ -110,19 +128,34 @@ public struct Ledger: Sendable, Equatable {
     routeReasons[route * Reason.count + Int(reason.rawValue)]
   }
 
+  /// What was counted of the instances of a service.
+  public func instances(of service: Int) -> ArraySlice<Instance> {
+    instances[firstOfService[service]..<firstOfService[service + 1]]
+  }
+
   @inline(__always)
   mutating func began(edge: Int) { edges[edge].calls &+= 1 }
   @inline(__always)
-  mutating func attempted(edge: Int) { edges[edge].attempts &+= 1 }
-  /// The attempt was not made after all: its instance's places were taken.
-  mutating func unattempted(edge: Int) { edges[edge].attempts &-= 1 }
-
-  mutating func hedged(edge: Int) {
+  mutating func attempted(edge: Int, _ instance: UInt16) {
     edges[edge].attempts &+= 1
+    instances[firstOfEdge[edge] + Int(instance)].attempts &+= 1
+  }
+  /// The attempt was not made after all: its instance's places were taken.
+  mutating func unattempted(edge: Int, _ instance: UInt16) {
+    edges[edge].attempts &-= 1
+    instances[firstOfEdge[edge] + Int(instance)].attempts &-= 1
+  }
+  /// The attempt has failed, and the instance is to blame.
+  mutating func attemptFailed(edge: Int, _ instance: UInt16) {
+    instances[firstOfEdge[edge] + Int(instance)].failures &+= 1
+  }
+
+  mutating func hedged(edge: Int, _ instance: UInt16) {
+    attempted(edge: edge, instance)
     edges[edge].hedges &+= 1
   }
-  mutating func unhedged(edge: Int) {
-    edges[edge].attempts &-= 1
+  mutating func unhedged(edge: Int, _ instance: UInt16) {
+    unattempted(edge: edge, instance)
     edges[edge].hedges &-= 1
   }
   mutating func hedgeWon(edge: Int) { edges[edge].hedgesWon &+= 1 }
@@ -185,6 +218,18 @@ public struct Ledger: Sendable, Equatable {
   public mutating func merge(_ other: Ledger) {
     for i in edges.indices { add(other, edge: i, to: i) }
     for i in routes.indices { add(other, route: i, to: i) }
+    for i in instances.indices { add(other.instances[i], to: i) }
+  }
+
+  private mutating func add(_ other: Instance, to i: Int) {
+    instances[i].attempts &+= other.attempts
+    instances[i].failures &+= other.failures
+  }
+
+  /// Adds what another plan's instance has counted.
+  mutating func add(_ other: Ledger, service: Int, instance: Int, to: (service: Int, instance: Int)) {
+    add(
+      other.instances[other.firstOfService[service] + instance], to: firstOfService[to.service] + to.instance)
   }
 
   mutating func add(_ other: Ledger, edge: Int, to i: Int) {
@@ -216,6 +261,7 @@ public struct Ledger: Sendable, Equatable {
   mutating func countAnew() {
     edges = Array(repeating: Edge(), count: edges.count)
     routes = Array(repeating: Route(), count: routes.count)
+    instances = Array(repeating: Instance(), count: instances.count)
     edgeReasons = Array(repeating: 0, count: edgeReasons.count)
     routeReasons = Array(repeating: 0, count: routeReasons.count)
     edgeLatencies = Array(repeating: Tally(), count: edgeLatencies.count)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 public import WeirBase
+import WeirPatterns
 
 /// What a driver reads between inputs, several times a request.
 ///
@@ -15,6 +16,15 @@ extension LoopFlows {
 
   /// How many calls of an edge wait for a place.
   public mutating func waiting(edge: Int) -> Int { state.upstreams[edge].waiting.count }
+
+  /// How many attempts are out at each instance of a service, along all its edges.
+  public mutating func inFlight(of service: Int, in plan: FlowPlan) -> [Int] {
+    var all = [Int](repeating: 0, count: plan.services[service].instances)
+    for (e, edge) in plan.edges.enumerated() where edge.service == service {
+      for i in all.indices { all[i] += Int(state.upstreams[e].balancer.inFlight(i)) }
+    }
+    return all
+  }
 
   /// Whether the gate of an edge has decided something that its calls have not heard.
   public mutating func hasVerdicts(edge: Int) -> Bool {

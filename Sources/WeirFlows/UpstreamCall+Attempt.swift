@@ -78,7 +78,7 @@ extension UpstreamCall {
     if state.here.upstream.constants.isHedged { planHedge(&state) }
     state.here.upstream.balancer.started(Int(index), now: state.now)
     isBlameless = false
-    state.ledger.attempted(edge: Int(edge))
+    state.ledger.attempted(edge: Int(edge), index)
     return CallStep(.attempt(instance: index, number: attempts))
   }
 
@@ -139,6 +139,7 @@ extension UpstreamCall {
       state.here.upstream.balancer.finished(Int(instance), latency: latency, failed: failed, now: state.now)
       state.here.upstream.doubt(instance, now: state.now)
     }
+    if outcome == .failure { state.ledger.attemptFailed(edge: Int(edge), instance) }
     // Only now: an instance whose places were taken was not tried.
     tried.insert(Int(instance))
     if hedgeStage == .resting { hedgeStage = .over }

@@ -105,7 +105,7 @@ extension UpstreamCall {
     hedgeEpoch = state.here.upstream.view.breakers[Int(other)].epoch
     hedgeSent = .nothing
     state.here.upstream.balancer.started(Int(other), now: state.now)
-    state.ledger.hedged(edge: Int(edge))
+    state.ledger.hedged(edge: Int(edge), other)
     rearm(state)
     return CallStep(.hedge(instance: other, number: attempts))
   }
@@ -142,7 +142,7 @@ extension UpstreamCall {
     state.here.upstream.balancer.markFull(Int(hedgeInstance))
     hedgeStage = .over
     attempts -= 1
-    state.ledger.unhedged(edge: Int(edge))
+    state.ledger.unhedged(edge: Int(edge), hedgeInstance)
     rearm(state)
     return CallStep(.none)
   }

@@ -77,7 +77,7 @@ extension UpstreamCall {
     state.here.upstream.balancer.released(Int(instance))
     state.here.upstream.balancer.markFull(Int(instance))
     attempts -= 1
-    state.ledger.unattempted(edge: Int(edge))
+    state.ledger.unattempted(edge: Int(edge), instance)
     // The permit that goes back makes a new view, and that a turn: without a pause the same call would ask again, and find
     // the same places taken, without end and without time passing.
     if probesInstance { state.here.upstream.probeAsked(.probeInstance(instance), now: state.now) }
@@ -211,6 +211,8 @@ extension UpstreamCall {
       return fail(failure, cancels: UpstreamCall.leavesOpen(failure), &state)
     case .answering:
       failedFinally = true
+      // What was settled by its head is not settled again, but it was no good answer.
+      if !isOpen { state.ledger.attemptFailed(edge: Int(edge), instance) }
       settleOpen(.failure, &state)
       let reason = failure == .protocolError ? Reason.badAnswer : .answerCut
       return last(.abort(reason), &state, freed: true, cancels: UpstreamCall.leavesOpen(failure))

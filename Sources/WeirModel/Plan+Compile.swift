@@ -12,7 +12,8 @@ extension Plan {
     for gateway in design.gateways { compile(gateway) }
     services = design.services.enumerated().map { index, service in
       Plan.Service(
-        name: service.name.text, component: .service(index), isStore: false, health: service.health?.compiled,
+        name: service.name.text, component: .service(index), isStore: false,
+        health: service.health?.compiled(isOurs: service.isStarted),
         startsAfter: [], uses: uses(service), operations: [],
         edges: service.calls.map { add($0, from: .service(index), name: service.name.text) }, sends: sends(of: service))
     }

@@ -13,6 +13,12 @@ public enum Resolving {
     public var description: String
   }
 
+  /// Whether a host is an address already: nobody need be asked.
+  public static func isNumber(_ host: String) -> Bool {
+    var bytes = (0..<16).map { _ in UInt8(0) }
+    return inet_pton(AF_INET, host, &bytes) == 1 || inet_pton(AF_INET6, host, &bytes) == 1
+  }
+
   /// The addresses of a host, as numbers, each once, sorted; blocks for as long as the system's resolver takes.
   public static func addresses(of host: String) throws(Failure) -> [String] {
     var hints = addrinfo()

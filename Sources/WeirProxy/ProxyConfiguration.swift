@@ -231,5 +231,7 @@ package struct ProxyLimits: Sendable {
 /// Where an instance listens.
 package enum InstanceAddress: Sendable, Equatable {
   case tcp(host: String, port: Int)
+  /// A host of which somebody has found out the address, a number.
+  case known(host: String, address: String, port: Int)
   case unix(path: String)
 }

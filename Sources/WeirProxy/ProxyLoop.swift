@@ -332,6 +332,22 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     return all
   }
 
+  /// By service of the newest plan, then instance: attempts that are under way there.
+  var inFlight: [[Int]] {
+    let plan = epoch.configuration.plan
+    var all = plan.services.indices.map { epoch.flows.inFlight(of: $0, in: plan) }
+    for old in older {
+      guard let move = old.toCurrent else { continue }
+      for (s, to) in move.services.enumerated() {
+        guard let to else { continue }
+        for (i, count) in old.flows.inFlight(of: s, in: old.configuration.plan).enumerated() {
+          if let place = move.instances[s][i] { all[to][place] += count }
+        }
+      }
+    }
+    return all
+  }
+
   /// By edge of the newest plan: how many may be at the callee; nil where no gate stands before it.
   var gateLimits: [Int?] { epoch.flows.state.upstreams.map(\.gateLimit) }
 

@@ -19,6 +19,14 @@ extension ProxyServer {
     node.pokeAll(but: nil)
   }
 
+  /// The host of an instance has another address: what was learned was about the one before it.
+  ///
+  /// What is under way there ends there. Where somebody asks how it is, it serves when the answer is good.
+  package func moved(service: Int, instance: Int, to address: InstanceAddress, isAsked: Bool) async {
+    if isAsked { await setUp(false, service: service, instance: instance) }
+    await started(service: service, instance: instance, at: address)
+  }
+
   /// Takes an instance out of use, or back; false where nobody would be left to serve.
   package func drain(service: Int, instance: Int, _ isOn: Bool) async -> Bool {
     let isDone = node.withFlows { $0.drain(service: service, instance: instance, isOn, now: SystemClock.now()) }

@@ -354,7 +354,30 @@ package final class ProxyServer: Sendable {
     // A name that does not resolve is as unreachable as a closed port: the flow retries elsewhere and says so.
     case .unix(let path): try? SocketAddress(unixDomainSocketPath: path)
     case .tcp(let host, let port): try? SocketAddress.makeAddressResolvingHost(host, port: port)
+    case .known(let host, let address, let port): known(address, port: port, of: host)
     }
+  }
+
+  /// The host goes with it: under TLS the certificate is for the name.
+  private static func known(_ address: String, port: Int, of host: String) -> SocketAddress? {
+    switch try? SocketAddress(ipAddress: address, port: port) {
+    case .v4(let found)?: SocketAddress(found.address, host: host)
+    case .v6(let found)?: SocketAddress(found.address, host: host)
+    case .unixDomainSocket?, nil: nil
+    }
+  }
+
+  /// Where an instance listens as its name was resolved, `10.0.0.1:80`; nil when that is not known.
+  package func address(service: Int, instance: Int) async -> String? {
+    let bound = loops[0]
+    let found = try? await eventLoops[0].submit { () -> String? in
+      let loop = bound.value
+      guard let address = loop.address(loop.epoch.place(service, UInt16(instance))), let host = address.ipAddress,
+        let port = address.port
+      else { return nil }
+      return host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }.get()
+    return found ?? nil
   }
 
   // MARK: - Knowing
@@ -386,6 +409,8 @@ package final class ProxyServer: Sendable {
     package var tunnels: [TunnelCount]
     /// By edge: how many may be at the callee at the same time; nil where no gate stands before it.
     package var gateLimits: [Int?]
+    /// By service, then instance: attempts under way.
+    package var inFlight: [[Int]] = []
     /// By route: what became of requests with a key.
     package var keyed: [KeyedCount] = []
     /// The state process answers; nil when nothing needs it.
@@ -410,7 +435,8 @@ package final class ProxyServer: Sendable {
           clients: loop.clientCount, handshakes: loop.handshakes, mirrors: loop.epoch.mirrors,
           tcp: loop.tcpCounters.mapValues(\.count),
           isDraining: loop.isDraining,
-          waiting: loop.waiting, tunnels: loop.tunnels, gateLimits: loop.gateLimits, keyed: loop.keyed,
+          waiting: loop.waiting, tunnels: loop.tunnels, gateLimits: loop.gateLimits,
+          inFlight: loop.inFlight, keyed: loop.keyed,
           hasState: loop.state?.isUp)
       }.get()
       if let report { all.append(report) }

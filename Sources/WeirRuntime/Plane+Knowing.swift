@@ -85,7 +85,7 @@ extension Plane {
     }
     let instances = states.indices.map { service in
       // Programs call stores by themselves: Weir knows nothing of them.
-      (plan.services[service].isStore ? [] : states[service]).map { state in
+      (plan.services[service].isStore ? [] : states[service]).enumerated().map { index, state in
         let isOurs = plan.isStarted(service)
         let word: Snapshot.Instance.State =
           if state.isVacant { .vacant } else if state.isReady {
@@ -93,9 +93,13 @@ extension Plane {
           } else if isOurs && state.pid == 0 { .down } else {
             state.wasReady ? .unready : .starting
           }
-        return Snapshot.Instance(
+        var instance = Snapshot.Instance(
           state: word, pid: state.pid, address: state.address, restarts: max(0, state.starts - 1), cpu: state.cpu,
           memory: state.memory)
+        instance.inFlight = reports.reduce(0) { sum, report in
+          sum + (service < report.inFlight.count ? report.inFlight[service].dropFirst(index).first ?? 0 : 0)
+        }
+        return instance
       }
     }
     var snapshot = Snapshot(

@@ -226,6 +226,7 @@ extension Plane {
     outcome.milliseconds = milliseconds
     outcome.changes = changePrograms(from: old, to: new, by: move, &moved)
     self.programs = moved
+    await followHosts()
     remember(pending.sources, hash: pending.hash)
     file.reloads += 1
     file.refused = []

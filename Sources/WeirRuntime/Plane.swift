@@ -271,6 +271,7 @@ package actor Plane {
     }
     discovering = discovering(for: plan, keeping: [])
     markVacant()
+    await followHosts()
     askNames()
   }
 

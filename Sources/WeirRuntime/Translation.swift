@@ -132,6 +132,14 @@ package enum Translation {
     return (host, port)
   }
 
+  /// The host and port of a listed instance; nil when its references cannot be read, which was said before.
+  static func host(of instance: Instance, _ plan: Plan) -> (host: String, port: Int)? {
+    guard let text = try? References.resolve(instance.address.value, folder: Files.parent(of: plan.design.file)),
+      case .tcp(let host, let port)? = address(text)
+    else { return nil }
+    return (host, port)
+  }
+
   /// The addresses of what runs elsewhere, as the file writes them.
   private static func texts(of index: Int, _ plan: Plan) -> [Value<Text>] {
     if index < plan.design.services.count {
@@ -165,7 +173,18 @@ package enum Translation {
         return Names.Edge(
           caller: caller, callee: Plan.calleeName(plan.services[edge.callee].name, edge.call.subset),
           service: edge.callee, isCarried: !edge.isModelOnly)
-      }, services: plan.services.map(\.name))
+      }, services: plan.services.map(\.name),
+      zones: plan.services.indices.map { zones(of: $0, plan) })
+  }
+
+  private static func zones(of service: Int, _ plan: Plan) -> Names.Zones {
+    guard service < plan.design.services.count else { return Names.Zones() }
+    let design = plan.design.services[service]
+    let names = design.zoneNames
+    if names.isEmpty { return Names.Zones() }
+    return Names.Zones(
+      names: names, ofInstance: design.listed.map { $0.zone.flatMap { names.firstIndex(of: $0.value) } },
+      own: design.balancing.zone.flatMap { names.firstIndex(of: $0.value) })
   }
 
   /// What the supervisor must know of a service; those that Weir does not start have no instances for it.

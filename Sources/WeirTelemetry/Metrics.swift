@@ -32,13 +32,18 @@ package struct Metrics {
   }
 
   /// How many series ``text(_:names:version:)`` has at most: the product of declared ids.
-  package static func seriesCount(routes: Int, edges: Int, instancesByEdge: [Int], instances: Int) -> Int {
+  ///
+  /// `zones` are those of all services together.
+  package static func seriesCount(
+    routes: Int, edges: Int, instancesByEdge: [Int], instances: Int, zones: Int = 0
+  ) -> Int {
     let histogram = bounds.count + 3
     // Four more for a route with WebSockets: open, opened, messages of both sides.
     let perRoute = 5 + Reason.count - 1 + histogram + 4
     let perEdge = 5 + Reason.count - 1 + histogram + 2
     let breakers = instancesByEdge.reduce(0) { $0 + 2 * $1 }
-    return 12 + (routes + 1) * perRoute + edges * perEdge + breakers + instances * 4 + Event.Kind.allCases.count
+    return 12 + (routes + 1) * perRoute + edges * perEdge + breakers + instances * 7 + zones * 2
+      + Event.Kind.allCases.count
   }
 
   private mutating func node(_ snapshot: Snapshot, version: String) {
@@ -182,6 +187,19 @@ package struct Metrics {
     each(snapshot) { metrics, instance, labels in
       metrics.sample("weir_instance_ready", labels, instance.state == .ready ? 1 : 0)
     }
+    family("weir_instance_requests_total", "counter", "Attempts that an instance was sent, by all callers.")
+    counts(snapshot) { metrics, counted, _, labels in
+      metrics.sample("weir_instance_requests_total", labels, Double(counted.attempts))
+    }
+    family("weir_instance_failures_total", "counter", "Attempts that failed by the instance's own fault.")
+    counts(snapshot) { metrics, counted, _, labels in
+      metrics.sample("weir_instance_failures_total", labels, Double(counted.failures))
+    }
+    family("weir_instance_in_flight", "gauge", "Attempts that are under way at an instance.")
+    counts(snapshot) { metrics, _, instance, labels in
+      metrics.sample("weir_instance_in_flight", labels, Double(instance.inFlight))
+    }
+    zones(snapshot)
     family("weir_instance_restarts_total", "counter", "How often a program was started again.")
     each(snapshot) { metrics, instance, labels in
       metrics.sample("weir_instance_restarts_total", labels, Double(instance.restarts))
@@ -193,6 +211,27 @@ package struct Metrics {
     family("weir_instance_memory_bytes", "gauge", "Resident memory of a program.")
     each(snapshot) { metrics, instance, labels in
       if let memory = instance.memory { metrics.sample("weir_instance_memory_bytes", labels, Double(memory)) }
+    }
+  }
+
+  /// What went to each zone, and what left the one that Weir stands in: sums over instances.
+  private mutating func zones(_ snapshot: Snapshot) {
+    let zoned = snapshot.instances.indices.filter { !names.zones[$0].names.isEmpty }
+    if zoned.isEmpty { return }
+    let requests = zoned.map { ($0, ZoneRequests(snapshot.ledger, service: $0, names.zones[$0])) }
+    family("weir_zone_requests_total", "counter", "Attempts that went to a zone's instances.")
+    for (s, counted) in requests {
+      for (zone, count) in counted.byZone.enumerated() {
+        sample(
+          "weir_zone_requests_total", [("service", names.services[s]), ("zone", names.zones[s].names[zone])],
+          Double(count))
+      }
+    }
+    family("weir_zone_spilled_total", "counter", "Attempts that left the zone that Weir stands in.")
+    for (s, counted) in requests {
+      if let spilled = counted.spilled {
+        sample("weir_zone_spilled_total", [("service", names.services[s])], Double(spilled))
+      }
     }
   }
 
@@ -232,6 +271,18 @@ package struct Metrics {
     for (s, instances) in snapshot.instances.enumerated() {
       for (i, instance) in instances.enumerated() where instance.state != .vacant {
         body(&self, instance, [("service", names.services[s]), ("instance", names.instance(i, of: s))])
+      }
+    }
+  }
+
+  /// Each instance that is there of the services that Weir calls.
+  private mutating func counts(
+    _ snapshot: Snapshot, _ body: (inout Metrics, Ledger.Instance, Snapshot.Instance, [(String, String)]) -> Void
+  ) {
+    for (s, instances) in snapshot.instances.enumerated() {
+      for (i, (instance, counted)) in zip(instances, snapshot.ledger.instances(of: s)).enumerated()
+      where instance.state != .vacant {
+        body(&self, counted, instance, [("service", names.services[s]), ("instance", names.instance(i, of: s))])
       }
     }
   }

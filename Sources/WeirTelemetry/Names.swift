@@ -22,12 +22,31 @@ package struct Names: Sendable, Equatable {
   package var routes: [String]
   package var edges: [Edge]
   package var services: [String]
+  /// By service.
+  package var zones: [Zones]
 
-  package init(system: String, routes: [String], edges: [Edge], services: [String]) {
+  /// Where a service's instances stand.
+  package struct Zones: Sendable, Equatable {
+    /// In the order of the file; empty where nobody says.
+    package var names: [String]
+    /// By instance: index in `names`, or nil for one that stands nowhere.
+    package var ofInstance: [Int?]
+    /// Index of the zone that Weir stands in.
+    package var own: Int?
+
+    package init(names: [String] = [], ofInstance: [Int?] = [], own: Int? = nil) {
+      self.names = names
+      self.ofInstance = ofInstance
+      self.own = own
+    }
+  }
+
+  package init(system: String, routes: [String], edges: [Edge], services: [String], zones: [Zones] = []) {
     self.system = system
     self.routes = routes
     self.edges = edges
     self.services = services
+    self.zones = zones.isEmpty ? services.map { _ in Zones() } : zones
   }
 
   /// The name of a route, or `none` for requests that have no route: they share one series.

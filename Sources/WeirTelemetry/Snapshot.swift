@@ -30,6 +30,8 @@ package struct Snapshot: Sendable {
     package var cpu: Double?
     /// Resident memory in bytes; nil where it is not ours.
     package var memory: Int?
+    /// Attempts that are under way there, over all callers and loops.
+    package var inFlight = 0
 
     package init(
       state: State, pid: Int32 = 0, address: String, restarts: Int = 0, cpu: Double? = nil, memory: Int? = nil

@@ -16,14 +16,30 @@ extension Status {
         ]
       }, paint)
     out += Status.table(
-      ["instance", "state", "rotation", "pid", "address", "restarts", "cpu", "memory"],
+      [
+        "instance", "state", "rotation", "requests", "failed", "in flight", "pid", "address", "restarts", "cpu",
+        "memory",
+      ],
       services.flatMap { service in
         service.instances.map { instance in
           [
             instance.name, paint.state(instance.state), rotation(of: instance, paint),
+            instance.requests.map { "\($0)" } ?? "", instance.failures.map { "\($0)" } ?? "",
+            instance.inFlight.map { "\($0)" } ?? "",
             instance.pid.map { "\($0)" } ?? "", instance.address, "\(instance.restarts)",
             instance.cpu.map { "\(Int(($0 * 100).rounded())) %" } ?? "",
             instance.memory.map { "\($0 >> 20) MiB" } ?? "",
+          ]
+        }
+      }, paint)
+    out += Status.table(
+      ["zone of", "zone", "requests", "share"],
+      services.flatMap { service in
+        let all = (service.zones ?? []).reduce(0) { $0 + $1.requests }
+        return (service.zones ?? []).map { zone in
+          [
+            service.name, zone.name + (zone.own ? " (own)" : ""), "\(zone.requests)",
+            all == 0 ? "–" : "\(Status.number(Double(zone.requests) * 100 / Double(all))) %",
           ]
         }
       }, paint)

@@ -26,11 +26,25 @@ package struct Status: Sendable, Codable, Equatable {
     package var restarts: Int
     package var cpu: Double?
     package var memory: Int?
+    /// Attempts that it was sent, those that failed by its fault, those under way; nil from a Weir that does not count.
+    package var requests: UInt64?
+    package var failures: UInt64?
+    package var inFlight: Int?
+  }
+
+  /// What a zone of a service was sent.
+  package struct Zone: Sendable, Codable, Equatable {
+    package var name: String
+    package var requests: UInt64
+    /// Weir stands in it.
+    package var own: Bool
   }
 
   package struct Service: Sendable, Codable, Equatable {
     package var name: String
     package var instances: [Instance]
+    /// Nil for one without zones.
+    package var zones: [Zone]?
   }
 
   package struct Breaker: Sendable, Codable, Equatable {
@@ -164,13 +178,15 @@ package struct Status: Sendable, Codable, Equatable {
         ? nil
         : Service(
           name: names.services[s],
-          instances: instances.enumerated().compactMap { i, instance in
-            instance.state == .vacant
+          instances: zip(instances, ledger.instances(of: s)).enumerated().compactMap { i, pair in
+            let (instance, counted) = pair
+            return instance.state == .vacant
               ? nil
               : Instance(
                 name: names.instance(i, of: s), state: instance.state, pid: instance.pid == 0 ? nil : instance.pid,
-                address: instance.address, restarts: instance.restarts, cpu: instance.cpu, memory: instance.memory)
-          })
+                address: instance.address, restarts: instance.restarts, cpu: instance.cpu, memory: instance.memory,
+                requests: counted.attempts, failures: counted.failures, inFlight: instance.inFlight)
+          }, zones: Status.zones(ledger, s, names.zones[s]))
     }
     calls = snapshot.edges.enumerated().compactMap { i, edge in
       guard names.edges[i].isCarried else { return nil }
@@ -195,5 +211,13 @@ package struct Status: Sendable, Codable, Equatable {
     }
     mirrors = compared.isEmpty ? nil : compared
     self.events = events
+  }
+
+  private static func zones(_ ledger: Ledger, _ service: Int, _ zones: Names.Zones) -> [Zone]? {
+    if zones.names.isEmpty { return nil }
+    let counted = ZoneRequests(ledger, service: service, zones)
+    return zip(zones.names, counted.byZone).enumerated().map { index, zone in
+      Zone(name: zone.0, requests: zone.1, own: index == zones.own)
+    }
   }
 }

@@ -32,6 +32,6 @@ struct ExplainCommand: ParsableCommand {
     let plan = Plan(design)
     return Metrics.seriesCount(
       routes: plan.routes.count, edges: plan.edges.count, instancesByEdge: plan.instancesByEdge,
-      instances: plan.instances)
+      instances: plan.instances, zones: design.services.reduce(0) { $0 + $1.zoneNames.count })
   }
 }

@@ -107,6 +107,17 @@ import WeirFlows
         #expect(sum.edgeReason(e, reason) == ledgers.reduce(0) { $0 + $1.edgeReason(e, reason) })
       }
     }
+    // Every attempt is at one instance, and what is under way is what the world holds.
+    let plan = walk.world.plan
+    let counted = plan.services.indices.flatMap { sum.instances(of: $0) }
+    #expect(counted.reduce(0) { $0 + $1.attempts } == sum.edges.reduce(0) { $0 + $1.attempts })
+    #expect(counted.allSatisfy { $0.failures <= $0.attempts } && counted.contains { $0.failures > 0 })
+    for s in plan.services.indices {
+      let held = walk.world.flows.indices.map { walk.world.flows[$0].inFlight(of: s, in: plan) }
+      for i in 0..<plan.services[s].instances {
+        #expect(held.reduce(0) { $0 + $1[i] } == walk.world.cells[s][i])
+      }
+    }
     #expect(sum.edges.contains { $0.calls > 0 } && sum.events.events.isEmpty && sum.records.isEmpty)
   }
 

@@ -68,6 +68,47 @@ extension SystemTests {
       }
     }
 
+    @Test("hosts of listed instances are asked again and again; without an answer the last one stays")
+    func hosts() async throws {
+      try await Field.with { field in
+        try field.write(
+          """
+          weir: 1
+          system: hosts
+          gateway:
+            listen: \(field.port)
+            routes:
+              fine: { path: /fine, answer: { body: "fine" } }
+              self: { path: /self, to: self, rewrite: /fine }
+          services:
+            self: { at: [{ at: "localhost:\(field.port)", every: 100ms }] }
+            nobody: { at: [{ at: "nobody.weir.invalid:80", every: 1s }] }
+          """)
+        let run = try field.run()
+        try await eventually("it serves:\n\(run.out)\n\(run.err)") {
+          guard run.isRunning else { throw Mistake("the run ended early:\n\(run.out)\n\(run.err)") }
+          return (try? await field.ask("/self").text) == "fine"
+        }
+        try await eventually("what has no answer is told:\n\(run.out)") {
+          try await field.metrics().contains("weir_events_total{kind=\"name-unresolved\"} 1\n")
+        }
+        #expect(run.out.contains("'nobody.weir.invalid:80' of 'nobody' cannot be resolved"))
+        // It has been asked many times by now, and is where it was.
+        #expect(try await field.ask("/self").text == "fine")
+        #expect(!run.out.contains("self-1: localhost is at"))
+        try await eventually("status counts its requests") {
+          let status = try await field.status()
+          let instance = status.services.first { $0.name == "self" }?.instances.first
+          return (instance?.requests ?? 0) >= 2 && instance?.failures == 0 && instance?.inFlight == 0
+        }
+        #expect(
+          try await field.metrics().contains("weir_instance_failures_total{service=\"self\",instance=\"self-1\"} 0\n"))
+        run.signal(SIGTERM)
+        #expect(try await run.end() == 0)
+        field.expectClear("after SIGTERM")
+      }
+    }
+
     @Test("an instance is taken out of use by hand, and back; the last one is not")
     func drained() async throws {
       try await Field.with { field in

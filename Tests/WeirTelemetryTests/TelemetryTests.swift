@@ -10,8 +10,8 @@ import WeirTelemetry
 struct Sample {
   let names = Names(
     system: "sho\"p", routes: ["api"], edges: [Names.Edge(caller: "gateway", callee: "api", service: 0)],
-    services: ["api"])
-  let snapshot: Snapshot
+    services: ["api"], zones: [Names.Zones(names: ["west", "east"], ofInstance: [0, 1], own: 1)])
+  private(set) var snapshot: Snapshot
 
   init() {
     let plan = FlowPlan(
@@ -39,6 +39,7 @@ struct Sample {
           .init(state: .down, address: "127.0.0.1:2"),
         ]
       ], events: events)
+    snapshot.instances[0][1].inFlight = 4
   }
 }
 
@@ -60,6 +61,15 @@ struct Sample {
     #expect(lines.contains(#"weir_request_duration_seconds_bucket{route="api",le="0.002048"} 0"#))
     #expect(lines.contains(#"weir_request_duration_seconds_bucket{route="api",le="0.004096"} 1"#))
     #expect(lines.contains(#"weir_request_duration_seconds_count{route="api"} 1"#))
+    // One request, at one of the two instances; each stands in a zone.
+    let perInstance = [1, 2].map {
+      lines.contains("weir_instance_requests_total{service=\"api\",instance=\"api-\($0)\"} 1")
+    }
+    #expect(perInstance.filter { $0 }.count == 1)
+    #expect(lines.contains("weir_zone_requests_total{service=\"api\",zone=\"west\"} \(perInstance[0] ? 1 : 0)"))
+    #expect(lines.contains("weir_zone_spilled_total{service=\"api\"} \(perInstance[0] ? 1 : 0)"))
+    #expect(lines.contains(#"weir_instance_failures_total{service="api",instance="api-1"} 0"#))
+    #expect(lines.contains(#"weir_instance_in_flight{service="api",instance="api-2"} 4"#))
     let types = lines.filter { $0.hasPrefix("# TYPE") }
     #expect(Set(types).count == types.count)
   }
@@ -69,7 +79,7 @@ struct Sample {
     let sample = Sample()
     let text = Metrics.text(sample.snapshot, names: sample.names, version: "0")
     let series = text.split(separator: "\n").count { !$0.hasPrefix("#") }
-    #expect(series <= Metrics.seriesCount(routes: 1, edges: 1, instancesByEdge: [2], instances: 2))
+    #expect(series <= Metrics.seriesCount(routes: 1, edges: 1, instancesByEdge: [2], instances: 2, zones: 2))
   }
 
   // promtool is the judge of the format; CI installs it, and a developer without it is told.

@@ -75,6 +75,12 @@ extension Ledger {
   public mutating func merge(_ other: Ledger, by move: PlanMove) {
     for (old, new) in move.edges.enumerated() { if let new { add(other, edge: old, to: new) } }
     for (old, new) in move.routes.enumerated() { if let new { add(other, route: old, to: new) } }
+    for (old, new) in move.services.enumerated() {
+      guard let new else { continue }
+      for (i, to) in move.instances[old].enumerated() {
+        if let to { add(other, service: old, instance: i, to: (new, to)) }
+      }
+    }
     // The last place is requests without a route.
     add(other, route: other.routes.count - 1, to: routes.count - 1)
   }

@@ -10,12 +10,23 @@ extension Resolver {
     var service = ServiceKeys.part.read(layers, &self) ?? Service(name: entry.name)
     service.owner = self.owner(service.owner, of: owner)
     checkSendProxy(of: service)
+    checkLiveness(of: service)
     if let availability = service.availability, service.isStarted {
       mistake(
         "wrong-value", "'availability' is for what runs elsewhere; that of a program follows from its failures",
         at: availability, mend: "leave it out, or say 'at' in the place of 'run'")
     }
     return service
+  }
+
+  /// What Weir does not start it cannot start again; what stands under `defaults` is meant for the others.
+  private mutating func checkLiveness(of service: Service) {
+    guard case .addresses = service.kind, let live = service.health?.live, let place = live.place,
+      place.file == service.name.place.file, place.path.hasPrefix(service.name.path + ".")
+    else { return }
+    mistake(
+      "conflict", "'live' says when a program is started again, and '\(service.name.text)' runs elsewhere", at: live,
+      mend: "leave 'live' out")
   }
 
   mutating func kind(_ layers: Layers, of service: inout Service) {

@@ -8,6 +8,8 @@ public import WeirBase
 /// none, for most failures are the resolver's.
 ///
 ///     vacant ──an answer has a new address──▶ held ──an answer is without it──▶ vacant
+/// With `most` 1 it follows the one address of an instance: it stays as long as answers have it, whatever their order.
+///
 /// The driver asks the name at `nextWake`, says so (`asked`), and brings the answer (`answered`) or its absence (`failed`).
 ///
 /// ## Invariants
@@ -67,6 +69,13 @@ public struct DiscoveredInstances: Sendable, Equatable {
     jitter = min(max(0, settings.jitter), 1)
     addresses = Array(repeating: nil, count: max(1, settings.most))
     next = now
+  }
+
+  /// Begins with an address in the first place that somebody has found out already; asked next after a whole pause.
+  public init(_ settings: Settings, holding address: String, now: Instant, using random: inout SeededRandom) {
+    self.init(settings, now: now)
+    addresses[0] = address
+    settle(pause: every, now: now, using: &random)
   }
 
   // MARK: Asking

@@ -18,7 +18,7 @@ public import WeirBase
 /// ## Invariants
 /// 1. At most one probe of each kind is out.
 /// 2. A probe that is never answered counts as failed `timeout` after it was sent, at the next `wake`.
-/// 3. `started` leads to ready, failed or down in bounded time: `startWithin` ends the wait.
+/// 3. `started` leads to ready, failed or down in bounded time: `startWithin` ends the wait, of what is ours.
 /// 4. Only a ready instance gets traffic; it gets it no later than `successesToReady` probes after it is well.
 public struct HealthMonitor: Sendable, Equatable {
   public struct Settings: Sendable, Equatable {
@@ -46,6 +46,11 @@ public struct HealthMonitor: Sendable, Equatable {
     ///
     /// Kubernetes' 3.
     public var failuresToRestart = 3
+    /// Somebody here starts it again when it does not get ready, or does not live.
+    ///
+    /// What runs elsewhere is waited for as long as it takes, and its life is nobody's business here: given up, it would
+    /// stay so, for nobody says that it has been started.
+    public var isOurs = true
     /// Ready once is ready until it exits: it is asked while it starts, and not after.
     public var asksOnce = false
     /// The share by which chance lengthens or shortens the pause between probes, so that they spread over time.
@@ -99,6 +104,7 @@ public struct HealthMonitor: Sendable, Equatable {
   private let successesToReady: Int32
   private let checksLiveness: Bool
   private let failuresToRestart: Int32
+  private let isOurs: Bool
   private let asksOnce: Bool
   private let jitter: Double
 
@@ -116,7 +122,8 @@ public struct HealthMonitor: Sendable, Equatable {
     doubtEvery = min(max(1, settings.doubtEvery.inNanoseconds), every)
     failuresToUnready = Int32(clamping: max(1, settings.failuresToUnready))
     successesToReady = Int32(clamping: max(1, settings.successesToReady))
-    checksLiveness = settings.checksLiveness
+    isOurs = settings.isOurs
+    checksLiveness = settings.checksLiveness && settings.isOurs
     failuresToRestart = Int32(clamping: max(1, settings.failuresToRestart))
     asksOnce = settings.asksOnce
     jitter = min(max(0, settings.jitter), 1)
@@ -143,7 +150,7 @@ public struct HealthMonitor: Sendable, Equatable {
   /// The program was started (again).
   public mutating func started(now: Instant) {
     phase = .starting
-    startEnds = now.advanced(by: startWithin)
+    startEnds = isOurs ? now.advanced(by: startWithin) : .distantFuture
     startPause = startEvery
     readiness = Track()
     readiness.next = now
@@ -279,7 +286,7 @@ public struct HealthMonitor: Sendable, Equatable {
   public func violation() -> String? {
     switch phase {
     case .starting:
-      if startEnds == .distantFuture { return "starting without an end" }
+      if startEnds == .distantFuture && isOurs { return "starting without an end" }
       if liveness.until != nil { return "a liveness probe is out while starting" }
     case .ready:
       if readiness.failures >= failuresToUnready { return "ready after \(readiness.failures) failures" }

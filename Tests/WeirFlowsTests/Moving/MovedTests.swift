@@ -171,12 +171,15 @@ import WeirPatterns
       _ = old.head(slot, status: 200, now: ends)
       _ = old.ended(slot, now: ends)
     }
+    let before = old.state.ledger.instances(of: 0).map(\.attempts)
+    #expect(before.reduce(0, +) == 40 && old.inFlight(of: 0, in: plan).reduce(0, +) == 1)
     node = node.moved(to: Self.after(), from: plan, by: Self.move, now: at(500))
     var new = old.moved(
       to: Self.after(), from: plan, by: Self.move, views: views(Self.after(), node), loops: 1, now: at(500))
     old.countAnew()
     #expect(new.isEmpty && !old.isEmpty)
     #expect(new.state.ledger.edges[1].calls == 40 && new.state.ledger.edges[1].answered == 39)
+    #expect(new.state.ledger.instances(of: 1).map(\.attempts) == [before[2], 0, before[1]])
     #expect(new.state.ledger.edges[0].calls == 0 && new.state.ledger.edgeLatencies[1].count == 39)
     // Instances 1 and 2 are 2 and 0 now; what they took is known, of the new one nothing is.
     #expect(

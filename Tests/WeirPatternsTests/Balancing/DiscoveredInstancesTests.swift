@@ -109,4 +109,21 @@ import WeirPatterns
       }
     }
   }
+
+  /// A name with several addresses, answered in another order each time, must not move its instance each time.
+  @Test("one address is followed: it stays while answers have it, and moves when they do not")
+  mutating func follows() {
+    var settings = DiscoveredInstances.Settings()
+    settings.most = 1
+    settings.jitter = 0
+    var value = DiscoveredInstances(settings, holding: "b", now: at(0), using: &random)
+    #expect(value.isSettled && value.nextWake == at(30) && value.addresses == ["b"])
+    let same = value.answered(["a", "b", "c"], now: at(30), using: &random)
+    #expect(same.changes.isEmpty && value.addresses == ["b"])
+    value.failed(now: at(60), using: &random)
+    #expect(value.addresses == ["b"] && value.nextWake == at(61))
+    let moved = value.answered(["c", "a"], now: at(61), using: &random)
+    #expect(moved.changes == [.left(place: 0, address: "b"), .joined(place: 0, address: "a")] && moved.isBack)
+    #expect(value.addresses == ["a"] && value.violation() == nil)
+  }
 }

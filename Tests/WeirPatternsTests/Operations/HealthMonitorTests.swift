@@ -246,4 +246,24 @@ struct HealthMonitorTests {
     ) { _, _ in false }
     #expect(failed == ["72000 startFailed"])
   }
+
+  /// Given up it would stay so: nobody says of what runs elsewhere that it has been started.
+  @Test("what runs elsewhere is waited for as long as it takes, and never restarted", arguments: [true, false])
+  func elsewhere(isOurs: Bool) {
+    var random = SeededRandom(seed: 1)
+    var monitor = plain {
+      $0.isOurs = isOurs
+      $0.checksLiveness = true
+    }
+    monitor.started(now: .zero)
+    let hour = Instant.zero.advanced(by: 3_600_000_000_000)
+    let log = play(&monitor, from: .zero, until: hour.advanced(by: 3_600_000_000_000), using: &random) { kind, now in
+      kind == .ready && now >= hour
+    }
+    if isOurs {
+      #expect(log == ["30000 startFailed"])
+    } else {
+      #expect(log.count == 1 && log[0].hasSuffix(" becameReady") && monitor.phase == .ready)
+    }
+  }
 }

@@ -147,6 +147,9 @@ struct Status: Decodable, Sendable {
     var pid: Int32?
     var address: String
     var restarts: Int
+    var requests: Int?
+    var failures: Int?
+    var inFlight: Int?
 
     /// Its own port.
     var port: Int { address.split(separator: ":").last.flatMap { Int($0) } ?? 0 }

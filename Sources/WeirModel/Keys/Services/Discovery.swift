@@ -25,7 +25,7 @@ enum DiscoveryKeys {
     alias: ["srv", "hostname", "resolve"])
   static let every = ScalarKey(
     "every", .duration(), default: standard.every, rule: "instances.every (what resolvers hold an answer for)",
-    "How often the name is asked.", alias: ["refresh", "ttl"])
+    "How often the name is asked, of `dns` or of an address whose host is a name.", alias: ["refresh", "ttl"])
   static let most = ScalarKey(
     "most", .count(1...1000), default: standard.most, rule: "instances.most",
     "How many instances the name may have; what it has beyond is left out.", alias: ["max"])
@@ -37,12 +37,25 @@ enum DiscoveryKeys {
         instance.discovery.map { [.leaf(dns, $0.name)] } ?? []
       }),
     .custom(
-      every.key, read: { layers, _, instance in instance.discovery?.every = layers.valueOrInitial(every) },
-      explain: { instance, _ in instance.discovery.map { [.leaf(every, $0.every)] } ?? [] }),
+      every.key,
+      read: { layers, _, instance in
+        instance.every = layers.valueOrInitial(every)
+        instance.discovery?.every = instance.every
+      }, explain: { instance, _ in instance.isAsked ? [.leaf(every, instance.every)] : [] }),
     .custom(
       most.key, read: { layers, _, instance in instance.discovery?.most = layers.valueOrInitial(most) },
       explain: { instance, _ in instance.discovery.map { [.leaf(most, $0.most)] } ?? [] }),
   ]
+}
+
+extension Instance {
+  /// Its host is a name, or may be one: what a reference stands for is known in a run only.
+  var isAsked: Bool {
+    if discovery != nil { return true }
+    let text = address.value.raw
+    let host = text.prefix(upTo: text.lastIndex(of: ":") ?? text.endIndex)
+    return !host.hasPrefix("[") && host.contains { !$0.isNumber && $0 != "." }
+  }
 }
 
 extension Service {
@@ -55,8 +68,12 @@ extension Resolver {
   mutating func instance(_ layers: Layers) -> Instance? {
     let address = layers.value(InstanceKeys.at)
     guard let name = layers.value(DiscoveryKeys.dns) else {
-      for written in [layers.value(DiscoveryKeys.every)?.place, layers.value(DiscoveryKeys.most)?.place] {
-        guard let written, address != nil else { continue }
+      let instance = address.map { Instance(address: $0) }
+      for written in [
+        instance?.isAsked == false ? layers.value(DiscoveryKeys.every)?.place : nil,
+        layers.value(DiscoveryKeys.most)?.place,
+      ] {
+        guard let written, instance != nil else { continue }
         mistake("conflict", "only a name that is asked has this key", at: written, mend: "dns: \"api.internal:8080\"")
       }
       if address == nil, let place = layers.place, layers.node(InstanceKeys.at.key) == nil,
@@ -66,7 +83,7 @@ extension Resolver {
           "missing-key", "an instance has neither 'at' nor 'dns'", at: place, spot: place.value,
           why: "where it listens", mend: "at: db1:5432")
       }
-      return address.map { Instance(address: $0) }
+      return instance
     }
     note(name)
     let others = [

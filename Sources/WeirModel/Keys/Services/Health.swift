@@ -4,9 +4,9 @@ internal import WeirPatterns
 /// How Weir learns whether an instance can be used.
 package struct Health: Sendable, Equatable {
   package var place: Place
-  /// GET: 2xx means that it takes requests; the word `tcp`: a connection does.
+  /// GET: a status below 400 means that it takes requests; the word `tcp`: a connection does.
   package var ready: Value<String>?
-  /// GET: anything but 2xx, in a row, means that it must be restarted.
+  /// GET: anything else, in a row, means that it must be restarted.
   ///
   /// Nil: only its exit counts.
   package var live: Value<String>?
@@ -19,15 +19,17 @@ package struct Health: Sendable, Equatable {
   /// Something asks whether it takes requests.
   var isAsked: Bool { ready != nil || grpc != nil }
 
-  var compiled: Plan.Health {
+  /// `isOurs`: Weir starts its instances, and starts them again.
+  func compiled(isOurs: Bool) -> Plan.Health {
     var settings = HealthMonitor.Settings()
     settings.every = every.value
     settings.timeout = timeout.value
     settings.startWithin = startWithin.value
-    settings.checksLiveness = live != nil
+    settings.checksLiveness = live != nil && isOurs
+    settings.isOurs = isOurs
     return Plan.Health(
-      ready: ready.map { $0.value == "tcp" ? "/" : $0.value }, isConnect: ready?.value == "tcp", live: live?.value,
-      grpc: grpc?.value, settings: settings)
+      ready: ready.map { $0.value == "tcp" ? "/" : $0.value }, isConnect: ready?.value == "tcp",
+      live: isOurs ? live?.value : nil, grpc: grpc?.value, settings: settings)
   }
 }
 
@@ -36,7 +38,8 @@ enum HealthKeys {
   private static let standard = HealthMonitor.Settings()
 
   static let ready = ScalarKey(
-    "ready", .urlPathOrTCP, "Asked by GET: 2xx means that it takes requests; `tcp`: that it takes a connection does.",
+    "ready", .urlPathOrTCP,
+    "Asked by GET: a status below 400 means that it takes requests; `tcp`: that it takes a connection does.",
     alias: ["readiness", "path"])
   static let live = ScalarKey(
     "live", .urlPath, rule: "only its exit counts",

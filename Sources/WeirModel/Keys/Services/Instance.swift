@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import WeirFlows
-internal import WeirPatterns
+package import WeirPatterns
 
 /// One of the instances that run elsewhere.
 package struct Instance: Sendable, Equatable {
@@ -10,6 +10,8 @@ package struct Instance: Sendable, Equatable {
   package var backup = InstanceKeys.backup.initial
   /// In the order of the file.
   package var labels: [Named<String>] = []
+  /// How often its host is asked for its address, where that is a name.
+  package var every = DiscoveryKeys.every.initial
   /// A name stands in the place of the address: its addresses are the instances.
   package var discovery: Discovery?
 }
@@ -47,11 +49,22 @@ enum InstanceKeys {
   static let section = part.section
 }
 
+extension Instance {
+  /// How its one address is followed.
+  package var following: DiscoveredInstances.Settings {
+    var settings = DiscoveredInstances.Settings()
+    settings.every = every.value
+    settings.most = 1
+    return settings
+  }
+}
+
 extension Service {
   /// Some instance is more than its address.
   private var hasDetails: Bool {
     listed.contains {
-      $0.weight.value != 1 || $0.zone != nil || $0.backup.value || !$0.labels.isEmpty || $0.discovery != nil
+      $0.weight.value != 1 || $0.zone != nil || $0.backup.value || !$0.labels.isEmpty || $0.every.isWritten
+        || $0.discovery != nil
     }
   }
 
