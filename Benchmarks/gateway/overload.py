@@ -58,7 +58,7 @@ class Client(asyncio.Protocol):
     """A kept connection with at most one request under way."""
 
     def __init__(self):
-        self.buffer, self.done = b"", None
+        self.buffer, self.done, self.is_over = b"", None, False
 
     def connection_made(self, transport):
         self.transport = transport
@@ -74,11 +74,13 @@ class Client(asyncio.Protocol):
             self.answer(int(head[9:12]), b"\r\nconnection: close" in head.lower())
 
     def connection_lost(self, _):
+        # One that was kept too long without a request is closed by the gateway: it is not taken again.
+        self.is_over = True
         if self.done and not self.done.done():
             self.answer(0, True)
 
     def answer(self, status, is_over):
-        self.is_over = is_over
+        self.is_over = self.is_over or is_over
         self.done.set_result(status)
 
 
@@ -89,6 +91,8 @@ class Load:
     async def ask(self, name, seen):
         loop = asyncio.get_running_loop()
         began = time.perf_counter()
+        while self.idle and self.idle[-1].is_over:
+            self.idle.pop()
         client = self.idle.pop() if self.idle else (await loop.create_connection(Client, "127.0.0.1", self.port))[1]
         client.done = loop.create_future()
         client.transport.write(f"GET /{name} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
