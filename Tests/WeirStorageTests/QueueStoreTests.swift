@@ -42,6 +42,8 @@ import WeirWire
     emails.length = 3
     #expect(try store.transact { try $0.saveQueue(emails, at: 2) } == first)
     try store.transact { try $0.setPaused(second, true) }
+    // That of the first time.
+    #expect(try store.transact { try $0.declaredAt(first) } == 1)
     let rows = [
       QueueRow(number: first, declaration: emails, isPaused: false),
       QueueRow(number: second, declaration: bills, isPaused: true),

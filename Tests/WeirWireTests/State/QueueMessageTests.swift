@@ -77,6 +77,7 @@ struct QueueMessageTests {
         counts.oldest = 8
         counts.isPaused = true
         counts.pollers = 9
+        counts.declaredAt = 10
         return counts
       }()),
     .message(nil), .message(view), .messages([]),
