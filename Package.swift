@@ -179,7 +179,8 @@ let package = Package(
     test("WeirProcesses", ["WeirBase", "WeirPatterns", "WeirPlatform", "weir-keeper-fixture", programs]),
     test("WeirTelemetry", ["WeirBase", "WeirFlows", programs]),
     test(
-      "WeirReport", ["WeirBase", "WeirFlows", "WeirModel", "WeirCheck", "WeirSimulation"], exclude: ["Fixtures"]),
+      "WeirReport", ["WeirBase", "WeirPatterns", "WeirFlows", "WeirModel", "WeirCheck", "WeirSimulation"],
+      exclude: ["Fixtures"]),
     test("WeirExample", [programs, nio("NIOCore")]),
     .testTarget(name: "WeirSystemTests", dependencies: ["weir", "WeirExample", programs], swiftSettings: common),
     .testTarget(name: "TidyTests", swiftSettings: common),

@@ -96,6 +96,8 @@ package struct Requirements: Sendable, Equatable {
   package var latency: [LatencyBound]
   /// Requests a second that it must stand: the verdict plays `traffic` scaled to it.
   package var load: Value<Rate>?
+  /// In a scenario: how many messages may be lost.
+  package var lostMessages: Value<Int>?
 }
 
 /// `p99: 250ms`.

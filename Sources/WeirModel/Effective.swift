@@ -64,6 +64,7 @@ extension Design {
       all.append(.map(RequirementKeys.latency, bounds))
     }
     all += .leaf(RequirementKeys.load, requirements.load)
+    all += .leaf(RequirementKeys.lostMessages, requirements.lostMessages)
     return all
   }
 

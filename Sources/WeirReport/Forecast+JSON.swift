@@ -18,6 +18,7 @@ extension Forecast {
       ("run", run), ("routes", .array(routes.map(\.json))), ("services", .array(services.map(\.json))),
       ("system", .string(system)), ("total", total.json), ("verdicts", .array(verdicts.map(\.json))),
     ]
+    if !queues.isEmpty { members.append(("queues", .array(queues.map(\.json)))) }
     if let scenario { members.append(("scenario", .string(scenario))) }
     if let violation { members.append(("violation", .string(violation))) }
     if let bottleneck {
@@ -93,6 +94,18 @@ extension Forecast.Service {
     if let workers { members.append(("workers", .int(workers))) }
     if let utilisation { members.append(("utilisation", utilisation.json)) }
     return .object(members.sorted { $0.0 < $1.0 })
+  }
+}
+
+extension Forecast.Messages {
+  fileprivate var json: JSONValue {
+    .object([
+      ("attempts", attempts.json), ("dead", .object(dead.map { ($0.name, .double($0.share)) }.sorted { $0.0 < $1.0 })),
+      ("depth", depth.json), ("done", done.json), ("drain", drain?.inSeconds ?? .null), ("in-flight", inFlight.json),
+      ("lost", lost.json), ("name", .string(name)), ("oldest", oldest.inSeconds), ("peak", peak.json),
+      ("refused", .double(refused)), ("sent", sent.json), ("time", time.json), ("undrained", .double(undrained)),
+      ("wait", wait.inSeconds),
+    ])
   }
 }
 

@@ -36,6 +36,7 @@ package struct ForecastText: Sendable {
     out += flows("call", f.edges)
     out += "\n"
     out += services(f)
+    out += queues(f)
     out += ended(f)
     out += events(f)
     return out
@@ -48,7 +49,9 @@ package struct ForecastText: Sendable {
     for verdict in f.verdicts {
       let required =
         verdict.isLatency
-        ? "≤ \(ForecastText.time(verdict.required))" : "≥ \(ForecastText.percent(verdict.required))"
+        ? "≤ \(ForecastText.time(verdict.required))"
+        : verdict.isCount
+          ? "≤ \(ForecastText.count(verdict.required))" : "≥ \(ForecastText.percent(verdict.required))"
       let (sign, color) =
         switch verdict.outcome {
         case .met: ("✓", "32")
@@ -58,7 +61,7 @@ package struct ForecastText: Sendable {
       let range =
         verdict.isLatency
         ? ForecastText.range(verdict.estimate, ForecastText.time)
-        : ForecastText.range(verdict.estimate, ForecastText.percent)
+        : ForecastText.range(verdict.estimate, verdict.isCount ? ForecastText.count : ForecastText.percent)
       let line = "  \(sign) \(verdict.name) \(required): \(verdict.outcome.rawValue), \(range)"
       out += paint(line, color) + "\n"
     }
@@ -110,6 +113,43 @@ package struct ForecastText: Sendable {
     if let b = f.bottleneck {
       out +=
         "  full first: \(b.service), at \(ForecastText.decimal(b.factor, 2)) times this load (now \(ForecastText.percent(b.utilisation)))\n"
+    }
+    return out
+  }
+
+  /// What becomes of messages: how many wait, how long it takes, what is given up.
+  private func queues(_ f: Forecast) -> String {
+    guard !f.queues.isEmpty else { return "" }
+    var rows = [
+      [
+        "queue", "sent/s", "done/s", "inside", "in work", "peak waiting", "waited", "drained after", "time p50", "p99",
+        "deliveries", "dead", "lost",
+      ]
+    ]
+    for q in f.queues {
+      guard q.sent.value > 0 || q.depth.value > 0 else {
+        rows.append([q.name, "0"] + [String](repeating: "", count: rows[0].count - 2))
+        continue
+      }
+      let dead = q.dead.reduce(0) { $0 + $1.share }
+      rows.append([
+        q.name, ForecastText.count(q.sent.value), ForecastText.count(q.done.value), ForecastText.count(q.depth.value),
+        ForecastText.count(q.inFlight.value), ForecastText.count(q.peak.value), ForecastText.time(q.oldest.value),
+        q.undrained > 0.5 ? "not yet" : q.drain.map { ForecastText.time($0.value) } ?? "–",
+        ForecastText.time(q.time.p50.value), ForecastText.withHalf(q.time.p99),
+        ForecastText.decimal(q.attempts.value, 3), dead == 0 ? "0" : ForecastText.percent(dead),
+        ForecastText.count(q.lost.value),
+      ])
+    }
+    var out = "\n" + table(rows)
+    for q in f.queues {
+      if !q.dead.isEmpty {
+        out += "  dead letters of \(q.name): "
+        out += q.dead.map { "\($0.name) \(ForecastText.percent($0.share))" }.joined(separator: ", ") + "\n"
+      }
+      if q.refused > 0 {
+        out += "  \(q.name) was full: \(ForecastText.percent(q.refused)) of what was sent was refused\n"
+      }
     }
     return out
   }

@@ -78,6 +78,7 @@ extension Forecast {
         queue: Estimating.mean(seen.map { $0.innerLengths[c] }),
         wait: Estimating.ratio(seen.map { $0.innerWaits[c] }, seen.map { $0.innerWaited[c] }))
     }
+    queues = scene.queues.indices.map { Forecast.messages(scene.queues[$0].name, seen.map(\.length), $0, seen) }
     var fullest: Bottleneck?
     for service in services {
       if let utilisation = service.utilisation?.value, utilisation > (fullest?.utilisation ?? 0) {
@@ -100,6 +101,41 @@ extension Forecast {
           name: "latency \(bound.label)", required: bound.bound, isLatency: true, estimate: estimate,
           outcome: Verdict.atMost(bound.bound, estimate)))
     }
+    if let required = expectation.lostMessages { verdicts.append(Forecast.verdict(lost: required, seen)) }
+  }
+
+  /// Lost messages, over all queues: every story counts, for one that is lost is lost.
+  private static func verdict(lost required: Int, _ seen: [Observation]) -> Verdict {
+    let lost = seen.map { $0.messages.reduce(0) { $0 + $1.lost } }
+    let mean = lost.isEmpty ? 0 : lost.reduce(0, +) / Double(lost.count)
+    let most = lost.max() ?? 0
+    return Verdict(
+      name: "lost messages", required: Double(required), isLatency: false, isCount: true,
+      estimate: Estimate(mean, low: lost.min() ?? 0, high: most), outcome: most <= Double(required) ? .met : .missed)
+  }
+
+  private static func messages(_ name: String, _ lengths: [Double], _ q: Int, _ seen: [Observation]) -> Messages {
+    let counts = seen.map { $0.messages[q] }
+    let accepted = counts.map(\.accepted)
+    let drained = counts.filter { $0.drain >= 0 }.map(\.drain)
+    let total = accepted.reduce(0, +)
+    let names = ["attempts", "expired", "refused"]
+    return Messages(
+      name: name, sent: Estimating.ratio(accepted, lengths), done: Estimating.ratio(counts.map(\.done), lengths),
+      depth: Estimating.ratio(zip(counts, lengths).map { $0.depth * $1 }, lengths),
+      inFlight: Estimating.ratio(zip(counts, lengths).map { $0.inFlight * $1 }, lengths),
+      peak: Estimating.mean(counts.map(\.peak)), oldest: Estimating.mean(counts.map(\.oldest)),
+      drain: drained.isEmpty ? nil : Estimating.mean(drained),
+      undrained: counts.isEmpty ? 0 : Double(counts.count - drained.count) / Double(counts.count),
+      wait: Estimating.ratio(counts.map(\.waits.sum), counts.map(\.waits.count)),
+      time: Latency(counts.map(\.times)),
+      attempts: Estimating.ratio(
+        counts.map(\.leased), counts.map { $0.done + $0.dead.reduce(0, +) }),
+      dead: names.indices.compactMap { reason in
+        let hits = counts.reduce(0) { $0 + $1.dead[reason] }
+        return hits > 0 && total > 0 ? NamedShare(name: names[reason], share: hits / total) : nil
+      }, refused: share(counts.map(\.refused), counts.map { $0.refused + $0.accepted }),
+      lost: Estimating.mean(counts.map(\.lost)))
   }
 
   private static func route(

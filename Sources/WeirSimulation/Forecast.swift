@@ -23,6 +23,7 @@ package struct Forecast: Sendable, Equatable {
   package var routes: [Flow]
   package var edges: [Flow]
   package var services: [Service]
+  package var queues: [Messages] = []
   package var bottleneck: Bottleneck?
   /// Of the first replication, in their order, with times from the story's beginning.
   package var events: [NamedEvent]
@@ -92,6 +93,37 @@ package struct Forecast: Sendable, Equatable {
     package var wait: Estimate
   }
 
+  /// What becomes of the messages of one queue.
+  package struct Messages: Sendable, Equatable {
+    package var name: String
+    /// Accepted a second.
+    package var sent: Estimate
+    /// Worked on with success, a second.
+    package var done: Estimate
+    /// Mean number in the queue, those in work included.
+    package var depth: Estimate
+    package var inFlight: Estimate
+    /// The most that have waited, and the longest that one has, in nanoseconds: means over the stories.
+    package var peak: Estimate
+    package var oldest: Estimate
+    /// From the peak until a hundredth of it was left, in nanoseconds; nil when no backlog came to an end.
+    package var drain: Estimate?
+    /// The share of the stories in which the backlog was still there at the end.
+    package var undrained: Double
+    /// Until the first delivery begins: mean, in nanoseconds.
+    package var wait: Estimate
+    /// From acceptance until the work is done.
+    package var time: Latency
+    /// Deliveries a message.
+    package var attempts: Estimate
+    /// Dead letters by reason, as shares of what was accepted; only those that occurred.
+    package var dead: [NamedShare]
+    /// Share of what was sent that the full queue refused.
+    package var refused: Double
+    /// Accepted and never to be worked on, nor kept as dead letters: how many a story.
+    package var lost: Estimate
+  }
+
   /// What is full first when the load grows.
   package struct Bottleneck: Sendable, Equatable {
     package var service: String
@@ -116,11 +148,23 @@ package struct Forecast: Sendable, Equatable {
 
     /// `availability`, `latency p99`.
     package var name: String
-    /// Of a share, or in nanoseconds.
+    /// Of a share, or in nanoseconds, or a number.
     package var required: Double
     package var isLatency: Bool
+    package var isCount = false
     package var estimate: Estimate
     package var outcome: Outcome
+
+    package init(
+      name: String, required: Double, isLatency: Bool, isCount: Bool = false, estimate: Estimate, outcome: Outcome
+    ) {
+      self.name = name
+      self.required = required
+      self.isLatency = isLatency
+      self.isCount = isCount
+      self.estimate = estimate
+      self.outcome = outcome
+    }
   }
 
   /// All met, any missed, else undecided; met when nothing is required.
@@ -135,6 +179,8 @@ package struct Expectation: Sendable, Equatable {
   package var availability: Double?
   /// Bounds in nanoseconds; without a quantile it is the mean's.
   package var latency: [Bound] = []
+  /// Messages over all queues.
+  package var lostMessages: Int?
 
   package struct Bound: Sendable, Equatable {
     package var label: String
@@ -148,12 +194,13 @@ package struct Expectation: Sendable, Equatable {
     }
   }
 
-  package init(availability: Double? = nil, latency: [Bound] = []) {
+  package init(availability: Double? = nil, latency: [Bound] = [], lostMessages: Int? = nil) {
     self.availability = availability
     self.latency = latency
+    self.lostMessages = lostMessages
   }
 
-  package var isEmpty: Bool { availability == nil && latency.isEmpty }
+  package var isEmpty: Bool { availability == nil && latency.isEmpty && lostMessages == nil }
 }
 
 extension Forecast.Verdict {

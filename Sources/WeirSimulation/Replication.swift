@@ -20,6 +20,7 @@ package struct Replication: Sendable {
     var world = World(scene, seed: seed, storyBegins: warmUp, eventsLimit: eventsLimit)
     world.run(until: Instant(nanoseconds: warmUp))
     world.forgetEvents()
+    world.forgetPeaks()
     var last = world.snapshot()
     var observations: [Observation] = []
     for batch in 1...max(1, batches) {
@@ -28,6 +29,7 @@ package struct Replication: Sendable {
       let next = world.snapshot()
       observations.append(Observation(next, since: last))
       last = next
+      world.forgetPeaks()
     }
     world.collect()
     let events = world.events.map { event in

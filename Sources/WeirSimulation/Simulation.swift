@@ -141,6 +141,6 @@ extension Expectation {
       availability: requirements.availability?.value,
       latency: requirements.latency.map {
         Bound(label: $0.label, quantile: $0.quantile, bound: Double($0.bound.value.inNanoseconds))
-      })
+      }, lostMessages: requirements.lostMessages?.value)
   }
 }

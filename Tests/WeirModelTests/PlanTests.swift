@@ -121,7 +121,7 @@ struct PlanTests {
     let environment = plan.environment(of: 0, weirURL: "http://w/from/shop", folder: "/f") { $0.raw }
     #expect(environment.first { $0.name == "EMAILS_URL" }?.value == "http://w/from/shop/queues/emails")
     #expect(environment.map(\.name) == ["WEIR_URL", "MAIL_URL", "EMAILS_URL", "REPORTS_URL"])
-    #expect(design.unsupported(for: .simulate).map(\.path) == ["queues"])
+    #expect(design.unsupported(for: .simulate).map(\.path) == ["queues.reports"])
     #expect(design.unsupported(for: .run).isEmpty)
   }
 

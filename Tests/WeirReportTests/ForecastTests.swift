@@ -3,6 +3,7 @@ import Testing
 import WeirBase
 import WeirFlows
 import WeirModel
+import WeirPatterns
 import WeirReport
 import WeirSimulation
 
@@ -41,6 +42,52 @@ struct ForecastTests {
     #expect(!text.contains("\u{1b}"))
     #expect(!text.split(separator: "\n").contains { $0.hasSuffix(" ") })
     #expect(ForecastText(color: true).text([await Self.forecast()]).contains("\u{1b}[32m"))
+  }
+
+  /// A queue whose workers are away for a while: its row, its drain time, what is given up, and the verdict on what is lost.
+  static func queued() async -> Forecast {
+    var call = CallSettings()
+    call.retry.attempts = 1
+    call.breaks = false
+    var scene = Scene(
+      plan: FlowPlan(
+        services: [.init(instances: 1), .init(instances: 1, atOnce: 10)],
+        edges: [.init(service: 0, call: call), .init(service: 1, call: call)], routes: [.init(edge: 0)]),
+      components: [
+        ComponentModel(
+          name: "api", workers: .max, operations: [OperationModel(work: .none, sends: [SendItem(queue: 0)])]),
+        ComponentModel(name: "mailer", workers: 10, work: .constant(1e8)),
+      ],
+      edges: [EdgeModel(name: "gateway→api"), EdgeModel(name: "emails→mailer")], routes: ["api"],
+      traffic: [TrafficModel(name: "ordering", route: 0, rate: Rate(perSecond: 50), method: .unsafe)])
+    var settings = DeliveryQueue.Settings()
+    settings.atOnce = 10
+    scene.queues = [QueueModel(name: "emails", settings: settings, edge: 1)]
+    scene.faults = [
+      FaultModel(.kill(count: 1), component: 1, when: 1_000_000_000, length: 4_000_000_000),
+      FaultModel(.poison(queue: 0, status: 422, share: 0.1), component: 0, when: 20_000_000_000),
+    ]
+    scene.components[1].isStarted = false
+    var options = SimulationOptions()
+    options.replications = 3
+    return await Simulation.run(
+      scene, system: "shop", scenario: "mailer-away", expectation: WeirSimulation.Expectation(lostMessages: 0),
+      length: 30_000_000_000, options)
+  }
+
+  @Test("queues of messages, as text and as JSON")
+  func messages() async {
+    let forecast = await Self.queued()
+    #expect(forecast.violation == nil)
+    let text = ForecastText().text([forecast])
+    #expect(text.contains("✓ lost messages ≤ 0: met, 0 (0 … 0)"))
+    #expect(text.contains("drained after"))
+    #expect(text.contains("dead letters of emails: refused "))
+    #expect(!text.split(separator: "\n").contains { $0.hasSuffix(" ") })
+    let json = Forecast.json([forecast]).rendered()
+    #expect(json.contains("\"drain\""))
+    #expect(json.contains("\"in-flight\""))
+    #expect(json.contains("\"name\": \"lost messages\""))
   }
 
   /// The same bytes whatever the number of threads.

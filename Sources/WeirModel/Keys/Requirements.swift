@@ -20,11 +20,16 @@ enum RequirementKeys {
       .later("routes", "Requirements of single routes."),
     ])
 
+  static let lostMessages = ScalarKey(
+    "lost-messages", .count(0...1_000_000_000),
+    "How many messages that a queue has accepted may neither be worked on nor be kept as dead letters.",
+    modelOnly: true)
+
   static let expectSection = Section(
     name: "expect", doc: "What must hold within a scenario.",
     keys: [
       availability.key, latency,
-      .later("lost-messages", "How many messages may be lost."),
+      lostMessages.key,
       .later("stale-reads", "How many reads may be stale, by data item."),
     ])
 }

@@ -25,8 +25,7 @@ enum RootKeys {
     "Databases: what keeps data and is called by the programs themselves.")
   static let queues = Key(
     "queues", .named(.components("a queue"), .section(MessageQueueKeys.part.section)),
-    "Work that waits until somebody does it, and is not lost.",
-    refused: [(.simulate, "weir simulate does not play queues yet")])
+    "Work that waits until somebody does it, and is not lost.")
   static let jobs = Key(
     "jobs", .named(.plain("a job"), .section(JobKeys.part.section)), "What runs by the clock.",
     refused: [(.simulate, "weir simulate does not play jobs yet")])

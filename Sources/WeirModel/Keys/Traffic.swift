@@ -49,7 +49,10 @@ enum FaultKeys {
     "How long it lasts.", modelOnly: true)
   static let kill = ScalarKey("kill", .name, "Instances of this service end at once.", modelOnly: true)
   static let slow = ScalarKey("slow", .name, "Requests to this component take longer.", modelOnly: true)
-  static let fail = ScalarKey("fail", .name, "Requests to this component are answered with an error.", modelOnly: true)
+  static let fail = ScalarKey(
+    "fail", .name,
+    "Requests to this component are answered with an error; of a queue: messages that come in meanwhile, whenever they are delivered.",
+    modelOnly: true)
   static let count = ScalarKey(
     "count", .count(1...1000), default: 1, rule: "fault.count", "With kill: how many instances.", modelOnly: true)
   static let by = ScalarKey("by", .duration(), "With slow: how much longer.", modelOnly: true)

@@ -165,7 +165,7 @@ extension Resolver {
       }
       return .slow(name.map { _ in component }, by: by, share: share)
     }
-    if let name = fields.value(FaultKeys.fail), let component = component(name) {
+    if let name = fields.value(FaultKeys.fail), let component = poisoned(name) ?? component(name) {
       return .fail(
         name.map { _ in component },
         status: layers.valueOrInitial(FaultKeys.status), share: share)

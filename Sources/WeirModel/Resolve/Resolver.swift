@@ -96,6 +96,7 @@ struct Resolver {
     }
     refuseUnknownVariables()
     refuseForRun(resolvedStores)
+    refuseForSimulate(resolvedQueues)
     let tenants = single(RootKeys.tenants).flatMap { self.tenants($0) }
     let gateways = single(RootKeys.gateway).flatMap { gateway($0) }.map { [$0] } ?? []
     if gateways.isEmpty, let first = roots[0].entries.first, single(RootKeys.gateway, alsoReported: true) == nil {
@@ -273,7 +274,7 @@ struct Resolver {
     Requirements(
       place: fields.node.place, availability: fields.value(RequirementKeys.availability),
       latency: fields.section(RequirementKeys.latency, LatencyKeys.section).map(latency) ?? [],
-      load: fields.value(RequirementKeys.load))
+      load: fields.value(RequirementKeys.load), lostMessages: fields.value(RequirementKeys.lostMessages))
   }
 
   private func latency(_ fields: Fields) -> [LatencyBound] {

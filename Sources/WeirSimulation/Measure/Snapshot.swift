@@ -16,6 +16,20 @@ struct Snapshot: Sendable {
   var queuedCount: [Int64]
   /// By stream.
   var sent: [UInt64]
+  /// By queue.
+  var queues: [QueueSnapshot] = []
+}
+
+/// The counters of one queue of messages.
+struct QueueSnapshot: Sendable {
+  var counts: QueueCounts
+  var waits: Tally
+  var times: Tally
+  /// ∫ of how many are in it, and of how many are in flight.
+  var area: Int64
+  var flightArea: Int64
+  var lost: Int64
+  var peaks: QueuePeaks
 }
 
 extension World {
@@ -41,6 +55,12 @@ extension World {
       snapshot.queued[c] += instance.queue.waits
       snapshot.queuedCount[c] += instance.queue.left
     }
+    for q in queues.indices {
+      snapshot.queues.append(
+        QueueSnapshot(
+          counts: queues[q].counts, waits: queues[q].waits, times: queues[q].times, area: queues[q].inside.area(at: at),
+          flightArea: queues[q].inFlight.area(at: at), lost: queues[q].lost, peaks: queues[q].peaks))
+    }
     return snapshot
   }
 
@@ -53,6 +73,10 @@ extension World {
         sum += tally.sum
         count += tally.count
       }
+    }
+    for q in queues.indices {
+      sum += queues[q].times.sum
+      count += queues[q].times.count
     }
     return (sum, count)
   }
@@ -94,6 +118,46 @@ package struct FlowCounts: Sendable, Equatable {
   package var reasons: [Double] = []
 }
 
+/// What happened to the messages of one queue in an observation.
+package struct MessageCounts: Sendable {
+  package var accepted: Double
+  /// Turned away, for the queue was full.
+  package var refused: Double
+  package var leased: Double
+  package var done: Double
+  /// Dead letters: after too many attempts, too old, refused for good.
+  package var dead: [Double]
+  /// Of all that were accepted, those that nobody will ever work on.
+  package var lost: Double
+  /// Until the first delivery began, and until the one that succeeded was over.
+  package var waits: Sample
+  package var times: Sample
+  /// Mean number that are in it, and in flight.
+  package var depth: Double
+  package var inFlight: Double
+  /// The most that waited, how long the one that waited longest had to, and from the peak to the end of that backlog, in
+  /// nanoseconds; −1: it did not end.
+  package var peak: Double
+  package var oldest: Double
+  package var drain: Double
+
+  init(_ new: QueueSnapshot, since old: QueueSnapshot, span: Double) {
+    accepted = Double(new.counts.accepted - old.counts.accepted)
+    refused = Double(new.counts.refused - old.counts.refused)
+    leased = Double(new.counts.leased - old.counts.leased)
+    done = Double(new.counts.done - old.counts.done)
+    dead = new.counts.dead.indices.map { Double(new.counts.dead[$0] - old.counts.dead[$0]) }
+    lost = Double(new.lost - old.lost)
+    waits = Sample(new.waits, since: old.waits)
+    times = Sample(new.times, since: old.times)
+    depth = Double(new.area - old.area) / span
+    inFlight = Double(new.flightArea - old.flightArea) / span
+    peak = Double(new.peaks.most)
+    oldest = Double(new.peaks.oldest)
+    drain = Double(new.peaks.drain)
+  }
+}
+
 /// What happened between two moments: one batch of a replication.
 package struct Observation: Sendable {
   /// In seconds.
@@ -112,6 +176,7 @@ package struct Observation: Sendable {
   package var innerWaited: [Double]
   /// By stream.
   package var sent: [Double]
+  package var messages: [MessageCounts]
 
   init(_ new: Snapshot, since old: Snapshot) {
     let span = Double(new.at - old.at)
@@ -148,5 +213,6 @@ package struct Observation: Sendable {
     innerWaits = new.queued.indices.map { Double(new.queued[$0] - old.queued[$0]) }
     innerWaited = new.queuedCount.indices.map { Double(new.queuedCount[$0] - old.queuedCount[$0]) }
     sent = new.sent.indices.map { Double(new.sent[$0] - old.sent[$0]) }
+    messages = new.queues.indices.map { MessageCounts(new.queues[$0], since: old.queues[$0], span: span) }
   }
 }

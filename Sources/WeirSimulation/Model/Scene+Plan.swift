@@ -47,6 +47,7 @@ extension Scene {
       flow.services[index].members.isDiscovered = false
     }
     self.init(plan: flow, components: components, edges: edges, routes: routes, traffic: traffic)
+    queues = plan.queues.map(QueueModel.init)
     for (index, service) in design.services.enumerated() {
       if let share = service.availability?.value, share < 1 {
         always.append(FaultModel(.away(share: 1 - share), component: index, when: 0))
@@ -69,14 +70,18 @@ extension Scene {
     let everything =
       service.operations.isEmpty
       ? service.edges.map { edge in [CallItem(plan, edge: edge, operation: nil, share: 1, writes: false)] } : []
-    var operations = [OperationModel(work: WorkModel(design.work), stages: everything)]
+    let sent = service.operations.isEmpty ? service.sends : []
+    var operations = [
+      OperationModel(work: WorkModel(design.work), stages: everything, sends: sent.map(SendItem.init))
+    ]
     for operation in service.operations {
       let method = Plan.method(operation.method)
       let writes = method != .safe
       operations.append(
         OperationModel(
           work: WorkModel(operation.work ?? design.work),
-          stages: operation.steps.map { items(of: $0, plan, writes: writes) }, method: method))
+          stages: operation.steps.map { items(of: $0, plan, writes: writes) }, method: method,
+          sends: operation.sends.map(SendItem.init)))
     }
     var model = ComponentModel(
       name: service.name, workers: (design.worksAtOnce ?? design.atOnce)?.value ?? .max, operations: operations)
@@ -117,6 +122,14 @@ extension Scene {
             when: when,
             length: length))
       case .fail(let component, let status, let share):
+        if case .queue(let queue) = component.value {
+          faults.append(
+            FaultModel(
+              .poison(queue: queue, status: UInt16(clamping: status.value), share: share.value), component: 0,
+              when: when,
+              length: length))
+          continue
+        }
         faults.append(
           FaultModel(
             .fail(status: UInt16(clamping: status.value), share: share.value),
@@ -148,6 +161,18 @@ extension CallItem {
     self.init(
       edge: edge, operation: callee, share: share, optional: written.call.optional.value,
       tellsCallee: !written.isModelOnly)
+  }
+}
+
+extension SendItem {
+  fileprivate init(_ send: Plan.Send) { self.init(queue: send.queue, share: send.share) }
+}
+
+extension QueueModel {
+  fileprivate init(_ queue: Plan.Queue) {
+    self.init(
+      name: queue.name, settings: queue.settings, edge: queue.push?.edge, operation: (queue.push?.operation ?? -1) + 1,
+      isKeyed: queue.keyField != nil)
   }
 }
 

@@ -16,6 +16,7 @@ package struct Scene: Sendable, Equatable {
   /// By route of the plan.
   package var routes: [String]
   package var traffic: [TrafficModel]
+  package var queues: [QueueModel] = []
   /// What goes wrong, by the story's clock.
   package var faults: [FaultModel] = []
   /// What is always wrong, the warm-up included.
@@ -77,11 +78,16 @@ package struct OperationModel: Sendable, Equatable {
   package var stages: [[CallItem]]
   /// What the caller's flow takes it for.
   package var method: RetryRule.Method?
+  /// Messages that it leaves behind when all of it has succeeded.
+  package var sends: [SendItem]
 
-  package init(work: WorkModel, stages: [[CallItem]] = [], method: RetryRule.Method? = nil) {
+  package init(
+    work: WorkModel, stages: [[CallItem]] = [], method: RetryRule.Method? = nil, sends: [SendItem] = []
+  ) {
     self.work = work
     self.stages = stages
     self.method = method
+    self.sends = sends
   }
 }
 
@@ -147,6 +153,8 @@ package struct FaultModel: Sendable, Equatable {
     case fail(status: UInt16, share: Double)
     /// A share of the requests finds nobody, however often it tries: what is outside our hands and not always up.
     case away(share: Double)
+    /// A share of the messages that a queue accepts is answered with this status whenever it is delivered.
+    case poison(queue: Int, status: UInt16, share: Double)
   }
 
   package var kind: Kind

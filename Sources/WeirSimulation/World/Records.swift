@@ -18,6 +18,7 @@ enum EventKind {
   static let health: UInt8 = 10
   static let patience: UInt8 = 11
   static let open: UInt8 = 12
+  static let queue: UInt8 = 13
 }
 
 /// A place and its tenant, of at most 2⁴⁰ generations and 2²⁴ places: what fits into an event.
@@ -45,6 +46,8 @@ struct Job: Sendable, BitwiseCopyable {
   var generation: UInt64 = 0
   /// The key of the call that it serves.
   var key: UInt64 = 0
+  /// Whose request it is about.
+  var client: UInt64 = 0
   /// The call that waits for it, on `loop`; `Slot.none` when nobody does any more.
   var call = Slot.none
   /// While queued: since when.
@@ -68,6 +71,8 @@ struct Job: Sendable, BitwiseCopyable {
   var attempt: UInt8 = 0
   var method = RetryRule.Method.safe
   var failed = false
+  /// What it is answered with after its work, whatever that was; 0: what comes of it.
+  var poison: UInt16 = 0
   /// It is a connection: taken at once, worked on until it is over.
   var lasts = false
 }
@@ -92,11 +97,20 @@ struct CallContext: Sendable, BitwiseCopyable {
   /// The operation that is called, in the world's flat array.
   var operation: Int32 = 0
   var edge: Int32 = 0
+  /// Whose request it is about.
+  var client: UInt64 = 0
   var method = RetryRule.Method.safe
   /// A failure of it is no failure of its caller.
   var optional = false
   /// One of several that make the answer of its request.
   var isPart = false
+  /// The message that it delivers, the queue and the lease of it; −1: none.
+  var message: Int64 = 0
+  var queue: Int32 = -1
+  var lease: UInt16 = 0
+  /// How often an instance was tried.
+  var tries: UInt8 = 0
+  var poison: UInt16 = 0
   /// It is a connection, which holds its place until it is over.
   var lasts = false
   var tellsCallee = true
@@ -149,6 +163,9 @@ struct Operation: Sendable {
   var work: WorkModel
   var firstStage: Int32
   var stages: Int32
+  /// What it leaves behind: in `World.sends`.
+  var firstSend: Int32
+  var sends: Int32
   var method: RetryRule.Method
   var hasMethod: Bool
 }

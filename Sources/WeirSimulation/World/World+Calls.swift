@@ -72,7 +72,8 @@ extension World {
         begin(
           l, call: edge, facts,
           CallContext(
-            request: slot, key: request.key, operation: operation, edge: Int32(edge), method: facts.method))
+            request: slot, key: request.key, operation: operation, edge: Int32(edge), client: facts.client,
+            method: facts.method))
         if let copy = loops[l].flows.mirrorEdge(route: facts.route, hash: request.key) {
           mirror(l, copy, facts, request)
         }
@@ -121,7 +122,7 @@ extension World {
       let callee = Int(edgeComponents[part.edge])
       var context = CallContext(
         request: slot, key: key, operation: components[callee].firstOperation + Int32((part.operation ?? -1) + 1),
-        edge: Int32(part.edge), method: .safe)
+        edge: Int32(part.edge), client: facts.client, method: .safe)
       context.isPart = true
       context.optional = part.isOptional
       begin(l, call: part.edge, RequestFacts(client: facts.client, deadline: deadline, method: .safe), context)
@@ -198,6 +199,7 @@ extension World {
           instances[place].held &+= 1
           components[component].held &+= 1
         }
+        loops[l].calls[index].tries &+= 1
         var isHedge = false
         if case .hedge = step.action { isHedge = true }
         if let failure = send(l, slot, place, number, isHedge: isHedge) {
@@ -279,7 +281,8 @@ extension World {
       l, call: other, facts,
       CallContext(
         request: failed.request, key: failed.key,
-        operation: components[Int(edgeComponents[other])].firstOperation, edge: Int32(other), method: failed.method))
+        operation: components[Int(edgeComponents[other])].firstOperation, edge: Int32(other), client: failed.client,
+        method: failed.method))
     tellNode(l, edge)
   }
 
@@ -316,6 +319,8 @@ extension World {
       loops[l].flows.end(request: context.request, as: ending, now: now)
     } else if context.parent != .none {
       callIsOver(context.parent, failed: failed && !context.optional)
+    } else if context.queue >= 0 {
+      messageIsOver(l, context, ending)
     }
   }
 

@@ -12,7 +12,7 @@ extension World {
   mutating func connect(_ l: Int, request: Slot, _ edge: Int, _ facts: RequestFacts, operation: Int32) {
     var context = CallContext(
       request: request, key: loops[l].requests[Int(request.index)].key, operation: operation, edge: Int32(edge),
-      method: facts.method)
+      client: facts.client, method: facts.method)
     context.lasts = true
     // Whoever is called hears nothing of us: there are no fields to say it in.
     context.tellsCallee = false

@@ -14,7 +14,11 @@ extension World {
       return
     }
     faultIsOn[i] = true
-    components[fault.component].faults += 1
+    if case .poison(let queue, let status, let share) = fault.kind {
+      queues[queue].poison = (status, share)
+    } else {
+      components[fault.component].faults += 1
+    }
     if let length = fault.length {
       agenda.schedule(EventKind.faultEnds, at: now.nanoseconds &+ length, payload: UInt64(i))
     }
@@ -23,6 +27,10 @@ extension World {
   mutating func faultEnds(_ i: Int) {
     guard faultIsOn[i] else { return }
     faultIsOn[i] = false
+    if case .poison(let queue, _, _) = faults[i].kind {
+      queues[queue].poison = (0, 0)
+      return
+    }
     components[faults[i].component].faults -= 1
   }
 
@@ -41,7 +49,7 @@ extension World {
       }
       let chance = Draws.unit(Draws.mixed(jobs[j].key ^ faultSalts[i] &+ UInt64(jobs[j].attempt)))
       switch faults[i].kind {
-      case .kill, .away: break
+      case .kill, .away, .poison: break
       case .slow(let by, let share): if chance < share { work &+= by }
       case .fail(let status, let share):
         if chance < share {

@@ -19,10 +19,10 @@ extension World {
     let handle = newJob()
     let j = handle.index
     jobs[j] = Job(
-      generation: handle.generation, key: context.key, call: slot,
+      generation: handle.generation, key: context.key, client: context.client, call: slot,
       deadline: context.tellsCallee ? loops[l].flows.calls[slot].deadline.nanoseconds : .max, instance: Int32(place),
       epoch: instances[place].epoch, operation: context.operation, loop: UInt8(l), stage: .onTheWay, attempt: number,
-      method: context.method, lasts: context.lasts)
+      method: context.method, poison: context.poison, lasts: context.lasts)
     if isHedge { loops[l].calls[index].hedge = handle } else { loops[l].calls[index].job = handle }
     guard isUp else {
       // The refusal is back after the way there and back.
@@ -102,6 +102,7 @@ extension World {
     let hash = Draws.mixed(jobs[j].key ^ components[component].salt &+ UInt64(jobs[j].attempt))
     var work = operations[Int(jobs[j].operation)].work.draw(hash)
     if components[component].faults != 0 { work = strike(j, component, work) }
+    if jobs[j].poison != 0, jobs[j].status == 200 { jobs[j].status = jobs[j].poison }
     agenda.schedule(EventKind.workDone, at: now.nanoseconds &+ work, payload: handle.raw)
   }
 
@@ -113,8 +114,18 @@ extension World {
     if jobs[j].status == 200, operations[Int(jobs[j].operation)].stages > 0 {
       nextStage(handle)
     } else {
-      finish(handle)
+      leave(handle)
     }
+  }
+
+  /// All is done: what it leaves behind is sent, then it answers.
+  @inline(__always)
+  private mutating func leave(_ handle: Handle) {
+    let j = handle.index
+    if jobs[j].status == 200, operations[Int(jobs[j].operation)].sends > 0, !sendMessages(handle) {
+      jobs[j].status = 502
+    }
+    finish(handle)
   }
 
   /// Makes the calls of the next stage that has any for this request; answers after the last one.
@@ -122,7 +133,7 @@ extension World {
     let j = handle.index
     while true {
       let operation = operations[Int(jobs[j].operation)]
-      guard jobs[j].stageIndex < operation.stages else { return finish(handle) }
+      guard jobs[j].stageIndex < operation.stages else { return leave(handle) }
       let stage = stages[Int(operation.firstStage + jobs[j].stageIndex)]
       jobs[j].stageIndex += 1
       jobs[j].stage = .calling
@@ -155,8 +166,8 @@ extension World {
     begin(
       l, call: edge, facts,
       CallContext(
-        parent: handle, key: key, operation: itemOperations[i], edge: Int32(edge), method: method,
-        optional: items[i].optional, tellsCallee: items[i].tellsCallee))
+        parent: handle, key: key, operation: itemOperations[i], edge: Int32(edge), client: jobs[j].client,
+        method: method, optional: items[i].optional, tellsCallee: items[i].tellsCallee))
   }
 
   /// A call that a job made is over.

@@ -37,6 +37,12 @@ package struct World: ~Copyable {
   var stages: [(first: Int32, count: Int32)]
   var items: [CallItem]
   var itemOperations: [Int32]
+  var sends: [SendItem] = []
+  var queues = Bank<QueueState>()
+  /// Queues that something has happened to in this moment.
+  var dueQueues = Bank<Int32>()
+  /// What one turn of a queue gives out; kept for its memory.
+  var takenBuffer: [(loop: Int, lease: DeliveryQueue.Leased)] = []
   var instances: Bank<InstanceState>
   /// Edges by callee.
   var callers: Bank<Int32>
@@ -136,7 +142,9 @@ package struct World: ~Copyable {
         operations.append(
           Operation(
             work: operation.work, firstStage: Int32(stages.count), stages: Int32(operation.stages.count),
+            firstSend: Int32(sends.count), sends: Int32(operation.sends.count),
             method: operation.method ?? .safe, hasMethod: operation.method != nil))
+        sends += operation.sends
         for stage in operation.stages {
           stages.append((first: Int32(items.count), count: Int32(stage.count)))
           items += stage
@@ -152,6 +160,12 @@ package struct World: ~Copyable {
     itemOperations = []
     for item in items {
       itemOperations.append(components[plan.edges[item.edge].service].firstOperation + Int32(item.operation))
+    }
+    for model in scene.queues {
+      var operation = Int32(model.operation)
+      if let edge = model.edge { operation += components[plan.edges[edge].service].firstOperation }
+      queues.append(
+        QueueState(model, edge: model.edge ?? -1, operation: operation, loops: max(1, scene.loops), seed: seed))
     }
     streams = Bank()
     splits = plan.routes.map(\.split)
@@ -225,6 +239,10 @@ package struct World: ~Copyable {
       steps &+= 1
       work(event)
       if !due.isEmpty { handOutPlaces() }
+      while !dueQueues.isEmpty {
+        turnQueues()
+        if !due.isEmpty { handOutPlaces() }
+      }
     }
     now = end
   }
@@ -244,6 +262,7 @@ package struct World: ~Copyable {
     case EventKind.start: started(Int(event.payload))
     case EventKind.health: checkHealth(Int(event.payload))
     case EventKind.open: opened(Handle(raw: event.payload))
+    case EventKind.queue: queueWakes(Int(event.payload))
     default: losePatience(event.payload)
     }
   }
@@ -311,6 +330,9 @@ package struct World: ~Copyable {
       if instance.held < 0 || instance.held > components[Int(instance.component)].places {
         return "instance \(i) has \(instance.held) places out"
       }
+    }
+    for q in queues.indices {
+      if let wrong = queues[q].violation(at: at) { return "queue \(q): \(wrong)" }
     }
     return agenda.violation() ?? timers.violation()
   }

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+import WeirBase
+import WeirFlows
+import WeirPatterns
+
+/// A queue of the world: the value that decides, and what is kept beside it to deliver, to count and to audit.
+///
+/// The state process keeps the payloads there; here it is what chance a message has, and since when it is in.
+struct QueueState {
+  struct Message {
+    /// Its chance, as a request's key.
+    var key: UInt64
+    var client: UInt64
+    var acceptedAt: Int64
+    /// While it is in flight: since when; −1 else.
+    var leasedAt: Int64 = -1
+    var wasLeased = false
+    /// What it is answered whenever it is delivered; 0 for what the callee makes of it.
+    var poison: UInt16 = 0
+  }
+
+  private(set) var queue: DeliveryQueue
+  private var random: SeededRandom
+  private let salt: UInt64
+  let edge: Int
+  /// In the world's flat array.
+  let operation: Int32
+  private let isKeyed: Bool
+  private var accepted: Int64 = 0
+  private var messages: [Int64: Message] = [:]
+  /// By loop: its pusher.
+  private var deliveries: [QueueDelivery]
+  /// Pushers that have asked and got nothing yet, the first of them first.
+  private var asks: [(loop: Int, count: Int)] = []
+  private var leased: [DeliveryQueue.Leased] = []
+  private var changes: [DeliveryQueue.Change] = []
+  /// By key: the last message that was given out.
+  private var lastOfKey: [UInt64: Int64] = [:]
+  /// A share of the messages that come in now is never worked on.
+  var poison: (status: UInt16, share: Double) = (0, 0)
+  /// When the one event that wakes it is due; `Int64.max` without one.
+  var wakeAt = Int64.max
+  /// It is on the list of those that are looked at when this moment's event is over.
+  var isDue = false
+
+  var counts = QueueCounts()
+  /// All that are in it.
+  private(set) var inside = QueueGauge()
+  private(set) var inFlight = QueueGauge()
+  /// From acceptance to the first delivery's beginning, and to the end of the one that succeeded.
+  private(set) var waits = Tally()
+  private(set) var times = Tally()
+  var peaks = QueuePeaks()
+
+  init(_ model: QueueModel, edge: Int, operation: Int32, loops: Int, seed: UInt64) {
+    deliveries = Array(repeating: QueueDelivery(model.delivery), count: edge >= 0 ? loops : 0)
+    queue = DeliveryQueue(model.settings)
+    random = SeededRandom(seed: seed, stream: "queue \(model.name)")
+    salt = Draws.salt(seed, "messages of \(model.name)")
+    self.edge = edge
+    self.operation = operation
+    isKeyed = model.isKeyed
+  }
+
+  // MARK: - What happens to it
+
+  /// False when it has no room.
+  mutating func offer(_ key: UInt64, client: UInt64, now: Instant) -> Bool {
+    let mine = Draws.mixed(key ^ salt)
+    // Zero stands for no key.
+    let entry = DeliveryQueue.Entry(
+      id: accepted + 1, key: isKeyed ? client | 1 : 0, due: now, expires: queue.settings.expiry(due: now))
+    guard case .accepted = queue.offer(entry, now: now) else {
+      counts.refused += 1
+      return false
+    }
+    accepted += 1
+    counts.accepted += 1
+    var message = Message(key: mine, client: client, acceptedAt: now.nanoseconds)
+    if poison.share > 0, Draws.unit(Draws.mixed(mine)) < poison.share { message.poison = poison.status }
+    messages[accepted] = message
+    inside.enter(at: now.nanoseconds)
+    return true
+  }
+
+  /// What time has done, then as many leases as the pushers ask for: in the order of the state process.
+  mutating func turn(now: Instant, into given: inout [(loop: Int, lease: DeliveryQueue.Leased)]) {
+    let most = 1024
+    var count = most
+    while count == most {
+      changes.removeAll(keepingCapacity: true)
+      count = queue.tick(most, now: now, using: &random, into: &changes)
+      for change in changes {
+        counts.lapsed += 1
+        note(change.id, change.settled, now: now)
+      }
+    }
+    if let oldest = queue.readings.oldest { peaks.oldest = max(peaks.oldest, now.since(oldest)) }
+    while serve(now: now, into: &given) {}
+    let readings = queue.readings
+    peaks.note(Int64(readings.waiting + readings.delayed), at: now.nanoseconds)
+  }
+
+  /// Who has asked first is served first; an ask waits until there is something for it.
+  ///
+  /// True when anybody got something.
+  private mutating func serve(
+    now: Instant, into given: inout [(loop: Int, lease: DeliveryQueue.Leased)]
+  ) -> Bool {
+    for loop in deliveries.indices {
+      let count = deliveries[loop].ask(now: now)
+      if count > 0 { asks.append((loop, count)) }
+    }
+    guard let first = asks.first else { return false }
+    leased.removeAll(keepingCapacity: true)
+    queue.lease(first.count, now: now, into: &leased)
+    if leased.isEmpty { return false }
+    asks.removeFirst()
+    deliveries[first.loop].leased(leased.count)
+    for lease in leased {
+      take(lease.id, now: now)
+      given.append((first.loop, lease))
+    }
+    return true
+  }
+
+  /// When time alone can change something; what has passed waits for something else.
+  func nextWake(now: Instant) -> Instant {
+    var wake = queue.nextWake > now ? queue.nextWake : .distantFuture
+    for delivery in deliveries where delivery.nextWake > now { wake = min(wake, delivery.nextWake) }
+    return wake
+  }
+
+  private mutating func take(_ id: Int64, now: Instant) {
+    guard var message = messages[id] else { return }
+    if !message.wasLeased { waits.record(now.nanoseconds &- message.acceptedAt) }
+    message.wasLeased = true
+    message.leasedAt = now.nanoseconds
+    messages[id] = message
+    inFlight.enter(at: now.nanoseconds)
+    counts.leased += 1
+    guard isKeyed, queue.settings.keyAtOnce == 1 else { return }
+    if lastOfKey[message.client] ?? 0 > id { counts.outOfOrder += 1 }
+    lastOfKey[message.client] = id
+  }
+
+  /// A delivery is over; `tries`: how often the service was tried.
+  mutating func ended(
+    _ id: Int64, attempt: UInt16, loop: Int, _ ending: RequestEnding, tries: UInt8, now: Instant
+  ) {
+    let verdict = deliveries[loop].ended(
+      status: ending.reason == .none ? ending.status : 0, reason: ending.reason, attempts: tries, retryAfter: nil,
+      now: now, using: &random)
+    let settled =
+      switch verdict {
+      case .ack: queue.ack(id, attempt: attempt, now: now)
+      case .giveBack: queue.giveBack(id, attempt: attempt, now: now)
+      case .retry(let after):
+        queue.nack(id, attempt: attempt, retryAfter: after, isFinal: false, now: now, using: &random)
+      case .refused: queue.nack(id, attempt: attempt, retryAfter: nil, isFinal: true, now: now, using: &random)
+      }
+    note(id, settled, now: now)
+  }
+
+  private mutating func note(_ id: Int64, _ settled: DeliveryQueue.Settled, now: Instant) {
+    guard let message = messages[id] else { return }
+    if message.leasedAt >= 0, settled != .lost {
+      inFlight.leave(enteredAt: message.leasedAt, now: now.nanoseconds)
+      messages[id]?.leasedAt = -1
+    }
+    switch settled {
+    case .done:
+      counts.done += 1
+      times.record(now.nanoseconds &- message.acceptedAt)
+    case .dead(let reason):
+      counts.dead[Int(reason.rawValue) - 1] += 1
+      if !queue.settings.keepsDead { counts.dropped += 1 }
+    case .retry:
+      counts.retried += 1
+      return
+    case .givenBack:
+      // Nobody was asked: it was no delivery.
+      counts.leased -= 1
+      return
+    case .lost, .extended: return
+    }
+    messages[id] = nil
+    inside.leave(enteredAt: message.acceptedAt, now: now.nanoseconds)
+  }
+
+  // MARK: - Asking
+
+  func message(_ id: Int64) -> Message? { messages[id] }
+
+  /// Accepted, and neither done, nor kept as dead letters, nor in the queue: nobody will ever work on them.
+  var lost: Int64 {
+    counts.accepted - counts.done - (counts.dead.reduce(0, +) - counts.dropped) - Int64(queue.count)
+  }
+
+  /// What is wrong with it, or nil.
+  func violation(at now: Int64) -> String? {
+    if let wrong = queue.violation() { return wrong }
+    for delivery in deliveries {
+      if let wrong = delivery.violation() { return wrong }
+    }
+    // A sum of whole numbers is the same in every order.
+    let entries = messages.values.reduce(Int64(0)) { $0 + $1.acceptedAt }
+    if let wrong = inside.violation(at: now, inside: Int64(queue.count), entries: entries) { return wrong }
+    let out = messages.values.filter { $0.leasedAt >= 0 }
+    let since = out.reduce(Int64(0)) { $0 + $1.leasedAt }
+    if let wrong = inFlight.violation(at: now, inside: Int64(out.count), entries: since) {
+      return "in flight: \(wrong)"
+    }
+    if out.count != queue.readings.inFlight { return "\(out.count) are out, \(queue.readings.inFlight) in flight" }
+    if lost != counts.dropped { return "\(lost) are lost, and \(counts.dropped) were dropped" }
+    return counts.outOfOrder == 0 ? nil : "\(counts.outOfOrder) were given out before an earlier one of their key"
+  }
+}
+
+/// What has happened to a queue's messages since the beginning.
+struct QueueCounts: Sendable, Equatable {
+  var accepted: Int64 = 0
+  /// Turned away, for the queue was full.
+  var refused: Int64 = 0
+  var leased: Int64 = 0
+  var done: Int64 = 0
+  /// Put back for another attempt.
+  var retried: Int64 = 0
+  /// Ended by time: leases that were over, messages that were too old.
+  var lapsed: Int64 = 0
+  /// Given up: after too many attempts, too old, refused for good.
+  var dead: [Int64] = [0, 0, 0]
+  /// Of them those that are not kept.
+  var dropped: Int64 = 0
+  /// Given out after a later one of their key.
+  var outOfOrder: Int64 = 0
+}
+
+/// The worst of a queue since somebody has last looked: how many have waited, and how long it took until they did not.
+///
+/// A backlog begins with the first that waits and is over when a hundredth of its peak is left; so what waits for a late retry
+/// does not keep a backlog of thousands open. Of several the one with the highest peak counts.
+struct QueuePeaks: Sendable, Equatable {
+  private(set) var most: Int64 = 0
+  /// From the highest peak to the end of that backlog, in nanoseconds; −1: it has not ended.
+  private(set) var drain: Int64 = 0
+  /// How long the one that waited longest has waited.
+  var oldest: Int64 = 0
+  private var peak: Int64 = 0
+  private var peakAt: Int64 = 0
+  private var isHighest = false
+
+  init() {}
+
+  mutating func note(_ backlog: Int64, at now: Int64) {
+    if backlog > peak {
+      peak = backlog
+      peakAt = now
+      if peak > most {
+        most = peak
+        drain = -1
+        isHighest = true
+      }
+    } else if peak > 0, backlog <= peak / 100 {
+      if isHighest { drain = now - peakAt }
+      isHighest = false
+      peak = backlog
+      peakAt = now
+    }
+  }
+
+  /// Begins anew with what waits at this moment.
+  mutating func forget(_ backlog: Int64, at now: Int64) {
+    self = QueuePeaks()
+    note(backlog, at: now)
+  }
+}
