@@ -74,12 +74,7 @@ struct AdminServer: Sendable {
         body: ResponseBody(byteBuffer: ByteBuffer(string: ready ? "ready\n" : "not ready\n")))
     }
     router.post("/reload") { [content] request, _ in
-      guard isOwner || request.headers[.authorization] == "Bearer \(content.token)" else {
-        return Response(
-          status: .unauthorized, headers: [.wwwAuthenticate: "Bearer", .contentType: "application/json"],
-          body: ResponseBody(
-            byteBuffer: ByteBuffer(string: "{\"error\":\"the token stands in admin.token in the state folder\"}\n")))
-      }
+      if !isOwner, let refusal = content.refusal(of: request) { return refusal }
       let outcome = await content.reload()
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -112,12 +107,7 @@ struct AdminServer: Sendable {
   private func serveDrains(_ router: Router<BasicRequestContext>, isOwner: Bool) {
     for (word, isOn) in [("drain", true), ("undrain", false)] {
       router.post("/instances/:service/:instance/\(word)") { [content] request, context in
-        guard isOwner || request.headers[.authorization] == "Bearer \(content.token)" else {
-          return Response(
-            status: .unauthorized, headers: [.wwwAuthenticate: "Bearer", .contentType: "application/json"],
-            body: ResponseBody(
-              byteBuffer: ByteBuffer(string: "{\"error\":\"the token stands in admin.token in the state folder\"}\n")))
-        }
+        if !isOwner, let refusal = content.refusal(of: request) { return refusal }
         let service = context.parameters.get("service") ?? ""
         let instance = context.parameters.get("instance").flatMap { Int($0) } ?? 0
         let outcome = await content.drain(service, instance, isOn)
@@ -128,5 +118,16 @@ struct AdminServer: Sendable {
           body: ResponseBody(byteBuffer: ByteBuffer(bytes: try encoder.encode(outcome))))
       }
     }
+  }
+}
+
+extension AdminServer.Content {
+  /// What a caller on the port is told who wants to change something and does not show the token; nil: he shows it.
+  fileprivate func refusal(of request: Request) -> Response? {
+    if request.headers[.authorization] == "Bearer \(token)" { return nil }
+    return Response(
+      status: .unauthorized, headers: [.wwwAuthenticate: "Bearer", .contentType: "application/json"],
+      body: ResponseBody(
+        byteBuffer: ByteBuffer(string: "{\"error\":\"the token stands in admin.token in the state folder\"}\n")))
   }
 }

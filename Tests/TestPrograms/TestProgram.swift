@@ -84,7 +84,7 @@ public final class TestProgram: Sendable {
   public func signal(_ number: Int32) { if isRunning { kill(pid, number) } }
 
   /// As a terminal does it: to every process of the foreground group, which it leads.
-  public func ctrlC() { kill(-pid, SIGINT) }
+  public func ctrlC() { if isRunning { kill(-pid, SIGINT) } }
 
   /// Waits for its end on this thread: ``exit``; nil when it has not ended in time.
   public func wait(seconds: Int = 120) -> Int32? {

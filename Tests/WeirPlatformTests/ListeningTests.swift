@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Foundation
+import TestPrograms
 import Testing
 import WeirPlatform
 
@@ -96,11 +97,7 @@ struct ListeningTests {
     _ = try Connecting.unix(path: path)
     socket = nil
     #expect(Files.exists(path), "as after a crash")
-    // A child that another test starts may hold it for a moment longer.
-    let limit = ContinuousClock.now + .seconds(20)
-    while (try? Connecting.unix(path: path)) != nil, ContinuousClock.now < limit {
-      SystemThread.pause(nanoseconds: 1_000_000)
-    }
+    Listeners.waitUntilNone(at: path)
     socket = try Listening.unix(path: path)
     _ = try Connecting.unix(path: path)
     withExtendedLifetime(socket) {}

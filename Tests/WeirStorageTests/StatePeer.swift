@@ -2,6 +2,7 @@
 
 import Foundation
 import Synchronization
+import TestPrograms
 import Testing
 import WeirBase
 import WeirPlatform
@@ -99,11 +100,7 @@ final class RunningState: Sendable {
   ) throws {
     let (read, write) = try Descriptor.pipe()
     stop = write
-    // A child that another test starts may hold the listener of the server before this one for a moment after its end.
-    let limit = SystemClock.now() + .seconds(20)
-    while (try? Connecting.unix(path: StateProcess.socketPath(folder))) != nil, SystemClock.now() < limit {
-      SystemThread.pause(nanoseconds: 1_000_000)
-    }
+    Listeners.waitUntilNone(at: StateProcess.socketPath(folder))
     let listener = try Listening.unix(path: StateProcess.socketPath(folder))
     try SystemThread.start { [self] in
       do {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
 import Synchronization
+import TestPrograms
 import Testing
 import WeirBase
 import WeirFlows
@@ -39,18 +40,10 @@ import WeirWire
       if running { try start() }
     }
 
-    /// The thread of the one before may hold its listener for a moment after it has ended.
-    private func waitForItsEnd(_ path: String) {
-      let limit = SystemClock.now() + .seconds(20)
-      while (try? Connecting.unix(path: path)) != nil, SystemClock.now() < limit {
-        SystemThread.pause(nanoseconds: 1_000_000)
-      }
-    }
-
     func start() throws {
       let (read, write) = try Descriptor.pipe()
       let gone = Gate()
-      waitForItsEnd(StateProcess.socketPath(folder))
+      Listeners.waitUntilNone(at: StateProcess.socketPath(folder))
       let listener = try Listening.unix(path: StateProcess.socketPath(folder))
       let path = StateProcess.databasePath(folder)
       let (disk, settings) = (disk, settings)
