@@ -169,10 +169,6 @@ import WeirProxy
       configuration.listeners = [.init(.bind(host: "127.0.0.1", port: 0), .gateway(routes.build()))]
     }
     try await withProxy(to: [backend.port], setup) { server, port in
-      // How long the work takes is learned while nobody presses, as in most of a service's life: started under load, on a
-      // machine that does other things, a queue may be taken for it, and 44 who wait for their answers do not press then.
-      let first = try Wire(port: port)
-      for _ in 0..<150 { #expect(try first.get("/critical").status == 200) }
       let isOver = Atomic<Bool>(false)
       let shed = Atomic<Int>(0)
       let criticalRefused = Atomic<Int>(0)

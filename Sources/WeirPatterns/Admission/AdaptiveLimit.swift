@@ -21,9 +21,12 @@ public import WeirBase
 ///
 /// ## Invariants
 /// 1. `least` ≤ `limit` ≤ `most`, and one window moves it by 0.5 to 1.5 times at most.
-/// 2. Without pressure (fewer inside than three quarters of the limit) the limit does not move.
+/// 2. Without pressure (fewer inside than three quarters of the limit) the limit does not move, but that a raise which
+///    nobody uses is taken back: callers who wait for their answers would leave it where it is for ever.
 /// 3. No limit is final: under pressure S shrinks by 0.2 % a window until X falls, so one that is too high
-///    comes down, and one that is too low is noticed by that and goes up.
+///    comes down, and one that is too low is noticed by that and goes up. Where S was learned from a queue (a start under
+///    load), X does not fall again and again, and S shrinks four times as fast each time, up to a fifth a window: ten
+///    times too long is found out in about 120 windows (80, 20, 5, 1 … for 15 % each), which would be 1 150 at 0.2 %.
 public struct AdaptiveLimit: Sendable, Equatable, BitwiseCopyable {
   public struct Settings: Sendable, Equatable {
     /// Before anything is known: 64 as for ``AtOnce``, which serves 6 400 requests a second of 10 ms.
@@ -54,6 +57,8 @@ public struct AdaptiveLimit: Sendable, Equatable, BitwiseCopyable {
     var limit = 0.0
     var inside = 0.0
     var rate = 0.0
+    /// S as it was thought to be.
+    var service = 0.0
   }
 
   /// How many may be inside.
@@ -74,6 +79,8 @@ public struct AdaptiveLimit: Sendable, Equatable, BitwiseCopyable {
   private var from: Instant?
   /// The limit that the present one is compared with; each pair is judged once, or chance would win in the end.
   private var before = Level()
+  /// How often in a row a limit that was lowered because S shrank has left X as it was.
+  private var inVain = 0
   /// X over the last windows of about this limit.
   private var smooth = 0.0
 
@@ -120,6 +127,7 @@ public struct AdaptiveLimit: Sendable, Equatable, BitwiseCopyable {
     return .moved(limit: limit)
   }
 
+  /// A window is over.
   private mutating func measured(rate: Double, latency: Double, inside: Double) {
     // Three quarters, for low classes may not take the last places (``PriorityAdmission``).
     if inside < 0.75 * exact.rounded() {
@@ -129,9 +137,11 @@ public struct AdaptiveLimit: Sendable, Equatable, BitwiseCopyable {
     // A jump is a change of the callee or of the limit; otherwise several windows together tell X to 2 %
     // (a longer mean lags behind the limit, and the knee is passed unseen).
     smooth = abs(rate - smooth) > 0.25 * smooth ? rate : smooth + (rate - smooth) / 4
-    let floor = judge(latency, inside)
+    let used = inside * exact / exact.rounded()
+    let floor = judge(latency, inside, used)
     let down = latency > 3 * service ? 0.5 : 0.8
-    let target = max(floor, exact * service / latency * gain)
+    // Up as far as it is used: a limit that nobody reaches would be corrected by nothing.
+    let target = max(floor, min(exact * service / latency * gain, max(exact, used * gain)))
     let moved = max(least, min(max(down * exact, min(target, 1.5 * exact)), most))
     if abs(moved - exact) > 0.1 * exact { smooth = 0 }
     exact = moved
@@ -139,8 +149,10 @@ public struct AdaptiveLimit: Sendable, Equatable, BitwiseCopyable {
   }
 
   /// Corrects S by what the last moves of the limit did to X; the answer is what the limit is not to fall below.
-  private mutating func judge(_ latency: Double, _ inside: Double) -> Double {
-    let level = Level(limit: exact, inside: inside, rate: smooth)
+  ///
+  /// `used`: those inside, in the measure of the exact limit.
+  private mutating func judge(_ latency: Double, _ inside: Double, _ used: Double) -> Double {
+    let level = Level(limit: exact, inside: inside, rate: smooth, service: service)
     guard service > 0, before.limit > 0 else {
       if service == 0 { service = latency }
       before = level
@@ -154,14 +166,18 @@ public struct AdaptiveLimit: Sendable, Equatable, BitwiseCopyable {
         // What chance says at most a few times in a hundred moves S by little; the truth says it again.
         service = isProven ? max(service, min(latency, 1.3 * service)) : latency
         isProven = true
-        floor = gain * exact
+        floor = max(exact, gain * used)
+        inVain = 0
+      } else if service < 0.9 * before.service {
+        inVain = min(inVain + 1, 6)
       }
       before = level
     } else if share >= 1.15 {
       if smooth > (1 + share) / 2 * before.rate {
         service = min(service, latency)
         // Nothing is known yet: go on as long as it helps.
-        if !isProven { floor = gain * exact }
+        if !isProven { floor = max(exact, gain * used) }
+        inVain = 0
       } else {
         // More at once brought nothing: X·S was not more than what was inside before.
         service = min(service, 1.1 * before.inside / smooth)
@@ -183,7 +199,7 @@ public struct AdaptiveLimit: Sendable, Equatable, BitwiseCopyable {
       service += (latency - service) / 2
     } else {
       // A fifth a window while nothing is known: the way down from a start under overload.
-      service *= isProven ? 0.998 : 0.8
+      service *= isProven ? max(0.8, 1 - 0.002 * Double(1 << (2 * inVain))) : 0.8
     }
     return 0
   }
@@ -201,6 +217,11 @@ public struct AdaptiveLimit: Sendable, Equatable, BitwiseCopyable {
       service += min(latency - service, service / (isQuiet ? 256 : 2048))
     }
     isProven = true
+    if before.limit > 0, exact > before.limit {
+      exact = before.limit
+      limit = Int(exact.rounded())
+      smooth = 0
+    }
     if isQuiet { before = Level() }
   }
 

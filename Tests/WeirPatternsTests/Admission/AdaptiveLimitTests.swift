@@ -82,6 +82,34 @@ import WeirPatterns
     #expect(limit.limit >= 33 && limit.limit <= 64, "\(limit.limit)")
   }
 
+  /// Callers who wait for their answers press no harder than they are many, and a machine that does other things at first
+  /// makes a queue look like work: the limit must not stay where their number or the queue has put it.
+  @Test(
+    "a start under load by 44 who wait for their answers, on four places: the limit comes down to the places",
+    arguments: PatternSeeds.isDebug ? [16] : [8, 16, 32],
+    [(0.0...0.0, 1.0), (0...1, 3), (0...1, 10), (0.5...1, 3), (1...2, 3), (10...20, 5)])
+  func closedLoop(start: Int, slow: (during: ClosedRange<Double>, times: Double)) {
+    for seed in PatternSeeds.seeds(PatternSeeds.isDebug ? 1 : 20) {
+      var simulation = QueueSimulation()
+      simulation.workers = 4
+      simulation.mean = 20e6
+      simulation.service = .lognormal(sigma: 0.2)
+      simulation.callers = (critical: 4, low: 40)
+      simulation.adaptive?.start = start
+      simulation.adaptive?.samplesMin = 40
+      simulation.admission.queue.wait = .milliseconds(500)
+      simulation.slow = slow.during
+      simulation.slowdown = slow.times
+      simulation.seconds = 120
+      simulation.seed = seed
+      let outcome = simulation.run()
+      #expect(outcome.limits.last <= 12, "WEIR_SEED=\(seed): \(outcome.limits), work of \(outcome.service / 1e6) ms")
+      #expect(outcome.goodput >= 0.8, "WEIR_SEED=\(seed)")
+      #expect(outcome.share(.critical) >= 0.99, "WEIR_SEED=\(seed)")
+      #expect(outcome.violation == nil)
+    }
+  }
+
   @Test("bounds of the settings hold")
   func bounds() {
     var settings = AdaptiveLimit.Settings()

@@ -13,6 +13,11 @@ struct QueueSimulation {
   var service = Service.exponential
   /// Arrivals ÷ what the workers can do at `mean`.
   var load = 5.0
+  /// Instead of arrivals at a rate: so many callers, each of which waits for its answer and then asks again.
+  ///
+  /// Who is refused pauses before that.
+  var callers: (critical: Int, low: Int)?
+  var pause = 50e6
   /// Until `loadFrom` seconds it is this instead.
   var loadBefore = 0.6
   var loadFrom = 0.0
@@ -52,6 +57,7 @@ struct QueueSimulation {
     var rank = PriorityAdmission.Class.normal
     var arrived: Int64 = 0
     var entered: Int64 = 0
+    var caller = 0
   }
 
   func run() -> Outcome {
@@ -72,7 +78,8 @@ struct QueueSimulation {
     var heap: [(at: Int64, index: UInt32)] = []
     let end = Int64(seconds * 1e9)
     let gap = mean / Double(workers)
-    var arrival: Int64 = 0
+    // When each caller asks; with arrivals at a rate there is one.
+    var comes = [Int64](repeating: 0, count: callers.map { $0.critical + $0.low } ?? 1)
     outcome.bySecond = Array(repeating: 0, count: Int(seconds) + 1)
 
     func draw(_ now: Int64) -> Int64 {
@@ -121,7 +128,8 @@ struct QueueSimulation {
         line.append(index)
       }
     }
-    func refuse(_ slot: Slot) {
+    func refuse(_ slot: Slot, _ now: Int64) {
+      if callers != nil { comes[requests[Int(slot.index)].caller] = now + Int64(pause) }
       outcome.refused[Int(requests[Int(slot.index)].rank.rawValue)] += 1
       generations[Int(slot.index)] &+= 1
       free.append(slot.index)
@@ -132,7 +140,7 @@ struct QueueSimulation {
         switch turn {
         case .nobody: return
         case .enters(let slot): start(slot.index, now)
-        case .drops(let slot): refuse(slot)
+        case .drops(let slot): refuse(slot, now)
         }
         turn = gate.next(now: Instant(nanoseconds: now))
       }
@@ -143,6 +151,8 @@ struct QueueSimulation {
     var step = 0
 
     while true {
+      let caller = comes.indices.min { comes[$0] < comes[$1] } ?? 0
+      let arrival = comes[caller]
       let next = min(arrival, heap.first?.at ?? .max, woken < wakes.count ? wakes[woken].at : .max)
       if next >= end { break }
       step += 1
@@ -156,28 +166,33 @@ struct QueueSimulation {
         }
         if generations[Int(slot.index)] == slot.generation, requests[Int(slot.index)].entered < 0 {
           gate.leave(slot)
-          refuse(slot)
+          refuse(slot, next)
         }
       } else if next == arrival {
         let draw = random.unit()
-        let rank: PriorityAdmission.Class =
+        var rank: PriorityAdmission.Class =
           draw < shares.critical ? .critical : draw < shares.critical + shares.normal ? .normal : .low
+        if let callers {
+          rank = caller < callers.critical ? .critical : .low
+          comes[caller] = .max
+        } else {
+          comes[0] = next + Int64(-log(1 - random.unit()) * gap / (Double(next) / 1e9 < loadFrom ? loadBefore : load))
+        }
         outcome.offered[Int(rank.rawValue)] += 1
         let index = free.popLast() ?? UInt32(requests.count)
         if Int(index) == requests.count {
           requests.append(Request())
           generations.append(0)
         }
-        requests[Int(index)] = Request(rank: rank, arrived: next, entered: -1)
+        requests[Int(index)] = Request(rank: rank, arrived: next, entered: -1, caller: caller)
         let slot = Slot(index: index, generation: generations[Int(index)])
         switch gate.acquire(slot, rank, now: Instant(nanoseconds: next), deadline: .distantFuture) {
         case .enter: start(index, next)
         case .waits(let until, let pushedOut):
           wakes.append((until.nanoseconds, slot))
-          if let pushedOut { refuse(pushedOut) }
-        case .full: refuse(slot)
+          if let pushedOut { refuse(pushedOut, next) }
+        case .full: refuse(slot, next)
         }
-        arrival = next + Int64(-log(1 - random.unit()) * gap / (Double(next) / 1e9 < loadFrom ? loadBefore : load))
       } else {
         let index = pop()
         let request = requests[Int(index)]
@@ -189,6 +204,7 @@ struct QueueSimulation {
         outcome.bySecond[Int(next / 1_000_000_000)] += 1
         generations[Int(index)] &+= 1
         free.append(index)
+        if callers != nil { comes[request.caller] = next }
         if head < line.count {
           push(next + draw(next), line[head])
           head += 1
