@@ -207,17 +207,9 @@ extension SystemTests {
         try await eventually("'\(when)' is told") { when.isEmpty || run.out.contains(when) }
         run.ctrlC()
         let code = try await run.end()
-        func ends() {
-          Claims.holds(
-            code == 0, "Ctrl-C during start-up (\(when.isEmpty ? "at once" : when)): ends, nothing left",
-            "exit code \(code)")
-        }
-        if when.isEmpty {
-          // Seen once in nine runs of all tests: everything ends, but with 3 (a fault of Weir's own).
-          withKnownIssue("Ctrl-C in the first milliseconds", isIntermittent: true) { ends() }
-        } else {
-          ends()
-        }
+        Claims.holds(
+          code == 0, "Ctrl-C during start-up (\(when.isEmpty ? "at once" : when)): ends, nothing left",
+          "exit code \(code)")
         field.expectClear("after Ctrl-C during start-up")
       }
     }
