@@ -25,7 +25,7 @@ final class HTTP2ClientStream: ChannelDuplexHandler {
   private let shared: HTTP2Upstream
   private let loop: ProxyLoop
   private var outgoing = Part.head
-  private var body = BodyPieces()
+  private var body = HTTP2Body()
   private var incoming = Part.head
   private var toHead = false
   private var isChunked = false
@@ -65,34 +65,11 @@ final class HTTP2ClientStream: ChannelDuplexHandler {
   }
 
   private func writeBody(_ buffer: inout ByteBuffer, _ context: ChannelHandlerContext) {
-    var held: ByteBuffer?
-    while true {
-      switch body.next(&buffer) {
-      case .data(let part):
-        if let held { write(held, isLast: false, context) }
-        held = part
-      case .more:
-        if let held { write(held, isLast: false, context) }
-        return
-      case .end:
-        outgoing = .ended
-        guard body.hasTrailers else {
-          return write(held ?? context.channel.allocator.buffer(capacity: 0), isLast: true, context)
-        }
-        if let held { write(held, isLast: false, context) }
-        let fields = loop.http2.scratch
-        let trailers = body.trailers
-        guard fields.fields.trailers(trailers.readableBytesUInt8Span) else { return fail(context) }
-        let headers = fields.fields.headers()
-        context.write(wrapOutboundOut(.headers(.init(headers: headers, endStream: true))), promise: nil)
-        return
-      case .broken: return fail(context)
-      }
+    let progress = body.write(&buffer, to: context, loop.http2.scratch) {
+      outgoing = .ended
+      return nil
     }
-  }
-
-  private func write(_ data: ByteBuffer, isLast: Bool, _ context: ChannelHandlerContext) {
-    context.write(wrapOutboundOut(.data(.init(data: .byteBuffer(data), endStream: isLast))), promise: nil)
+    if progress == .broken { fail(context) }
   }
 
   // MARK: - The answer

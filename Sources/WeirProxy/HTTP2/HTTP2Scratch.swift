@@ -77,67 +77,6 @@ extension Span<UInt8> {
   }
 }
 
-/// Takes the data and the trailers of a body out of the framing of HTTP/1.1.
-struct BodyPieces {
-  enum Piece { case data(ByteBuffer), more, end, broken }
-
-  private var left: Int64 = 0
-  private var isChunked = false
-  private var chunks = ChunkedScanner()
-  private var trailerBytes = 0
-  /// From behind the last chunk's line to the empty line.
-  private(set) var trailers = ByteBuffer()
-
-  /// There is more than the empty line.
-  var hasTrailers: Bool { trailers.readableBytes > 2 }
-
-  mutating func begin(_ framing: Framing) {
-    left = 0
-    isChunked = false
-    trailerBytes = 0
-    trailers.clear()
-    switch framing {
-    case .none, .untilClose: break
-    case .length(let length): left = length
-    case .chunked:
-      isChunked = true
-      chunks.clear()
-    }
-  }
-
-  /// What comes next; takes it out of the buffer.
-  mutating func next(_ buffer: inout ByteBuffer) -> Piece {
-    guard isChunked else {
-      if left == 0 { return .end }
-      let count = Int(min(Int64(buffer.readableBytes), left))
-      guard count > 0, let part = buffer.readSlice(length: count) else { return .more }
-      left -= Int64(count)
-      return .data(part)
-    }
-    if buffer.readableBytes == 0 { return .more }
-    var at = 0
-    let event = chunks.next(&buffer, from: &at)
-    let new = chunks.trailerBytes - trailerBytes
-    if new > 0 {
-      trailerBytes += new
-      trailers.writePart(of: &buffer, (at - new)..<at)
-    }
-    switch event {
-    case .data(let run):
-      let part = buffer.getSlice(at: buffer.readerIndex + run.lowerBound, length: run.count)
-      buffer.moveReaderIndex(forwardBy: at)
-      return part.map { .data($0) } ?? .broken
-    case .needMore:
-      buffer.moveReaderIndex(forwardBy: buffer.readableBytes)
-      return .more
-    case .end(let end):
-      buffer.moveReaderIndex(forwardBy: end)
-      return .end
-    case .refused: return .broken
-    }
-  }
-}
-
 extension ByteBuffer {
   /// How long the head at the start is, its empty line included; nil when it is not whole.
   var headLength: Int? {

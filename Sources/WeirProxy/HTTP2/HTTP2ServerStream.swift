@@ -33,7 +33,7 @@ final class HTTP2ServerStream: ChannelDuplexHandler {
   private var isChunked = false
   private var length = H2BodyLength()
   private var outgoing = Outgoing.head
-  private var body = BodyPieces()
+  private var body = HTTP2Body()
   /// Who waits for the answer's last byte to be written.
   private var waiter: EventLoopPromise<Void>?
 
@@ -166,38 +166,11 @@ final class HTTP2ServerStream: ChannelDuplexHandler {
   }
 
   private func writeBody(_ buffer: inout ByteBuffer, _ context: ChannelHandlerContext) {
-    // One piece behind, so that the last one carries the end of the stream.
-    var held: ByteBuffer?
-    while true {
-      switch body.next(&buffer) {
-      case .data(let part):
-        if let held { write(held, isLast: false, context) }
-        held = part
-      case .more:
-        if let held { write(held, isLast: false, context) }
-        return
-      case .end:
-        outgoing = .ended
-        guard body.hasTrailers else {
-          return write(held ?? context.channel.allocator.buffer(capacity: 0), isLast: true, context)
-        }
-        if let held { write(held, isLast: false, context) }
-        let fields = loop.http2.scratch
-        let trailers = body.trailers
-        guard fields.fields.trailers(trailers.readableBytesUInt8Span) else {
-          return reset(.internalError, context)
-        }
-        let frame = HTTP2Frame.FramePayload.headers(.init(headers: fields.fields.headers(), endStream: true))
-        context.write(wrapOutboundOut(frame), promise: end(context))
-        return
-      case .broken: return reset(.internalError, context)
-      }
+    let progress = body.write(&buffer, to: context, loop.http2.scratch) {
+      outgoing = .ended
+      return end(context)
     }
-  }
-
-  private func write(_ data: ByteBuffer, isLast: Bool, _ context: ChannelHandlerContext) {
-    let frame = HTTP2Frame.FramePayload.data(.init(data: .byteBuffer(data), endStream: isLast))
-    context.write(wrapOutboundOut(frame), promise: isLast ? end(context) : nil)
+    if progress == .broken { reset(.internalError, context) }
   }
 
   /// Kept when the end of the stream is on its way: only then may a client that still sends be told to stop, for a reset
