@@ -91,7 +91,8 @@ public struct RequestEnding: Sendable, Equatable, BitwiseCopyable {
   public var instance: UInt16
   public var attempts: UInt8
   public var fallback: Bool
-  /// Of what is no request (a connection of TCP): the edge that it was led along.
+  /// The edge that it was led along where that is not the route's: of a connection of TCP, and of a fallback to another
+  /// service.
   public var edge = RequestFacts.none
 
   public init(
@@ -288,7 +289,8 @@ public struct GatewayRequest: Sendable, Equatable, BitwiseCopyable {
   func record(_ ending: RequestEnding, tag: UInt64, now: Instant) -> RequestRecord {
     RequestRecord(
       startedAt: startedAt, duration: now.since(startedAt), tag: tag, route: route,
-      edge: edge < 0 ? ending.edge : UInt32(edge), status: ending.status, instance: ending.instance,
+      edge: ending.edge != RequestFacts.none || edge < 0 ? ending.edge : UInt32(edge), status: ending.status,
+      instance: ending.instance,
       reason: ending.reason, phase: ending.phase, attempts: ending.attempts, fallback: ending.fallback)
   }
 }

@@ -407,7 +407,8 @@ extension ClientConnection {
     var ending = RequestEnding(
       status: status, reason: reason, phase: reason == .none ? .done : phase, instance: instance, attempts: attempts,
       fallback: isFallback)
-    if tcp != nil, edge >= 0 { ending.edge = UInt32(edge) }
+    let isElsewhere = tcp != nil || edgePolicy != nil && edgeWork?.isFallingBack == true
+    if isElsewhere, edge >= 0 { ending.edge = UInt32(edge) }
     let tag = logged == nil ? 0 : loop.nextTag()
     if requestSlot != .none {
       epoch.flows.end(request: requestSlot, as: ending, tag: tag, now: now)

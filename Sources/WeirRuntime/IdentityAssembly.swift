@@ -10,6 +10,7 @@ import WeirModel
 import WeirPatterns
 import WeirPlatform
 import WeirProxy
+import WeirTelemetry
 
 /// From the file's identities to those that answer: lists are read, keys are fetched, services are asked.
 enum IdentityAssembly {
@@ -96,6 +97,19 @@ enum IdentityAssembly {
     do { return try Files.text(Files.resolve(text.raw, in: folder)) } catch {
       throw PlaneError("\(text.raw) cannot be read: \(error.reason)")
     }
+  }
+
+  /// What the lists of credentials hold, as a number that changes with them; empty without any.
+  ///
+  /// One that cannot be read is as good as a changed one: reading it for use says why.
+  static func credentials(_ plan: Plan) -> String {
+    guard let gateway = plan.design.gateways.first, !plan.accesses.isEmpty else { return "" }
+    let folder = Files.parent(of: plan.design.file)
+    let lists = gateway.identities.all.compactMap { identity -> (name: String, text: String)? in
+      guard let text = identity.apiKey?.keys ?? identity.basic?.users ?? identity.hmac?.keys else { return nil }
+      return (identity.name.text, (try? list(text.value, folder)) ?? "\u{0}missing")
+    }
+    return lists.isEmpty ? "" : FileState.hash(lists)
   }
 
   // MARK: - Tokens

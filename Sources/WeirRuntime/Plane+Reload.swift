@@ -82,7 +82,7 @@ extension Plane {
     let hash = FileState.hash(sources.map { (name: $0.file, text: $0.text) })
     settled = FileState.hash(sources.map { (name: $0.file, text: (try? Files.text($0.file)) ?? "\u{0}missing") })
     watched = sources.map(\.file)
-    if result.design != nil && hash == file.hash {
+    if result.design != nil && hash == file.hash && credentials == IdentityAssembly.credentials(plan) {
       file.refused = []
       asker?.resume(returning: ReloadOutcome(.unchanged, hash: hash))
       return
@@ -184,6 +184,7 @@ extension Plane {
     let move = PlanMove(from: old, to: new)
     let number: Int
     var moved = programs.moved(to: new)
+    let lists = IdentityAssembly.credentials(new)
     do {
       let listeners = (new.gateway?.listeners ?? []).compactMap { socket(for: $0) }
       var configuration = try Translation.proxy(
@@ -205,6 +206,7 @@ extension Plane {
       startState(for: new)
       number = try await server.reload(configuration, by: move)
       certificates = read
+      credentials = lists
     } catch { return giveUp(pending, ["\(error)"]) }
     self.pending = nil
     let milliseconds = Double(SystemClock.now().since(pending.began)) / 1e6

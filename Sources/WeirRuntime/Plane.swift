@@ -98,6 +98,8 @@ package actor Plane {
   var watched: [String] = []
   var lastSeen = ""
   var settled = ""
+  /// Of the identities' lists that are in use.
+  var credentials = ""
 
   /// What the plane knows of an instance beside the supervisor.
   struct InstanceState {
@@ -250,6 +252,8 @@ package actor Plane {
     for (index, security) in try certificates.read(now: Date()).enumerated() {
       configuration.listeners[index].security = security
     }
+    // Before they are read for use: a change in between is found at the next reload.
+    credentials = IdentityAssembly.credentials(plan)
     configuration.access = try IdentityAssembly.access(plan, callsPort: Int(calls.port))
     configuration.upstreamSecurity = try certificates.services()
     try boundMemory(&configuration)

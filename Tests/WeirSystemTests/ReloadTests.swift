@@ -53,6 +53,58 @@ extension SystemTests {
         field.expectClear("after reloads")
       }
     }
+
+    /// The file stays as it is, only the list changes: a reload reads it again, or says why it cannot.
+    @Test(arguments: ["$(file:partners.keys)", "partners.keys"])
+    func aListOfKeysIsReadAgain(named list: String) async throws {
+      try await Field.with { field in
+        try field.write(
+          """
+          weir: 1
+          system: small
+          gateway:
+            listen: { port: \(field.port), host: 127.0.0.1 }
+            identities:
+              partners: { api-key: { header: x-api-key, keys: \(list) } }
+            routes:
+              all: { path: /**, to: only, identity: partners }
+          services:
+            only: { run: "weir-example web --port $PORT", health: /healthz }
+          """)
+        func store(_ lines: String) throws {
+          try Data(lines.utf8).write(to: URL(fileURLWithPath: field.folder + "/partners.keys"))
+        }
+        func make(_ name: String) async throws -> (key: String, line: String) {
+          let made = try await field.verb(["key", "new", name])
+          return (made.err.split(whereSeparator: \.isWhitespace).last.map(String.init) ?? "", made.out)
+        }
+        let (old, new) = (try await make("old"), try await make("new"))
+        func status(_ key: String) async throws -> Int { try await field.ask("/", fields: ["x-api-key": key]).status }
+        func reload() async throws -> (code: Int32, out: String, err: String) {
+          try await field.verb(["reload", field.file, "--state", field.state])
+        }
+        try store(old.line)
+        let run = try await field.runReady(["--no-watch"], instances: 1)
+        #expect(try await status(old.key) == 200)
+        #expect(try await status(new.key) == 401)
+        #expect(try await reload().out.hasPrefix("unchanged"))
+
+        try store(new.line)
+        run.signal(SIGHUP)
+        try await eventually("the list is read again") { try await status(new.key) == 200 }
+        #expect(try await status(old.key) == 401)
+        #expect(try await reload().out.hasPrefix("unchanged"))
+
+        // What cannot be understood changes nothing.
+        try store("no list at all")
+        let refused = try await reload()
+        #expect(refused.code == 1 && (refused.out + refused.err).contains("partners"), "\(refused)")
+        #expect(try await status(new.key) == 200)
+        run.ctrlC()
+        #expect(try await run.end() == 0)
+        field.expectClear("after lists")
+      }
+    }
   }
 }
 

@@ -72,11 +72,15 @@ import WeirProxy
       let report = await server.reports()[0]
       #expect(report.ledger.edges.map(\.calls) == [3, 2] && report.ledger.edges[0].fallbacks == 2)
       #expect(report.ledger.routes[0].requests == 3)
+      // The log names who answered, or whose failure was passed on.
+      #expect(report.records.map(\.edge) == [1, 1, 0] && report.records.map(\.fallback) == [true, true, false])
+      #expect(report.records.allSatisfy { $0.instance == 0 })
     }
     // Port 1 (tcpmux) is never handed out, so nothing listens there: the fallback's own failure is what is told.
-    try await withProxy(to: [failing.port], Self.setup(.edge(1), other: 1)) { _, port in
+    try await withProxy(to: [failing.port], Self.setup(.edge(1), other: 1)) { server, port in
       let got = try Wire(port: port).get()
       #expect(got.status == 502 && got.reason == "connect-failed")
+      #expect(await server.reports()[0].records.map(\.edge) == [1])
     }
   }
 
