@@ -6,6 +6,8 @@ import NIOCore
 import WeirTelemetry
 
 /// Queues: what waits in them, what is dead and why, and what an operator does about it.
+///
+/// Messages hold what callers have sent: looking into them takes the token, as changing them does.
 extension AdminServer {
   /// `GET /queues`, `GET /queues/:queue/messages`, `GET /queues/:queue/messages/:id`; `POST /queues/:queue/pause` and so on.
   func serveQueues(_ router: Router<BasicRequestContext>, isOwner: Bool) {
@@ -13,23 +15,23 @@ extension AdminServer {
       guard let queues = await content.queues.all() else { return Response(status: .serviceUnavailable) }
       return try AdminServer.json(queues)
     }
-    router.get("/queues/:queue/messages") { [content, self] request, context in
-      guard mayLookInto(request, isOwner) else { return AdminServer.unauthorized }
+    router.get("/queues/:queue/messages") { [content] request, context in
+      if !isOwner, let refusal = content.refusal(of: request) { return refusal }
       let parameters = request.uri.queryParameters
       let page = await content.queues.messages(
         context.parameters.get("queue") ?? "", String(parameters["state"] ?? "dead"),
         parameters["after"].flatMap { Int64(String($0)) } ?? 0, parameters["limit"].flatMap { Int(String($0)) } ?? 50)
       return try page.map { try AdminServer.json($0) } ?? Response(status: .notFound)
     }
-    router.get("/queues/:queue/messages/:id") { [content, self] request, context in
-      guard mayLookInto(request, isOwner) else { return AdminServer.unauthorized }
+    router.get("/queues/:queue/messages/:id") { [content] request, context in
+      if !isOwner, let refusal = content.refusal(of: request) { return refusal }
       let message = await content.queues.message(
         context.parameters.get("queue") ?? "", context.parameters.get("id") ?? "")
       return try message.map { try AdminServer.json($0) } ?? Response(status: .notFound)
     }
     for word in Status.QueueOrder.Word.allCases {
-      router.post("/queues/:queue/\(word.rawValue)") { [content, self] request, context in
-        guard mayLookInto(request, isOwner) else { return AdminServer.unauthorized }
+      router.post("/queues/:queue/\(word.rawValue)") { [content] request, context in
+        if !isOwner, let refusal = content.refusal(of: request) { return refusal }
         let body = try await request.body.collect(upTo: 1 << 20)
         var order = Status.QueueOrder()
         if body.readableBytes > 0 {
@@ -44,19 +46,7 @@ extension AdminServer {
     }
   }
 
-  /// Messages hold what callers have sent: the owner's, and the token's, only.
-  private func mayLookInto(_ request: Request, _ isOwner: Bool) -> Bool {
-    isOwner || request.headers[.authorization] == "Bearer \(content.token)"
-  }
-
-  private static var unauthorized: Response {
-    Response(
-      status: .unauthorized, headers: [.wwwAuthenticate: "Bearer", .contentType: "application/json"],
-      body: ResponseBody(
-        byteBuffer: ByteBuffer(string: "{\"error\":\"the token stands in admin.token in the state folder\"}\n")))
-  }
-
-  private static func json(_ value: some Encodable, _ status: HTTPResponse.Status = .ok) throws -> Response {
+  static func json(_ value: some Encodable, _ status: HTTPResponse.Status = .ok) throws -> Response {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     return Response(

@@ -76,11 +76,7 @@ struct AdminServer: Sendable {
     router.post("/reload") { [content] request, _ in
       if !isOwner, let refusal = content.refusal(of: request) { return refusal }
       let outcome = await content.reload()
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-      return Response(
-        status: outcome.isRefused ? .unprocessableContent : .ok, headers: [.contentType: "application/json"],
-        body: ResponseBody(byteBuffer: ByteBuffer(bytes: try encoder.encode(outcome))))
+      return try AdminServer.json(outcome, outcome.isRefused ? .unprocessableContent : .ok)
     }
     serveDrains(router, isOwner: isOwner)
     serveQueues(router, isOwner: isOwner)
@@ -111,11 +107,7 @@ struct AdminServer: Sendable {
         let service = context.parameters.get("service") ?? ""
         let instance = context.parameters.get("instance").flatMap { Int($0) } ?? 0
         let outcome = await content.drain(service, instance, isOn)
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return Response(
-          status: outcome.isDone ? .ok : .unprocessableContent, headers: [.contentType: "application/json"],
-          body: ResponseBody(byteBuffer: ByteBuffer(bytes: try encoder.encode(outcome))))
+        return try AdminServer.json(outcome, outcome.isDone ? .ok : .unprocessableContent)
       }
     }
   }
@@ -123,7 +115,7 @@ struct AdminServer: Sendable {
 
 extension AdminServer.Content {
   /// What a caller on the port is told who wants to change something and does not show the token; nil: he shows it.
-  fileprivate func refusal(of request: Request) -> Response? {
+  func refusal(of request: Request) -> Response? {
     if request.headers[.authorization] == "Bearer \(token)" { return nil }
     return Response(
       status: .unauthorized, headers: [.wwwAuthenticate: "Bearer", .contentType: "application/json"],
