@@ -7,9 +7,9 @@ enum StickyWithoutNeed: Rule {
     "sticky-without-need", .structure, .note, title: "Clients are kept at one instance, and nothing says why",
     why:
       "A cookie that keeps a client where it is takes the choice from the balancer: whoever met a slow instance stays "
-      + "with it, a new instance gets new clients only, and when one ends all of its clients move at once. That is worth "
-      + "it for what an instance holds in memory. With one instance there is nothing to stay with; with the state in a "
-      + "store every instance can answer.",
+      + "with it, a new instance gets new clients only, and when one of 3 ends, 33 % of all clients move at once. That is "
+      + "worth it for what an instance holds in memory. With one instance there is nothing to stay with; with the state "
+      + "in a store every instance can answer.",
     detection: "a service with `sticky` written at it and one instance (`dns` excepted), or with an operation or call "
       + "that leads to a store",
     formula: "sticky ∧ (instances = 1 ∨ ∃ store ∈ calls)",
