@@ -19,6 +19,9 @@ import WeirProxy
     setup.loops = loops
     // Without breakers: the budget alone has to hold.
     setup.call.breaks = false
+    // An attempt that a busy machine does not connect in time would be counted here, and not at the dependency.
+    setup.call.connect = .seconds(20)
+    setup.call.timeout = .seconds(60)
     try await withProxy(to: [backend.port], setup) { server, port in
       let each = max(10, 1000 / callers)
       try await onThreads(callers) { _ in
