@@ -124,16 +124,8 @@ final class JobClock: Sendable {
     return await server.ask(.enqueue(queue: ticking.queue, [message]), within: JobClock.patience)
   }
 
-  /// For how long a job's queue knows a run: twice as long as the longest wait for the next one, and an hour.
+  /// For how long a job's queue knows a run: until the next one is due, and an hour.
   static func memory(of schedule: CronSchedule, now: WallTime) -> Duration {
-    var longest: Int64 = 0
-    var at = now
-    // A year of months; what comes once a year, or in leap years, is seen by its first wait.
-    for _ in 0..<13 {
-      guard let next = schedule.next(after: at) else { break }
-      longest = max(longest, next.milliseconds - at.milliseconds)
-      at = next
-    }
-    return .milliseconds(2 * longest + 3_600_000)
+    .milliseconds((schedule.longestWait(from: now) ?? 0) + 3_600_000)
   }
 }

@@ -78,9 +78,14 @@ final class QueueOffice: Sendable {
     "waiting": .waiting, "delayed": .delayed, "in-flight": .inFlight, "dead": .dead,
   ]
 
+  /// What is no name or no id at all must not reach the state process: it would close the connection, and what else is asked
+  /// on it with it.
+  private static func mayBeName(_ name: String) -> Bool { (1...QueueLimits.nameBytesMax).contains(name.utf8.count) }
+  private static func mayBeID(_ id: String) -> Bool { (1...QueueLimits.idBytesMax).contains(id.utf8.count) }
+
   /// Nil for a queue or a state that there is none of, or while nobody can say.
   func messages(_ queue: String, _ state: String, _ after: Int64, _ limit: Int) async -> Status.Messages? {
-    guard let state = QueueOffice.states[state], after >= 0 else { return nil }
+    guard let state = QueueOffice.states[state], after >= 0, QueueOffice.mayBeName(queue) else { return nil }
     let limit = min(max(1, limit), QueueOffice.pageMax)
     let reply = await ask(.look(queue: queue, .list(state, after: after, limit: UInt16(limit))))
     guard case .messages(let views) = reply else { return nil }
@@ -89,7 +94,9 @@ final class QueueOffice: Sendable {
   }
 
   func message(_ queue: String, _ id: String) async -> Status.Message? {
-    guard case .message(let view?) = await ask(.look(queue: queue, .message(id: Array(id.utf8)))) else { return nil }
+    guard QueueOffice.mayBeName(queue), QueueOffice.mayBeID(id),
+      case .message(let view?) = await ask(.look(queue: queue, .message(id: Array(id.utf8))))
+    else { return nil }
     var message = QueueOffice.message(view)
     message.fields = String(decoding: view.fields, as: UTF8.self).split(separator: "\r\n").map(String.init)
     if let text = String(validating: view.body, as: UTF8.self) {
@@ -121,6 +128,9 @@ final class QueueOffice: Sendable {
   // MARK: - Orders
 
   func order(_ queue: String, _ word: Status.QueueOrder.Word, _ order: Status.QueueOrder) async -> Status.QueueOutcome {
+    guard QueueOffice.mayBeName(queue) else { return refused(queue, .unknownQueue) }
+    let ids = order.ids ?? []
+    if ids.count > QueueLimits.batchMax { return refused("at most \(QueueLimits.batchMax) messages at a time") }
     let steer: QueueSteer
     switch word {
     case .pause: steer = .pause
@@ -129,7 +139,8 @@ final class QueueOffice: Sendable {
     case .redrive where order.ids == nil: steer = .redrive([])
     case .redrive, .remove:
       var sequences: [Int64] = []
-      for id in order.ids ?? [] {
+      for id in ids {
+        guard QueueOffice.mayBeID(id) else { return refused("the queue '\(queue)' has no message '\(id)'") }
         switch await ask(.look(queue: queue, .message(id: Array(id.utf8)))) {
         case .message(let view?): sequences.append(view.sequence)
         case .message(nil): return refused("the queue '\(queue)' has no message '\(id)'")

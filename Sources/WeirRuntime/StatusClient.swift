@@ -9,11 +9,14 @@ package struct StatusClient: Sendable {
   package enum Failure: Error, CustomStringConvertible {
     case notRunning(system: String, folder: String)
     case noAnswer(String)
+    case noQueue(String)
 
     package var description: String {
       switch self {
       case .notRunning(let system, let folder):
         "'\(system)' is not running (nothing answers at \(folder)/admin.sock); start it with: weir run"
+      case .noQueue(let name):
+        "there is no queue '\(name)' (weir queue list tells which there are), or its state process does not answer"
       case .noAnswer(let why): "the running system gave no answer that can be read: \(why)"
       }
     }
@@ -75,9 +78,10 @@ package struct StatusClient: Sendable {
 
   /// A page of a queue's messages in one state.
   package func messages(of queue: String, _ state: String, after: Int64, limit: Int) throws -> Status.Messages {
-    try decoded(
-      ask("GET /queues/\(escaped(queue))/messages?state=\(state)&after=\(after)&limit=\(limit)", also: "HTTP/1.1 404")
-        .body)
+    let answer = try ask(
+      "GET /queues/\(escaped(queue))/messages?state=\(state)&after=\(after)&limit=\(limit)", also: "HTTP/1.1 404")
+    if answer.head.hasPrefix("HTTP/1.1 404") { throw Failure.noQueue(queue) }
+    return try decoded(answer.body)
   }
 
   /// One message, whole; nil when the queue has none with this id.

@@ -27,11 +27,12 @@ import Testing
 
   // A test waits for a condition with a limit, or moves the clock; it never sleeps and is never switched off.
   @Test func testsDoNotSleep() throws {
-    // The trait in its three forms; a webhook's endpoint can be `disabled(.gone)`.
-    let off = ["\"", "if", ")"].map { "." + "disabled(" + $0 }
-    let banned = ["Task." + "sleep", "u" + "sleep(", "Thread." + "sleep"] + off
+    let banned = ["Task." + "sleep", "u" + "sleep(", "Thread." + "sleep", "." + "disabled("]
+    // A case of a webhook's endpoint; the trait takes a text or a condition, which no dot begins.
+    let fine = "." + "disabled(."
     for path in Repository.files(below: "Tests", ".swift") where !path.hasPrefix("Tests/TidyTests/") {
       for (number, line) in try Repository.lines(path).enumerated() {
+        let line = line.replacingOccurrences(of: fine, with: "")
         for word in banned where line.contains(word) { Issue.record("\(path):\(number + 1): \(word)") }
       }
     }

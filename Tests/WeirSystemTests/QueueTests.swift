@@ -94,7 +94,8 @@ extension SystemTests {
     @Test("what is sent is worked on once, in the order of its key, and its status can be asked for")
     func delivered() async throws {
       try await Field.with { field in
-        try field.write(Self.file(field))
+        // More at once than a frame may carry.
+        try field.write(Self.file(field, queue: "to: POST worker/work, at-once: 5000"))
         let run = try await field.runReady(instances: 2)
         var sent: [Sent] = []
         for i in 0..<60 { sent.append(try await send(field, #"{"n":\#(i)}"#, ["Send-Key": "customer-\(i % 6)"])) }
@@ -164,6 +165,18 @@ extension SystemTests {
         #expect(try await verb(field, ["purge", "work", "--all", "--yes"]).code == 0)
         #expect(try await queue(field).isEmpty)
         #expect(try await verb(field, ["resume", "work"]).code == 0)
+        // What is none must not harm what else is asked of the state process.
+        let long = String(repeating: "x", count: 300)
+        for words in [["show", "work", long], ["show", long, "x"], ["remove", "work", long], ["messages", long]] {
+          #expect(try await verb(field, words).code == 1, "\(words[0])")
+        }
+        #expect(try await field.status().state?.up == true)
+        let listedWrong = try await verb(field, ["messages", "wrok"])
+        #expect(listedWrong.code == 1 && listedWrong.err.contains("there is no queue 'wrok'"), "\(listedWrong.err)")
+        let own = "/queues/work"
+        let admin = try await field.status().admin.split(separator: ":").last.flatMap { Int($0) }
+        #expect(try await field.ask(own + "/messages", port: admin).status == 401)
+        #expect(try await field.ask(own + "/pause", "POST", port: admin, body: "").status == 401)
         let unknown = try await verb(field, ["pause", "wrok"])
         #expect(unknown.code == 1 && unknown.err.contains("there is no queue 'wrok'; there are: work"))
         #expect(try done(field).count == 6)

@@ -104,6 +104,24 @@ public struct CronSchedule: Sendable, Hashable {
     return found
   }
 
+  /// No run comes longer than this after the one before it, if that is within 400 days from `now`; in milliseconds.
+  ///
+  /// For those who keep what ran last: it must be kept so long. A bound, up to a day above the longest wait: a run is the first
+  /// after some midnight, or on the same day as the one before it. A day's length and 400 looks at the calendar; nil when
+  /// there is no run after it.
+  public func longestWait(from now: WallTime) -> Int64? {
+    if case .every(let length) = rule { return length }
+    let day: Int64 = 86_400_000
+    let midnight = now.milliseconds.floored(by: day)
+    var longest: Int64?
+    for i in 0..<400 as Range<Int64> {
+      let start = midnight + i * day
+      guard let run = next(after: WallTime(milliseconds: start - 1)) else { break }
+      longest = max(longest ?? 0, run.milliseconds - start + day)
+    }
+    return longest
+  }
+
   /// What is wrong with this value, or nil.
   public func violation() -> String? {
     switch rule {

@@ -11,12 +11,9 @@ import WeirWire
 ///
 /// Confined to its loop.
 ///
-///     collecting ─body whole─▶ parsing ─▶ asking the state process ─▶ answered
+///     collecting ─body whole─▶ parsed ─▶ asked of the state process ─▶ answered
 final class MessagingExchange {
-  enum Stage { case collecting, parsing, asking, over }
-
-  var request: MessagingRequest
-  var stage = Stage.collecting
+  fileprivate var request: MessagingRequest
   fileprivate var chunks = ChunkedScanner()
 
   static let bodyMax = QueueAPI.bodyBytesMax
@@ -135,7 +132,6 @@ extension ClientConnection {
   private func ask(_ exchange: MessagingExchange, now: Instant) {
     loop.silentAt[Int(place)] = .max
     phase = .wait
-    exchange.stage = .parsing
     let request = exchange.request
     exchange.request.body = []
     let wall = SystemClock.wall()
@@ -163,7 +159,6 @@ extension ClientConnection {
     switch outcome {
     case .refuse(let answer): write(answer, now: now)
     case .ask(let request, let then):
-      exchange.stage = .asking
       guard let state = loop.state else { return write(MessagingAnswer(.queueUnknown), now: now) }
       var time: Int64 = 5_000_000_000
       if case .lease(_, _, _, let wait) = request { time = wait * 1_000_000 }

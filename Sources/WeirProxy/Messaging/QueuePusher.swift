@@ -47,7 +47,6 @@ final class QueuePusher {
   private var random: SeededRandom
   private var settlements: [Settlement] = []
   private var willSettle = false
-  private(set) var pushed: UInt64 = 0
 
   init(_ push: QueuePush, loop: ProxyLoop) {
     self.push = push
@@ -68,7 +67,7 @@ final class QueuePusher {
     let count = delivery.ask(now: now)
     if count == 0 { return }
     let request = StateRequest.lease(
-      queue: push.name, max: UInt16(clamping: count), visibility: nil, wait: QueuePusher.wait)
+      queue: push.name, max: UInt16(min(count, QueueLimits.batchMax)), visibility: nil, wait: QueuePusher.wait)
     state.ask(request, within: QueuePusher.wait * 1_000_000, now: now) { [self] in leased($0) }
   }
 
@@ -124,7 +123,6 @@ final class QueuePusher {
 
   private func ended(_ call: InnerCall, _ message: LeasedMessage, startedAt: Instant) {
     let now = loop.now()
-    pushed &+= 1
     let head = call.headOfAnswer(loop)
     let status = head?.status ?? 0
     let retryAfter = head.flatMap {
@@ -170,10 +168,12 @@ final class QueuePusher {
 
   private func tell() {
     willSettle = false
-    let all = settlements
-    settlements = []
-    // It insists: a message that is done and not said to be is done again.
-    loop.state?.ask(.settle(queue: push.name, all), within: 30_000_000_000, insists: true, now: loop.now()) { _ in }
+    while !settlements.isEmpty {
+      let some = Array(settlements.prefix(QueueLimits.batchMax))
+      settlements.removeFirst(some.count)
+      // It insists: a message that is done and not said to be is done again.
+      loop.state?.ask(.settle(queue: push.name, some), within: 30_000_000_000, insists: true, now: loop.now()) { _ in }
+    }
   }
 }
 

@@ -77,8 +77,17 @@ final class StateLink {
     isDeclared = true
     declareAt = now.nanoseconds + 1_000_000_000
     let said = queues
-    ask(.declare(queues), within: 10_000_000_000, now: now) { [self] reply in
-      if reply != .declared && said == queues { isDeclared = false }
+    for request in declarations {
+      ask(request, within: 10_000_000_000, now: now) { [self] reply in
+        if reply != .declared && said == queues { isDeclared = false }
+      }
+    }
+  }
+
+  /// As many at a time as a frame may have.
+  private var declarations: [StateRequest] {
+    stride(from: 0, to: queues.count, by: QueueLimits.batchMax).map {
+      .declare(Array(queues[$0..<min(queues.count, $0 + QueueLimits.batchMax)]))
     }
   }
 
@@ -127,9 +136,9 @@ final class StateLink {
     outgoing.removeAll(keepingCapacity: true)
     StateFrames.append(.hello(version: StateFrames.version), id: 0, to: &outgoing)
     // Before what needs them; a declaration that is open is said again with the rest.
-    if !queues.isEmpty {
+    for request in declarations {
       number &+= 1
-      StateFrames.append(.declare(queues), id: number, to: &outgoing)
+      StateFrames.append(request, id: number, to: &outgoing)
     }
     for id in asks.keys.sorted() { if let ask = asks[id] { StateFrames.append(ask.request, id: id, to: &outgoing) } }
     write()

@@ -166,6 +166,31 @@ struct CronScheduleTests {
 
   // MARK: Missed runs
 
+  @Test("no run is further from the one before it than is said, and the bound is a day above the longest wait at most")
+  func longestWait() throws {
+    let now = WallTime(milliseconds: 1_790_000_000_000)
+    let hour: Int64 = 3_600_000
+    for (text, least) in [
+      ("*/5 9-17 * * *", 15 * hour + 300_000), ("0 3 * * *", 24 * hour), ("0 9 * * 1-5", 72 * hour),
+      ("0 0 1 * *", 31 * 24 * hour), ("0 0 1 1 *", 366 * 24 * hour), ("* * * * *", 60_000),
+      ("0 8,20 * * 1", 156 * hour),
+    ] {
+      let schedule = try CronSchedule(text)
+      let bound = try #require(schedule.longestWait(from: now), "\(text)")
+      var at = try #require(schedule.next(after: now))
+      var longest: Int64 = 0
+      // 400 days, or as many runs as a day of minutes and some more has.
+      for _ in 0..<3000 where at.milliseconds < now.milliseconds + 400 * 24 * hour {
+        let next = try #require(schedule.next(after: at))
+        longest = max(longest, next.milliseconds - at.milliseconds)
+        at = next
+      }
+      #expect(longest == least || text == "0 0 1 1 *" && longest >= 365 * 24 * hour, "\(text): \(longest / hour) h")
+      #expect(bound >= longest && bound <= max(longest, least) + 24 * hour, "\(text): \(bound / hour) h")
+    }
+    #expect(try CronSchedule("every 15m").longestWait(from: now) == 900_000)
+  }
+
   @Test("a missed run is caught up once or not at all; one that is a little late is on time")
   func missed() throws {
     let schedule = try CronSchedule("0 3 * * *")
