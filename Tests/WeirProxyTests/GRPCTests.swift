@@ -15,7 +15,7 @@ import WeirProxy
 
   static func setup() -> Setup {
     // Two hundred calls at once wait for a server in Python.
-    var setup = Setup.patient()
+    var setup = Setup()
     setup.configure = { $0.http2Services = [0] }
     return setup
   }

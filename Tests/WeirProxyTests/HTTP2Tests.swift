@@ -51,7 +51,7 @@ import WeirProxy
     ])
   func speaks(_ name: String) async throws {
     let backend = try Self.mirror()
-    try await withProxy(to: [backend.port], .patient()) { server, port in
+    try await withProxy(to: [backend.port], Setup()) { server, port in
       try Self.play(name, port)
     }
   }
@@ -69,7 +69,7 @@ import WeirProxy
         try wire.send(Backend.ok())
       }
     }
-    try await withProxy(to: [backend.port], .patient()) { server, port in
+    try await withProxy(to: [backend.port], Setup()) { server, port in
       try Self.play("cancel", port)
       ended.wait()
       try await eventually("the record of the caller that went away") {
@@ -93,7 +93,7 @@ import WeirProxy
         try wire.send(Backend.ok())
       }
     }
-    try await withProxy(to: [backend.port], .patient()) { server, port in
+    try await withProxy(to: [backend.port], Setup()) { server, port in
       let client = try Script("HTTP2/client.py", "\(port)", "drain")
       #expect(client.line() == "open")
       arrived.wait()
@@ -107,7 +107,7 @@ import WeirProxy
   // Connections are counted by address, not their streams.
   @Test("streams are not connections") func countsConnections() async throws {
     let backend = try Self.mirror()
-    var setup = Setup.patient()
+    var setup = Setup()
     setup.configure = { $0.addressLimit.perAddress = 2 }
     try await withProxy(to: [backend.port], setup) { _, port in
       for _ in 0..<4 { try Self.play("many", port) }

@@ -216,17 +216,12 @@ struct Setup: Sendable {
   var configure: @Sendable (inout ProxyConfiguration) -> Void = { _ in }
 
   init() {
-    // What a test waits for is short; the rest are the defaults.
+    // What a test waits for is short.
     call.backoff.first = .milliseconds(5)
     call.backoff.max = .milliseconds(20)
-  }
-
-  /// For tests that are not about time, on a machine that does a hundred other things: nothing is late.
-  static func patient() -> Setup {
-    var setup = Setup()
-    setup.call.timeout = .seconds(100)
-    setup.call.connect = .seconds(50)
-    return setup
+    // Nothing is late on a machine that does a hundred other things; a test about time sets its own.
+    call.timeout = .seconds(100)
+    call.connect = .seconds(50)
   }
 }
 

@@ -18,7 +18,7 @@ import WeirProxy
       probes.add(1, ordering: .relaxed)
       return isWell.load(ordering: .relaxed) ? Backend.ok() : Backend.status(503)
     })
-    var setup = Setup.patient()
+    var setup = Setup()
     setup.configure = {
       $0.plan.services[0].startsReady = false
       $0.plan.services[0].hasHealthCheck = true
@@ -44,7 +44,7 @@ import WeirProxy
   func moves(loops: Int) async throws {
     let old = try Backend(answering: { _, _, _ in Backend.status(500) })
     let new = try Backend(answering: { _, _, _ in Backend.ok("new") })
-    var setup = Setup.patient()
+    var setup = Setup()
     setup.loops = loops
     setup.call.retry.attempts = 1
     try await withProxy(to: [old.port], setup) { server, port in

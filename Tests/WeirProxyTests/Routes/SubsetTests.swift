@@ -8,7 +8,7 @@ import WeirProxy
 /// Calls that may ask some of a service's instances only, on real sockets.
 @Suite("subsets") struct SubsetTests {
   private func setup(_ fallback: InstanceGroups.Fallback) -> Setup {
-    var setup = Setup.patient()
+    var setup = Setup()
     setup.call.breaks = false
     setup.configure = { configuration in
       let groups = InstanceGroups(

@@ -24,7 +24,7 @@ import WeirProxy
   }
 
   static func setup(_ authority: TestAuthority, loops: Int = 1) throws -> Setup {
-    var setup = Setup.patient()
+    var setup = Setup()
     setup.loops = loops
     let security = ListenerSecurity(certificates: [try authority.leaf("test.example")])
     setup.configure = { $0.listeners[0].security = security }
