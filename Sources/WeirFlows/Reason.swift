@@ -119,9 +119,19 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case backlogFull
   /// The lease was over before it was settled: the message is another's, or gone.
   case leaseLost
+  /// No topic has this name.
+  case topicUnknown
+  /// No stream has this name.
+  case streamUnknown
+  /// Nobody of this name hears the topic, or makes something of the stream.
+  case groupUnknown
+  /// The stream, or a document, has another version than the one that was expected.
+  case versionConflict
+  /// An event that does not fit its topic's schema, or of a type that its stream does not take.
+  case eventMisfit
 
   /// How many cases there are: the length of a table by reason.
-  public static var count: Int { Int(Reason.leaseLost.rawValue) + 1 }
+  public static var count: Int { Int(Reason.eventMisfit.rawValue) + 1 }
 
   /// Who is to blame, for logs and metrics.
   public enum Side: UInt8, Sendable, BitwiseCopyable {
@@ -270,6 +280,15 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
       Entry("backlog-full", 429, "http_request_denied", .client, "The queue holds as much as it may; try again later.")
     case .leaseLost:
       Entry("lease-lost", 409, "http_request_denied", .client, "This lease is over; the message is another's, or gone.")
+    case .topicUnknown: Entry("topic-unknown", 404, "http_request_denied", .client, "There is no topic of this name.")
+    case .streamUnknown:
+      Entry("stream-unknown", 404, "http_request_denied", .client, "There is no stream of this name.")
+    case .groupUnknown:
+      Entry("group-unknown", 404, "http_request_denied", .client, "Nobody of this name hears what is published here.")
+    case .versionConflict:
+      Entry("version-conflict", 409, "http_request_denied", .client, "It has another version than the expected one.")
+    case .eventMisfit:
+      Entry("event-misfit", 422, "http_request_error", .client, "The event is not what is taken here.")
     }
   }
 }

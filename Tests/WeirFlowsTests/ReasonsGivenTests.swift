@@ -15,7 +15,8 @@ import WeirPatterns
     case .none: .nobody
     case .badRequest, .targetTooLong, .headTooLarge, .bodyTooLarge, .senderTooSlow, .noRoute, .methodNotAllowed,
       .upgradeNotSupported, .expectationFailed, .tooManyConnections, .internalError, .tooManyFailures,
-      .tunnelIdle, .retired, .queueUnknown, .messageUnknown, .messageMalformed, .backlogFull, .leaseLost:
+      .tunnelIdle, .retired, .queueUnknown, .messageUnknown, .messageMalformed, .backlogFull, .leaseLost,
+      .topicUnknown, .streamUnknown, .groupUnknown, .versionConflict, .eventMisfit:
       .driver
     case .limitReached, .draining, .overloaded, .identityMissing, .identityInvalid, .identityUnavailable, .replayed,
       .notAllowed, .keyMissing, .keyMalformed, .keyMismatch, .keyInUse, .answerNotKept, .stateUnavailable, .stateFull:

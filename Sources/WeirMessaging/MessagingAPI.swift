@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+package import WeirBase
+internal import WeirFlows
+package import WeirWire
+
+/// HTTP of all that programs reach at `$WEIR_URL`: the first part of the path says whose it is.
+///
+/// Pure, like the parts that it is made of. What carries it out knows only ``Outcome``: it answers, or it asks the state
+/// process and gives the reply to ``Then/next(_:)``, as often as it takes.
+///
+///     parse ──▶ answer
+///       └─────▶ ask ──reply──▶ next ──▶ answer
+///                ▲──────────────┘
+package struct MessagingAPI: Sendable {
+  package enum Outcome: Sendable, Equatable {
+    case answer(MessagingAnswer)
+    /// What becomes of the reply is asked of `then`; when there is none in time the answer is ``unavailable``.
+    case ask(StateRequest, then: Then)
+  }
+
+  /// What a reply leads to; a part of the API has a case.
+  package enum Then: Sendable, Equatable {
+    case queue(Answering)
+
+    package func next(_ reply: StateReply) -> Outcome {
+      switch self {
+      case .queue(let answering): .answer(answering.answer(reply))
+      }
+    }
+  }
+
+  /// The largest body of a request.
+  package static let bodyBytesMax = QueueAPI.bodyBytesMax
+
+  /// The first parts of paths that are answered here.
+  package static let sections = ["queues"]
+
+  /// The answer when the state process says nothing within the time that there is.
+  package static var unavailable: MessagingAnswer { Answering.unavailable }
+
+  private let queues: QueueAPI
+
+  package init(queues: QueueAPI = QueueAPI()) { self.queues = queues }
+
+  /// What a request asks.
+  ///
+  /// - Parameters:
+  ///   - now: delays are counted from it.
+  ///   - random: ids of what has none are drawn from it.
+  package func parse(_ request: MessagingRequest, now: WallTime, using random: inout SeededRandom) -> Outcome {
+    switch MessagingAPI.section(request.path) {
+    case "queues":
+      switch queues.parse(request, now: now, using: &random) {
+      case .ask(let question, let then): .ask(question, then: .queue(then))
+      case .refuse(let answer): .answer(answer)
+      }
+    default: .answer(MessagingAnswer(.noRoute))
+    }
+  }
+
+  /// How long the state process may take to reply, in milliseconds: as long as the request lets it wait, or 5 s.
+  package static func time(for request: StateRequest) -> Int64 {
+    switch request {
+    case .lease(_, _, _, let wait): wait
+    default: 5000
+    }
+  }
+
+  /// The first part of a path.
+  private static func section(_ path: String) -> String {
+    String(path.dropFirst().prefix { $0 != "/" })
+  }
+}
