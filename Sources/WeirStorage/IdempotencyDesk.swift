@@ -60,8 +60,11 @@ package struct IdempotencyDesk {
   ) throws -> Outcome {
     switch request {
     case .hello: return .reply(.failed(.version))
-    // The desk of queues answers these.
-    case .declare, .enqueue, .lease, .settle, .look, .steer: return .reply(.unknownQueue)
+    // The desks of queues and of logs answer these.
+    case .declare, .enqueue, .lease, .settle, .look, .steer, .declareLogs, .append, .read, .seek, .lookLog, .join,
+      .leave,
+      .replay, .saveDocument, .document, .documents:
+      return .reply(.unknownQueue)
     case .claim(let claim):
       var record = try table.record(claim.key)
       let decision = IdempotencyRecord.claim(

@@ -139,6 +139,15 @@ extension QueueDesk {
       return try record(settled, id, i, in: table, now: now)
     case .giveBack:
       return try record(queues[i].delivery.giveBack(id, attempt: attempt, now: now), id, i, in: table, now: now)
+    case .postpone(let by):
+      let settled = queues[i].delivery.postpone(
+        id, attempt: attempt, by: min(by, Int64.max / 1_000_000) * 1_000_000, now: now)
+      if case .retry(let due) = settled {
+        let dueAt = QueueDesk.milliseconds(due)
+        try table.savePostponed(id, at: dueAt)
+        return .retry(at: dueAt)
+      }
+      return try record(settled, id, i, in: table, now: now)
     }
   }
 

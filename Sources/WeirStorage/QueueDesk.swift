@@ -367,7 +367,7 @@ package struct QueueDesk {
     var entry = DeliveryQueue.Entry(
       id: live.sequence, key: hash(live.key), tenant: hash(live.tenant), priority: live.priority,
       bytes: Int32(clamping: live.bytes), due: instant(live.dueAt), expires: instant(live.expiresAt),
-      attempts: live.attempts, givenBack: live.givenBack)
+      attempts: live.attempts, givenBack: live.givenBack, isPostponed: live.isPostponed)
     entry.leasedUntil = live.leasedUntil.map(instant)
     return entry
   }

@@ -34,6 +34,7 @@ package protocol QueueTable {
   func payload(_ sequence: Int64) throws -> (message: NewMessage, enqueuedAt: Int64)?
   func saveRetry(_ sequence: Int64, at: Int64) throws
   func saveGivenBack(_ sequence: Int64) throws
+  func savePostponed(_ sequence: Int64, at: Int64) throws
   /// Its body goes; the row is kept until `forgetAt`, and at least `dedup` after its acceptance.
   func saveDone(_ sequence: Int64, result: [UInt8], at: Int64, dedup: Int64, forgetAt: Int64) throws
   /// `keepsBody`: until `forgetAt`; otherwise it goes as with `saveDone`.
@@ -84,6 +85,7 @@ package struct LiveMessage: Sendable, Equatable {
   package var expiresAt: Int64
   package var attempts: UInt16 = 0
   package var givenBack: UInt16 = 0
+  package var isPostponed = false
   package var leasedUntil: Int64?
 
   package init(

@@ -64,6 +64,9 @@ extension SQLiteStore {
           CREATE INDEX attempt_message ON attempt (sequence, number);
           """)
     }
+    migrator.registerMigration("queue 2") { db in
+      try db.execute(sql: "ALTER TABLE message ADD COLUMN is_postponed INTEGER NOT NULL DEFAULT 0")
+    }
   }
 }
 
@@ -119,7 +122,7 @@ extension SQLiteTransaction: QueueTable {
   }
 
   private static let liveColumns =
-    "sequence, key, tenant, priority, bytes, enqueued_at, due_at, expires_at, attempts, given_back, leased_until, state"
+    "sequence, key, tenant, priority, bytes, enqueued_at, due_at, expires_at, attempts, given_back, leased_until, state, is_postponed"
 
   private func live(_ row: Row) -> LiveMessage {
     var live = LiveMessage(
@@ -127,6 +130,7 @@ extension SQLiteTransaction: QueueTable {
       dueAt: row[6], expiresAt: row[7])
     live.attempts = row[8]
     live.givenBack = row[9]
+    live.isPostponed = row[12]
     let state: Int = row[11]
     if state == KnownMessage.State.inFlight.rawValue { live.leasedUntil = row[10] }
     return live
@@ -222,6 +226,14 @@ extension SQLiteTransaction: QueueTable {
       "UPDATE message SET state = 0, given_back = given_back + 1, leased_until = 0 WHERE sequence = ?", [sequence])
   }
 
+  func savePostponed(_ sequence: Int64, at: Int64) throws {
+    try run(
+      """
+      UPDATE message SET state = 0, given_back = given_back + 1, is_postponed = 1, due_at = ?, leased_until = 0
+      WHERE sequence = ?
+      """, [at, sequence])
+  }
+
   func saveDone(_ sequence: Int64, result: [UInt8], at: Int64, dedup: Int64, forgetAt: Int64) throws {
     try run(
       """
@@ -271,7 +283,7 @@ extension SQLiteTransaction: QueueTable {
     // The numbers of attempts go on: an old lease must not be taken for a new one.
     let statement = try db.cachedStatement(
       sql: """
-        UPDATE message SET state = 0, given_back = attempts, due_at = ?, expires_at = ?, ended_at = 0, forget_at = 0, death = 0
+        UPDATE message SET state = 0, given_back = attempts, is_postponed = 0, due_at = ?, expires_at = ?, ended_at = 0, forget_at = 0, death = 0
         WHERE sequence = ? AND queue = ? AND state = 3 RETURNING \(SQLiteTransaction.liveColumns)
         """)
     return try Row.fetchOne(statement, arguments: [at, at.adding(keep), sequence, queue]).map(live)

@@ -242,7 +242,8 @@ package final class StateServer {
                 try desk.decide(
                   ask.request, giveUpAt: ask.giveUpAt, in: table, isLowOnSpace: isLow, now: now, wall: wall,
                   settled: &settled)))
-          case .declare, .enqueue, .lease, .settle, .look, .steer:
+          case .declare, .enqueue, .lease, .settle, .look, .steer, .declareLogs, .append, .read, .seek, .lookLog, .join,
+            .leave, .replay, .saveDocument, .document, .documents:
             outcomes.append(
               .queue(
                 try queues.decide(

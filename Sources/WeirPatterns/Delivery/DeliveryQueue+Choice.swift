@@ -122,12 +122,12 @@ extension DeliveryQueue {
     var last: Int32 = -1
   }
 
-  /// Whether `a` goes before `b`: of a flow the lower id; of a lane who has failed before the others, these by id, the
+  /// Whether `a` goes before `b`: of a flow the lower id; of a lane who has begun before the others, these by id, the
   /// others by when they were due.
   func isBefore(_ a: Int32, _ b: Int32, byID: Bool) -> Bool {
     if !byID {
-      let isRetriedA = messages[a].attempts > messages[a].givenBack
-      let isRetriedB = messages[b].attempts > messages[b].givenBack
+      let isRetriedA = messages[a].hasBegun
+      let isRetriedB = messages[b].hasBegun
       if isRetriedA != isRetriedB { return isRetriedA }
       if !isRetriedA && messages[a].due != messages[b].due { return messages[a].due < messages[b].due }
     }

@@ -30,10 +30,40 @@ extension DeliveryQueue {
     var state: State
     /// While waiting: it is its lane's next, and in the tree of its flow.
     var isNext = false
-    /// While delayed: after a failure, so it holds a place of its key.
+    /// While delayed: after a failure, or postponed, so it holds a place of its key.
     var isRetry = false
+    /// Two flags in one byte, for the node's 80.
+    private var marks: UInt8 = 0
+
     /// Its last lease was over without a word: a late ack still counts while nobody else has it.
-    var hasLapsed = false
+    var hasLapsed: Bool {
+      get { marks & 1 != 0 }
+      set { marks = newValue ? marks | 1 : marks & ~1 }
+    }
+    /// It was postponed once.
+    var isPostponed: Bool {
+      get { marks & 2 != 0 }
+      set { marks = newValue ? marks | 2 : marks & ~2 }
+    }
+
+    init(
+      id: Int64, due: Int64, expires: Int64, bytes: Int32, lane: Int32, flow: Int32, attempts: UInt16,
+      givenBack: UInt16,
+      state: State
+    ) {
+      self.id = id
+      self.due = due
+      self.expires = expires
+      self.bytes = bytes
+      self.lane = lane
+      self.flow = flow
+      self.attempts = attempts
+      self.givenBack = givenBack
+      self.state = state
+    }
+
+    /// It was worked on, and is to be worked on again.
+    var hasBegun: Bool { isPostponed || attempts > givenBack }
 
     var key: Int64 { id }
     static func hash(_ key: Int64) -> UInt64 {
@@ -94,6 +124,7 @@ extension DeliveryQueue {
       id: message.id, key: message.lane < 0 ? 0 : lanes[message.lane].key, tenant: flow.key.tenant,
       priority: flow.key.priority, bytes: message.bytes, due: Instant(nanoseconds: message.due),
       expires: Instant(nanoseconds: message.expires), attempts: message.attempts, givenBack: message.givenBack,
+      isPostponed: message.isPostponed,
       leasedUntil: message.state == .inFlight ? Instant(nanoseconds: message.until) : nil)
   }
 
@@ -109,11 +140,12 @@ extension DeliveryQueue {
       if lane < 0 { lane = lanes.insert(Lane(key: entry.key)) }
       lanes[lane].members += 1
     }
-    let isRetry = entry.attempts > entry.givenBack
+    let isRetry = entry.isPostponed || entry.attempts > entry.givenBack
     let index = messages.insert(
       Message(
         id: entry.id, due: entry.due.nanoseconds, expires: entry.expires.nanoseconds, bytes: entry.bytes, lane: lane,
         flow: flow, attempts: entry.attempts, givenBack: entry.givenBack, state: .delayed))
+    messages[index].isPostponed = entry.isPostponed
     counts.bytes += Int(entry.bytes)
     if let until = entry.leasedUntil {
       messages[index].state = .inFlight

@@ -53,6 +53,29 @@ extension DeliveryQueue {
     return .givenBack
   }
 
+  /// It has not failed, and goes on later only, after `by` nanoseconds: the attempt does not count, its key waits for it.
+  ///
+  /// A lease's number is never given out twice, so after 65 535 of them it is dead.
+  public mutating func postpone(_ id: Int64, attempt: UInt16, by: Int64, now: Instant) -> Settled {
+    let index = inFlight(id, attempt)
+    if index < 0 { return .lost }
+    if messages[index].attempts == .max {
+      drop(index, leaving: now)
+      return .dead(.attempts)
+    }
+    let at = now.advanced(by: max(0, by))
+    if at.nanoseconds >= messages[index].expires {
+      drop(index, leaving: now)
+      return .dead(.expired)
+    }
+    unstate(index)
+    messages[index].givenBack += 1
+    messages[index].isPostponed = true
+    messages[index].due = at.nanoseconds
+    delay(index, isRetry: true)
+    return .retry(at: at)
+  }
+
   /// Does what has fallen due, up to `max` of it, and says how much it was; less than `max`: it is all done.
   ///
   /// The delayed begin to wait; leases that are over have failed; what is too old is dead, unless it is in flight.

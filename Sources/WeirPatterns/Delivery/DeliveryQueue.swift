@@ -9,13 +9,14 @@ public import WeirBase
 ///
 ///     offer ──▶ delayed ──due──▶ waiting ──lease──▶ in flight ──ack──▶ done
 ///                  ▲               ▲ ▲                 │ ├─ giveBack ──▶ waiting, the attempt not counted
-///                  │               │ └─────────────────┘ ├─ final, attempts used up, too old ──▶ dead
+///                  │               │ └─────────────────┘ ├─ postpone ──▶ delayed, the attempt not counted
+///                  │               │                     ├─ final, attempts used up, too old ──▶ dead
 ///                  └── backoff ────┴──── nack, lease over ┘
 ///
 /// The index of one queue: no payloads. What it answers is written down by its owner, who builds it again from the rows
 /// with `restore`. The next one is, of the messages that may go, of the highest priority; among those the tenants take
 /// turns; of a tenant's the lowest id goes. Messages with the same key go one after the other (in the order they became
-/// due, then of their ids); who waits for a retry is the first of its key, and holds it: only its key.
+/// due, then of their ids); who waits for a retry, or was postponed, is the first of its key, and holds it: only its key.
 ///
 /// **Order of calls.** Time moves by `tick` only: call it until it says less than `max`, then `lease`. `nextWake` says when
 /// `tick` or `lease` can do something new. What a call costs grows with the logarithm of the queue's length (a queue that
@@ -93,12 +94,15 @@ public struct DeliveryQueue: Sendable, Equatable {
     public var attempts: UInt16
     /// How many of them were given back and do not count.
     public var givenBack: UInt16
+    /// Its work was put off once: it has begun, so it is of those of its key that go first, as after a failure.
+    public var isPostponed: Bool
     /// Set while it is in flight.
     public var leasedUntil: Instant?
 
     public init(
       id: Int64, key: UInt64 = 0, tenant: UInt64 = 0, priority: UInt8 = Entry.priorityUsual, bytes: Int32 = 0,
-      due: Instant, expires: Instant, attempts: UInt16 = 0, givenBack: UInt16 = 0, leasedUntil: Instant? = nil
+      due: Instant, expires: Instant, attempts: UInt16 = 0, givenBack: UInt16 = 0, isPostponed: Bool = false,
+      leasedUntil: Instant? = nil
     ) {
       self.id = id
       self.key = key
@@ -109,6 +113,7 @@ public struct DeliveryQueue: Sendable, Equatable {
       self.expires = expires
       self.attempts = attempts
       self.givenBack = givenBack
+      self.isPostponed = isPostponed
       self.leasedUntil = leasedUntil
     }
 
@@ -182,7 +187,7 @@ public struct DeliveryQueue: Sendable, Equatable {
     public var bytes = 0
     /// Of those that wait: behind another of their key.
     public var blocked = 0
-    /// Of those that are delayed: after a failure.
+    /// Of those that are delayed: after a failure, or postponed.
     public var retrying = 0
     /// When the one that has waited longest became due; what was given back counts as that.
     public var oldest: Instant?

@@ -100,13 +100,18 @@ public struct LeasedMessage: Sendable, Equatable {
   public var enqueuedAt: Int64
   /// Its `notBefore` and `keep` have had their effect and are not told.
   public var message: NewMessage
+  /// Of a log's group: which entry it was made from.
+  public var entry: MessageEntry?
 
-  public init(sequence: Int64, attempt: UInt16, until: Int64, enqueuedAt: Int64, message: NewMessage) {
+  public init(
+    sequence: Int64, attempt: UInt16, until: Int64, enqueuedAt: Int64, message: NewMessage, entry: MessageEntry? = nil
+  ) {
     self.sequence = sequence
     self.attempt = attempt
     self.until = until
     self.enqueuedAt = enqueuedAt
     self.message = message
+    self.entry = entry
   }
 }
 
@@ -120,6 +125,8 @@ public struct Settlement: Sendable, Equatable {
     case extend(by: Int64)
     /// It was not worked on.
     case giveBack
+    /// It has not failed, but goes on later only: the attempt does not count, and it holds its key until then.
+    case postpone(by: Int64)
   }
 
   public var sequence: Int64

@@ -78,18 +78,15 @@ extension StateWriter {
         $0.i64($1.until)
         $0.i64($1.enqueuedAt)
         $0.message($1.message)
+        $0.flag($1.entry != nil)
+        if let entry = $1.entry { $0.entry(entry) }
       }
     case .settled(let results):
       begin(145, id)
       list(results) { $0.result($1) }
     case .counts(let counts):
       begin(146, id)
-      for number in [
-        counts.waiting, counts.delayed, counts.inFlight, counts.dead, counts.blocked, counts.retrying, counts.bytes,
-        counts.pollers, counts.declaredAt,
-      ] { i64(number) }
-      optional(counts.oldest)
-      flag(counts.isPaused)
+      self.counts(counts)
     case .message(let view):
       begin(147, id)
       flag(view != nil)
@@ -105,7 +102,24 @@ extension StateWriter {
     return true
   }
 
-  private mutating func declaration(_ queue: QueueDeclaration) {
+  mutating func counts(_ counts: QueueCounts) {
+    for number in [
+      counts.waiting, counts.delayed, counts.inFlight, counts.dead, counts.blocked, counts.retrying, counts.bytes,
+      counts.pollers, counts.declaredAt,
+    ] { i64(number) }
+    optional(counts.oldest)
+    flag(counts.isPaused)
+  }
+
+  private mutating func entry(_ entry: MessageEntry) {
+    i64(entry.position)
+    i64(entry.version)
+    i64(entry.at)
+    run(entry.id)
+    run(entry.type)
+  }
+
+  mutating func declaration(_ queue: QueueDeclaration) {
     text(queue.name)
     i64(queue.visibility)
     u16(queue.attempts)
@@ -152,6 +166,9 @@ extension StateWriter {
       u8(2)
       i64(by)
     case .giveBack: u8(3)
+    case .postpone(let by):
+      u8(4)
+      i64(by)
     }
   }
 
@@ -245,7 +262,8 @@ extension StateReader {
         try list(bytes, atMost: QueueLimits.batchMax) { (reader, bytes) throws(StateFrameError) in
           LeasedMessage(
             sequence: try reader.length(bytes), attempt: try reader.u16(bytes), until: try reader.length(bytes),
-            enqueuedAt: try reader.length(bytes), message: try reader.message(bytes))
+            enqueuedAt: try reader.length(bytes), message: try reader.message(bytes),
+            entry: try reader.flag(bytes) ? try reader.messageEntry(bytes) : nil)
         })
     case 145:
       return .settled(
@@ -264,13 +282,13 @@ extension StateReader {
     }
   }
 
-  private mutating func name(_ bytes: Span<UInt8>) throws(StateFrameError) -> String {
+  mutating func name(_ bytes: Span<UInt8>) throws(StateFrameError) -> String {
     let name = try text(bytes, atMost: QueueLimits.nameBytesMax)
     if name.isEmpty { throw .badValue }
     return name
   }
 
-  private mutating func id(_ bytes: Span<UInt8>) throws(StateFrameError) -> [UInt8] {
+  mutating func id(_ bytes: Span<UInt8>) throws(StateFrameError) -> [UInt8] {
     let id = try run(bytes, atMost: QueueLimits.idBytesMax)
     if id.isEmpty { throw .badValue }
     return id
@@ -295,7 +313,7 @@ extension StateReader {
     return value
   }
 
-  private mutating func declaration(_ bytes: Span<UInt8>) throws(StateFrameError) -> QueueDeclaration {
+  mutating func declaration(_ bytes: Span<UInt8>) throws(StateFrameError) -> QueueDeclaration {
     var queue = QueueDeclaration(name: try name(bytes))
     queue.visibility = try length(bytes)
     queue.attempts = try u16(bytes)
@@ -327,6 +345,12 @@ extension StateReader {
       body: try run(bytes, atMost: QueueLimits.bodyBytesMax))
   }
 
+  private mutating func messageEntry(_ bytes: Span<UInt8>) throws(StateFrameError) -> MessageEntry {
+    MessageEntry(
+      position: try length(bytes), version: try length(bytes), at: try length(bytes), id: try id(bytes),
+      type: try run(bytes, atMost: LogLimits.typeBytesMax))
+  }
+
   private mutating func settlement(_ bytes: Span<UInt8>) throws(StateFrameError) -> Settlement {
     let sequence = try length(bytes)
     let attempt = try u16(bytes)
@@ -339,6 +363,7 @@ extension StateReader {
         retryAfter: try optional(bytes), isFinal: try flag(bytes))
     case 2: verdict = .extend(by: try length(bytes))
     case 3: verdict = .giveBack
+    case 4: verdict = .postpone(by: try length(bytes))
     default: throw .badValue
     }
     return Settlement(sequence: sequence, attempt: attempt, verdict: verdict)
@@ -381,7 +406,7 @@ extension StateReader {
     }
   }
 
-  private mutating func counts(_ bytes: Span<UInt8>) throws(StateFrameError) -> QueueCounts {
+  mutating func counts(_ bytes: Span<UInt8>) throws(StateFrameError) -> QueueCounts {
     var counts = QueueCounts()
     counts.waiting = try length(bytes)
     counts.delayed = try length(bytes)

@@ -16,7 +16,7 @@ public enum StateFrameError: Error, Sendable, Equatable {
 /// Requests have kinds below 128, replies from there on. Numbers are the asking side's; replies come in any order.
 public enum StateFrames {
   /// Both ends are one binary; they differ only across an upgrade in place.
-  public static let version: UInt16 = 2
+  public static let version: UInt16 = 3
   /// A body of 8 MiB with its fields, the largest answer that is kept, fits.
   public static let bytesMax = 9 << 20
   public static let answerBytesMax = 8 << 20
@@ -24,7 +24,7 @@ public enum StateFrames {
   public static func append(_ request: StateRequest, id: UInt64, to out: inout [UInt8]) {
     var writer = StateWriter(continuing: &out)
     defer { writer.end(into: &out) }
-    if writer.idempotency(request, id) || writer.queues(request, id) { return }
+    if writer.idempotency(request, id) || writer.queues(request, id) || writer.logs(request, id) { return }
     guard case .hello(let version) = request else { preconditionFailure("a request that no topic writes: \(request)") }
     writer.begin(1, id)
     writer.u16(version)
@@ -33,7 +33,7 @@ public enum StateFrames {
   public static func append(_ reply: StateReply, id: UInt64, to out: inout [UInt8]) {
     var writer = StateWriter(continuing: &out)
     defer { writer.end(into: &out) }
-    if writer.idempotency(reply, id) || writer.queues(reply, id) { return }
+    if writer.idempotency(reply, id) || writer.queues(reply, id) || writer.logs(reply, id) { return }
     switch reply {
     case .welcome(let version):
       writer.begin(128, id)
@@ -57,6 +57,8 @@ public enum StateFrames {
       request = read
     } else if let read = try reader.queueRequest(kind, content) {
       request = read
+    } else if let read = try reader.logRequest(kind, content) {
+      request = read
     } else {
       throw .unknownKind(kind)
     }
@@ -78,6 +80,8 @@ public enum StateFrames {
     } else if let read = try reader.idempotencyReply(kind, content) {
       reply = read
     } else if let read = try reader.queueReply(kind, content) {
+      reply = read
+    } else if let read = try reader.logReply(kind, content) {
       reply = read
     } else {
       throw .unknownKind(kind)

@@ -47,6 +47,27 @@ public enum StateRequest: Sendable, Equatable {
   case settle(queue: String, [Settlement])
   case look(queue: String, QueueLook)
   case steer(queue: String, QueueSteer)
+  /// These are the logs of the file, and their groups; others that there are stay. The groups' queues are declared before.
+  case declareLogs([LogDeclaration])
+  /// Appends these entries, all or none, and puts them into the queues of the log's groups.
+  case append(log: String, [NewEntry])
+  /// Entries behind a position; with a key those of its stream, behind a version. When there is none it is answered when
+  /// there is one, at the latest after `wait` milliseconds.
+  case read(log: String, key: [UInt8]?, after: Int64, limit: UInt16, wait: Int64)
+  /// The first position at or after a wall time in milliseconds.
+  case seek(log: String, time: Int64)
+  case lookLog(log: String)
+  /// From now on the log feeds this queue, too, which is made with it.
+  case join(log: String, QueueDeclaration)
+  /// A group that was joined ends, with its queue and messages.
+  case leave(log: String, group: String)
+  /// Puts the entries of these positions into one group's queue again, in their order, but for those that live in it.
+  case replay(log: String, group: String, from: Int64, to: Int64?)
+  /// Saves a document, if it has the expected version (0: if there is none); an empty body removes it.
+  case saveDocument(log: String, key: [UInt8], body: [UInt8], expected: Int64?)
+  case document(log: String, key: [UInt8])
+  /// In the order of their keys, those behind one.
+  case documents(log: String, after: [UInt8], limit: UInt16)
 
   public struct Owner: Sendable, Hashable, BitwiseCopyable {
     public var high: UInt64
@@ -112,8 +133,9 @@ public enum StateReply: Sendable, Equatable {
   case declared
   /// All are on the disk, in their order.
   case enqueued([Enqueued])
-  /// None was taken: the queue is as long as it may be; try again after so many milliseconds.
+  /// None was taken: the queue, or that of a log's group, is as long as it may be; try again after so many milliseconds.
   case queueFull(retryAfter: Int64)
+  /// Nor a log.
   case unknownQueue
   /// Empty: there was nothing for as long as was asked.
   case leased([LeasedMessage])
@@ -124,6 +146,18 @@ public enum StateReply: Sendable, Equatable {
   case messages([MessageView])
   /// So many messages were concerned.
   case steered(Int64)
+  /// All are on the disk, one for one.
+  case appended([Appended])
+  /// Nothing was done: the stream of this entry, or the document, has another version.
+  case conflict(index: UInt16, version: Int64)
+  /// Empty: there was nothing for as long as was asked.
+  case entries([LogEntry])
+  /// One more than the last when there is none.
+  case position(Int64)
+  case logCounts(LogCounts)
+  case saved(version: Int64)
+  case document(LogDocument?)
+  case documentList([LogDocument])
   case failed(Failure)
 
   public enum Failure: UInt8, Sendable, CaseIterable {

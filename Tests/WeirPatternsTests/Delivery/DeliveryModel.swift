@@ -13,7 +13,7 @@ struct DeliveryModel {
     var hasLapsed = false
     /// When it began to wait, counted in turns of the model; lower is longer ago.
     var began = 0
-    var isRetried: Bool { entry.attempts > entry.givenBack }
+    var isRetried: Bool { entry.isPostponed || entry.attempts > entry.givenBack }
   }
 
   var settings: DeliveryQueue.Settings
@@ -193,6 +193,23 @@ struct DeliveryModel {
     begin(index, first: true)
     turn()
     return .givenBack
+  }
+
+  mutating func postpone(_ id: Int64, attempt: UInt16, by: Int64, now: Instant) -> DeliveryQueue.Settled {
+    guard let index = inFlight(id, attempt) else { return .lost }
+    let at = now.advanced(by: by)
+    if at >= messages[index].entry.expires {
+      drop(index)
+      return .dead(.expired)
+    }
+    messages[index].state = .delayed
+    messages[index].isRetry = true
+    messages[index].entry.givenBack += 1
+    messages[index].entry.isPostponed = true
+    messages[index].entry.due = at
+    messages[index].entry.leasedUntil = nil
+    turn()
+    return .retry(at: at)
   }
 
   mutating func remove(_ id: Int64) -> Bool {

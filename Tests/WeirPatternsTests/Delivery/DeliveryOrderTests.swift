@@ -5,7 +5,7 @@ import WeirPatterns
 
 /// Order within a key under every interleaving of a few steps: enumerated, not sampled.
 struct DeliveryOrderTests {
-  private enum Step: CaseIterable { case lease, ack, nack, giveBack, late, wake }
+  private enum Step: CaseIterable { case lease, ack, nack, giveBack, postpone, late, wake }
 
   private struct World {
     var queue: DeliveryQueue
@@ -46,12 +46,13 @@ struct DeliveryOrderTests {
         let before = leases.count
         queue.lease(1, now: now, into: &leases)
         return leases.count > before
-      case .ack, .nack, .giveBack:
+      case .ack, .nack, .giveBack, .postpone:
         guard let lease = leases.popLast() else { return false }
         let settled =
           switch step {
           case .ack: queue.ack(lease.id, attempt: lease.attempt, now: now)
           case .nack: queue.nack(lease.id, attempt: lease.attempt, now: now, using: &random)
+          case .postpone: queue.postpone(lease.id, attempt: lease.attempt, by: 1, now: now)
           default: queue.giveBack(lease.id, attempt: lease.attempt, now: now)
           }
         note(lease.id, settled)
@@ -94,7 +95,7 @@ struct DeliveryOrderTests {
         trace.removeLast()
       }
     }
-    explore(World(), PatternSeeds.isDebug ? 8 : 10)
+    explore(World(), PatternSeeds.isDebug ? 7 : 9)
     #expect(seen > 5_000)
   }
 }

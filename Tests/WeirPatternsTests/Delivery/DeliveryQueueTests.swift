@@ -204,6 +204,32 @@ struct DeliveryQueueTests {
     #expect(lease(&queue) == [2])
   }
 
+  /// It has begun: its key waits for it, and nobody of its key overtakes it, also not when it is given back later.
+  @Test("what is postponed goes on later, as the first of its key, however often; no attempt is counted")
+  mutating func postpone() {
+    var queue = Self.queue([Self.entry(1, key: 7), Self.entry(2, key: 7), Self.entry(3, key: 8)]) { $0.attempts = 1 }
+    var now = Instant.zero
+    for number in UInt16(1)...5 {
+      #expect(lease(&queue, 1, at: now) == [1])
+      #expect(
+        queue.postpone(1, attempt: number, by: 2_000_000_000, now: now) == .retry(at: now + .seconds(2)))
+      #expect(queue.postpone(1, attempt: number, by: 1, now: now) == .lost)
+      #expect(queue.readings.retrying == 1 && queue.readings.blocked == 1 && queue.violation() == nil)
+      if number == 1 { #expect(lease(&queue, 9, at: now) == [3]) } else { #expect(lease(&queue, 9, at: now) == []) }
+      // As it is written down it comes again.
+      var again = Self.queue([]) { $0.attempts = 1 }
+      for id in Int64(1)...2 { if let entry = queue.entry(id) { again.restore(entry, now: now) } }
+      #expect(lease(&again, 9, at: now) == [])
+      now = now + .seconds(2)
+      _ = tick(&queue, at: now)
+    }
+    #expect(lease(&queue, 1, at: now) == [1])
+    #expect(queue.giveBack(1, attempt: 6, now: now) == .givenBack)
+    #expect(lease(&queue, 1, at: now) == [1])
+    #expect(queue.postpone(1, attempt: 7, by: 9_999_000_000_000, now: now) == .dead(.expired))
+    #expect(lease(&queue, 1, at: now) == [2])
+  }
+
   /// MQ-4: message 1 fails for ever.
   ///
   /// Everything else is done at once, but for what stands behind it.

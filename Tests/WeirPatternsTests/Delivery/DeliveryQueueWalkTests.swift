@@ -92,6 +92,11 @@ struct DeliveryQueueWalkTests {
           let a = queue.remove(lease.id)
           let b = model.remove(lease.id)
           #expect(a == b, "\(where_)")
+        } else if random.chance(0.4) {
+          let by = random.nanoseconds(upTo: 9_000_000_000)
+          let a = queue.postpone(lease.id, attempt: lease.attempt, by: by, now: now)
+          let b = model.postpone(lease.id, attempt: lease.attempt, by: by, now: now)
+          #expect(a == b, "\(where_)")
         } else if random.chance(0.3) {
           queue.isPaused.toggle()
           model.isPaused.toggle()
