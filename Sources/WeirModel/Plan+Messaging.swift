@@ -11,6 +11,8 @@ extension Plan {
     package var push: Push?
     /// What gives a message its key when who sends it names none: a member of a JSON body or a field of the request.
     package var keyField: String?
+    /// Index in `logs`: what feeds it; nil for one that programs send to.
+    package var log: Int?
 
     /// The call that delivers a message.
     package struct Push: Sendable, Equatable {
@@ -22,13 +24,16 @@ extension Plan {
       package var path: String
       /// Index in the service's operations; nil if it declares none.
       package var operation: Int?
+      /// So many messages go in one request at most.
+      package var batch: Int
 
-      package init(edge: Int, service: Int, method: String, path: String, operation: Int? = nil) {
+      package init(edge: Int, service: Int, method: String, path: String, operation: Int? = nil, batch: Int = 1) {
         self.edge = edge
         self.service = service
         self.method = method
         self.path = path
         self.operation = operation
+        self.batch = batch
       }
     }
   }
@@ -92,10 +97,11 @@ extension Plan {
         Job(name: job.name.text, schedule: job.every.value.schedule, settings: settings, queue: queues.count))
       queues.append(Queue(name: name, settings: job.settings, push: push(job.to.value, job.call, from: name)))
     }
+    compileLogs()
   }
 
   /// For the queue that is appended next.
-  private mutating func push(_ to: Errand, _ call: Call, from name: String) -> Queue.Push {
+  mutating func push(_ to: Errand, _ call: Call, from name: String) -> Queue.Push {
     let edge = add(call, from: .queue(queues.count), name: name)
     flow.edges[edge].call.attempt = call.attempt.value
     return Queue.Push(

@@ -34,8 +34,10 @@ package struct Plan: Sendable, Equatable {
   package var gateway: Gateway?
   /// What comes in, by traffic of the design.
   package var loads: [Load]
-  /// Queues of the design, then one for each job, called `jobs.<name>`.
+  /// Queues of the design, then one for each job, called `jobs.<name>`, then the groups of `logs`, `<log>.<group>`.
   package var queues: [Queue] = []
+  /// Topics of the design, then its streams.
+  package var logs: [Log] = []
   /// What runs by the clock.
   package var jobs: [Job] = []
 
@@ -268,7 +270,9 @@ package struct Plan: Sendable, Equatable {
   }
 
   /// Something of it must outlive the plane: the state process runs.
-  package var needsState: Bool { !queues.isEmpty || flow.routes.contains { $0.idempotency != nil } }
+  package var needsState: Bool {
+    !queues.isEmpty || !logs.isEmpty || flow.routes.contains { $0.idempotency != nil }
+  }
 
   /// Instances of all services and stores.
   package var instances: Int { flow.services.reduce(0) { $0 + $1.instances } }

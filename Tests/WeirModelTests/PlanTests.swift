@@ -189,12 +189,16 @@ struct PlanTests {
       """
     let design = try #require(read(text: text).design)
     let plan = Plan(design)
-    #expect(plan.queues.map(\.name) == ["mails", "jobs.tidy", "jobs.nightly"])
+    #expect(
+      plan.queues.map(\.name) == ["mails", "jobs.tidy", "jobs.nightly", "events.list", "events.others", "log.list"])
     #expect(plan.jobs.map(\.queue) == [1, 2])
     #expect(plan.jobs.map(\.name) == ["tidy", "nightly"])
     #expect(plan.jobs.map(\.settings.missed) == [.once, .none])
-    #expect(plan.edges.map(\.caller) == [.gateway, .queue(1), .queue(2)])
-    #expect(plan.edges.map(\.name) == ["gateway→shop", "jobs.tidy→shop", "jobs.nightly→shop"])
+    #expect(plan.edges.map(\.caller) == [.gateway, .queue(1), .queue(2), .queue(3), .queue(5)])
+    #expect(
+      plan.edges.map(\.name) == [
+        "gateway→shop", "jobs.tidy→shop", "jobs.nightly→shop", "events.list→shop", "log.list→shop",
+      ])
     let tidy = plan.queues[1]
     #expect(tidy.push?.operation == 0)
     #expect(tidy.settings.atOnce == 1)
@@ -223,6 +227,79 @@ struct PlanTests {
     #expect(design.services[0].operations.map(\.idempotent.value) == [false, true])
     #expect(
       design.unsupported(for: .run).map(\.path) == ["topics", "streams", "sagas", "webhooks"])
+  }
+
+  /// A group is a queue that its log feeds: what is said of it holds for its messages, and the log's `keep` for their age.
+  @Test("topics and streams reach the plan, and each group as a queue with an edge of its own")
+  func logs() throws {
+    let text = """
+      weir: 1
+      system: a
+      gateway: { listen: 0, routes: { all: { path: /**, to: shop } } }
+      services:
+        shop: { run: shop, instances: 2, at-once: 4, operations: { PUT /list: {} } }
+      topics:
+        events:
+          key: order_id
+          keep: 30d
+          size: 1GiB
+          schema: event.json
+          to:
+            list: { do: PUT shop/list, batch: 50, visibility: 60s, retry: { attempts: 3 }, dead-letters: false }
+            others: { batch: 10, at-once: 7 }
+        plain: {}
+      streams:
+        log: { events: [Placed, Paid], key: id, projections: { list: PUT shop/list } }
+      """
+    let design = try #require(read(text: text).design)
+    let plan = Plan(design)
+    #expect(plan.needsState)
+    var events = Plan.Log(name: "events", kind: .topic(0))
+    events.keep = .seconds(30 * 86_400)
+    events.bytes = 1 << 30
+    events.keyField = "order_id"
+    events.schema = "event.json"
+    events.groups = [Plan.Group(name: "list", queue: 0), Plan.Group(name: "others", queue: 1)]
+    var log = Plan.Log(name: "log", kind: .stream(0))
+    log.keyField = "id"
+    log.types = ["Placed", "Paid"]
+    log.groups = [Plan.Group(name: "list", queue: 2, fromStart: true)]
+    var plain = Plan.Log(name: "plain", kind: .topic(1))
+    plain.keep = .seconds(7 * 86_400)
+    #expect(plan.logs == [events, plain, log])
+    #expect(plan.queues.map(\.log) == [0, 0, 2])
+    let list = plan.queues[0]
+    #expect(list.push == Plan.Queue.Push(edge: 1, service: 0, method: "PUT", path: "/list", operation: 0, batch: 50))
+    #expect(plan.flow.edges[1].call.timeout == .seconds(40))
+    #expect(plan.flow.edges[1].call.retry.attempts == 1)
+    #expect(list.settings.visibility == .seconds(60))
+    #expect(list.settings.attempts == 3)
+    #expect(!list.settings.keepsDead)
+    #expect(list.settings.keep == .seconds(30 * 86_400))
+    #expect(list.settings.keyAtOnce == 1)
+    // Two instances that work on four requests each, of 50 events.
+    #expect(list.settings.atOnce == 400)
+    #expect(plan.queues[1].push == nil)
+    #expect(plan.queues[1].settings.atOnce == 7)
+    // A projection misses nothing, however long it is away.
+    #expect(plan.queues[2].settings.keep > .seconds(50 * 365 * 86_400))
+    #expect(plan.queues[2].push?.batch == 1)
+  }
+
+  @Test("NATS keeps no events yet: refused with its line")
+  func engine() throws {
+    let text = """
+      weir: 1
+      system: a
+      gateway: { listen: 0, routes: { all: { path: /**, to: shop } } }
+      services: { shop: { run: shop } }
+      topics:
+        events: { engine: nats }
+        own: { engine: sqlite }
+      """
+    let design = try #require(read(text: text).design)
+    let refused = design.unsupported(for: .run)
+    #expect(refused.map(\.path).contains("topics.events.engine") && !refused.map(\.path).contains("topics.own.engine"))
   }
 
   @Test("what tells instances apart reaches the flows")

@@ -78,8 +78,8 @@ enum SubscriberKeys {
     "do", ScalarType<Target>.target, rule: "programs fetch events",
     "The operation of a service that events are delivered to: `POST inventory/events`.", alias: ["push", "handler"])
   static let batch = ScalarKey(
-    "batch", .count(1...10_000), default: 1, rule: "subscriber.batch", "So many events go in one request at most.",
-    alias: ["batch-size"])
+    "batch", .count(1...1000), default: 1, rule: "subscriber.batch (one by one)",
+    "So many events go in one request at most; those of one key never together.", alias: ["batch-size"])
 
   static let part = Part<Subscriber>(
     "subscriber", "Somebody who hears a topic, or makes something of a stream.", short: `do`.key,
@@ -110,8 +110,28 @@ extension Resolver {
     let layers = Layers([Fields(entry.node, TopicKeys.part.section)], name: entry.name)
     var topic = TopicKeys.part.read(layers, &self) ?? Topic(name: entry.name)
     topic.owner = self.owner(topic.owner, of: owner)
-    for index in topic.subscribers.indices { settle(&topic.subscribers[index]) }
+    for index in topic.subscribers.indices {
+      settle(&topic.subscribers[index])
+      checkKeep(of: topic, topic.subscribers[index])
+    }
+    if topic.engine.value == .nats, let place = topic.engine.place {
+      refuse(
+        .run, "weir run keeps events in its own store: it cannot have NATS keep those of '\(topic.name.text)' yet",
+        at: place, mend: "engine: sqlite")
+    }
     return topic
+  }
+
+  private mutating func checkKeep(of topic: Topic, _ subscriber: Subscriber) {
+    if topic.keep.value >= subscriber.visibility.value { return }
+    let words = ScalarType<Duration>.duration()
+    let (keep, visibility) = (words.write(topic.keep.value), words.write(subscriber.visibility.value))
+    mistake(
+      "wrong-value",
+      "events are kept for \(keep) and given out to '\(subscriber.name.text)' for \(visibility): none could be tried twice",
+      at: topic.keep.isWritten ? topic.keep : subscriber.visibility,
+      mend: topic.keep.isWritten ? "keep: 7d" : "visibility: 30s",
+      related: topic.keep.isWritten ? subscriber.visibility.place.map { [.init($0, "its visibility")] } ?? [] : [])
   }
 
   mutating func settle(_ subscriber: inout Subscriber) {
