@@ -237,7 +237,8 @@ extension ClientConnection {
   }
 
   /// Answers what the file says without asking anybody; the head's own fields stand in the loop's scratch.
-  func answerOurselves(status: UInt16, body: [UInt8] = [], now: Instant) {
+  /// `reason`: why it is a refusal.
+  func answerOurselves(status: UInt16, body: [UInt8] = [], reason: Reason = .none, now: Instant) {
     if call == .none && edge < 0 { input.moveReaderIndex(forwardBy: head.length) }
     decideWhetherToClose()
     if let rule = epoch.requestID, !isCalls { appendRequestID(rule) }
@@ -247,13 +248,13 @@ extension ClientConnection {
     if head.method != .head { loop.scratch.append(body) }
     writeScratch()
     bodyOut = head.method == .head ? 0 : Int64(body.count)
-    endOwnAnswer(status: status, now: now)
+    endOwnAnswer(status: status, reason: reason, now: now)
   }
 
   /// An answer of our own has been written whole.
-  func endOwnAnswer(status: UInt16, now: Instant) {
+  func endOwnAnswer(status: UInt16, reason: Reason = .none, now: Instant) {
     answer = .done
-    endRequest(.none, status: status, now: now)
+    endRequest(reason, status: status, now: now)
     answerDone(now: now)
     if !isAdvancing {
       flush()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import WeirBase
 import WeirFlows
+import WeirMessaging
 import WeirModel
 import WeirPatterns
 import WeirPlatform
@@ -23,7 +24,7 @@ extension Translation {
         policies.append(nil)
         continue
       }
-      policies.append(try policy(routes[index], plan.flow.routes[policies.count], folder))
+      policies.append(try policy(routes[index], plan.flow.routes[policies.count], plan.queues, folder))
     }
     return policies.contains { $0 != nil } ? policies : []
   }
@@ -53,7 +54,7 @@ extension Translation {
   }
 
   private static func policy(
-    _ route: Route, _ flow: FlowPlan.Route, _ folder: String
+    _ route: Route, _ flow: FlowPlan.Route, _ queues: [Plan.Queue], _ folder: String
   ) throws(PlaneError) -> EdgePolicy? {
     let answer: FixedAnswer? = if let answer = route.edge.answer { try fixed(answer, route, folder) } else { nil }
     let cors: CORSPolicy? = if let cors = route.edge.cors { try policy(cors, route) } else { nil }
@@ -61,17 +62,26 @@ extension Translation {
     let files: FilesPolicy? = if let files = route.edge.files { try policy(files, route, folder) } else { nil }
     let compose = route.edge.compose.isEmpty ? nil : policy(route, flow.parts)
     let fallback = route.edge.fallback.flatMap { way($0.value, flow.fallback, route) }
-    if answer == nil && files == nil && compose == nil && cors == nil && compression == nil && fallback == nil {
+    let queue = route.edge.queue.map { QueueRoute(queue: queues[$0.value].name, skip: ownParts(of: route)) }
+    if answer == nil && files == nil && compose == nil && cors == nil && compression == nil && fallback == nil
+      && queue == nil
+    {
       return nil
     }
     return EdgePolicy(
-      answer: answer, files: files, compose: compose, cors: cors, compression: compression, fallback: fallback)
+      answer: answer, files: files, compose: compose, cors: cors, compression: compression, fallback: fallback,
+      queue: queue)
+  }
+
+  /// Parts of a path before the first that is a wildcard; without one all but the last.
+  private static func ownParts(of route: Route) -> Int {
+    let parts = route.path.value.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
+    return parts.firstIndex { $0.contains("*") }.map { $0 - parts.startIndex } ?? max(0, parts.count - 1)
   }
 
   private static func policy(_ files: StaticFiles, _ route: Route, _ folder: String) throws(PlaneError) -> FilesPolicy {
     // `/assets/**` gives `css/site.css` for `/assets/css/site.css`; without a wildcard the last part names the file.
-    let parts = route.path.value.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
-    let skip = parts.firstIndex { $0.contains("*") }.map { $0 - parts.startIndex } ?? max(0, parts.count - 1)
+    let skip = ownParts(of: route)
     do throws(SystemError) {
       return FilesPolicy(
         folder: try StaticFolder(Files.resolve(files.from.value, in: folder)), skip: skip, index: files.index.value,

@@ -12,6 +12,9 @@ package enum Answering: Sendable, Equatable {
   case settled([String])
   case message(String)
   case counts(String)
+  /// For callers from outside; with the last part of the path of their request.
+  case acceptedByRoute(String)
+  case progress
 
   /// The answer when the state process says nothing within the time that there is.
   package static var unavailable: MessagingAnswer {
@@ -37,6 +40,10 @@ package enum Answering: Sendable, Equatable {
     case (.message(let queue), .message(let view)):
       view.map { Answering.shown($0, queue) } ?? MessagingAnswer(.messageUnknown)
     case (.counts(let queue), .counts(let counts)): Answering.shown(counts, queue)
+    case (.acceptedByRoute, .queueFull(let retryAfter)): MessagingAnswer(.backlogFull, retryAfter: retryAfter)
+    case (.acceptedByRoute(let last), .enqueued(let messages)):
+      messages.first.map { Answering.acceptedByRoute($0, last: last) } ?? MessagingAnswer(.internalError)
+    case (.progress, .message(let view)): view.map(Answering.progress) ?? MessagingAnswer(.messageUnknown)
     default: MessagingAnswer(.internalError)
     }
   }
@@ -166,14 +173,7 @@ package enum Answering: Sendable, Equatable {
       answer.text("enqueued-at", WallTime(milliseconds: view.enqueuedAt).rfc3339)
       if view.state == .delayed { answer.text("due-at", WallTime(milliseconds: view.dueAt).rfc3339) }
       if let endedAt = view.endedAt { answer.text("ended-at", WallTime(milliseconds: endedAt).rfc3339) }
-      let result = view.result
-      if !result.isEmpty {
-        if JSONText.isWhole(result.span) {
-          answer.raw("result", result)
-        } else {
-          answer.text("result", String(decoding: result, as: UTF8.self))
-        }
-      }
+      write(result: view.result, &answer)
       if !view.history.isEmpty {
         answer.array("history") { list in
           for attempt in view.history {
@@ -189,6 +189,15 @@ package enum Answering: Sendable, Equatable {
       }
     }
     return MessagingAnswer(status: 200, json: writer.finish())
+  }
+
+  static func write(result: [UInt8], _ answer: inout JSONWriter) {
+    if result.isEmpty { return }
+    if JSONText.isWhole(result.span) {
+      answer.raw("result", result)
+    } else {
+      answer.text("result", String(decoding: result, as: UTF8.self))
+    }
   }
 
   private static func shown(_ counts: QueueCounts, _ queue: String) -> MessagingAnswer {

@@ -50,6 +50,7 @@ extension ClientConnection {
       appendRouteFields()
       return answerOurselves(status: answer.status, body: answer.body, now: now)
     }
+    if let queue = policy.queue { return enqueue(queue, now: now) }
     if let compose = policy.compose { return answerByParts(compose, now: now) }
     if let files = policy.files { return answerByFile(files, now: now) }
     refuse(.internalError, now: now)

@@ -2,6 +2,7 @@
 import NIOCore
 import WeirCompression
 import WeirFlows
+package import WeirMessaging
 package import WeirPatterns
 package import WeirWire
 
@@ -13,11 +14,13 @@ package final class EdgePolicy: Sendable {
   package let files: FilesPolicy?
   package let compose: ComposePolicy?
   package let fallback: FallbackWay?
+  package let queue: QueueRoute?
 
   package init(
     answer: FixedAnswer? = nil, files: FilesPolicy? = nil, compose: ComposePolicy? = nil, cors: CORSPolicy? = nil,
-    compression: CompressionRule? = nil, fallback: FallbackWay? = nil
+    compression: CompressionRule? = nil, fallback: FallbackWay? = nil, queue: QueueRoute? = nil
   ) {
+    self.queue = queue
     self.fallback = fallback
     self.compose = compose
     self.answer = answer

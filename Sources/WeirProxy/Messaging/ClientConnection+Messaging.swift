@@ -15,12 +15,28 @@ import WeirWire
 final class MessagingExchange {
   fileprivate var request: MessagingRequest
   fileprivate var chunks = ChunkedScanner()
+  /// It came through this route of the gateway, and not from a program.
+  fileprivate let route: QueueRoute?
+  fileprivate let caller: QueueRoute.Caller
 
   static let bodyMax = QueueAPI.bodyBytesMax
   /// A body up to this size is parsed on the loop: that takes less than a millisecond.
   static let parsedHere = 64 << 10
 
-  init(_ request: MessagingRequest) { self.request = request }
+  init(_ request: MessagingRequest, route: QueueRoute? = nil, caller: QueueRoute.Caller = .init()) {
+    self.request = request
+    self.route = route
+    self.caller = caller
+  }
+
+  fileprivate static func parse(
+    _ request: MessagingRequest, _ route: QueueRoute?, _ caller: QueueRoute.Caller, by api: QueueAPI,
+    using random: inout SeededRandom
+  ) -> QueueAPI.Parsed {
+    let wall = SystemClock.wall()
+    return route?.parse(request, of: caller, by: api, now: wall, using: &random)
+      ?? api.parse(request, now: wall, using: &random)
+  }
 }
 
 /// Requests of `/from/<caller>/queues/…` on the listener of `WEIR_URL`.
@@ -41,7 +57,18 @@ extension ClientConnection {
     return true
   }
 
-  func beginMessaging(at start: Int, now: Instant) {
+  /// The request's route puts what it gets into a queue.
+  func enqueue(_ route: QueueRoute, now: Instant) {
+    prepareAnswerLines()
+    let caller = QueueRoute.Caller(
+      fields: principal?.fields ?? [], tenant: principal?.tenant.map { Array($0.utf8) } ?? [])
+    principal = nil
+    beginMessaging(at: Int(head.path.start), route: route, caller: caller, now: now)
+  }
+
+  func beginMessaging(
+    at start: Int, route: QueueRoute? = nil, caller: QueueRoute.Caller = .init(), now: Instant
+  ) {
     let exchange: MessagingExchange
     do {
       let input = self.input
@@ -58,7 +85,7 @@ extension ClientConnection {
         MessagingRequest(
           method: text(head.methodRun.range), path: text(start..<Int(head.path.end)),
           query: head.query.isEmpty ? nil : text(head.query.range),
-          fields: fields))
+          fields: fields), route: route, caller: caller)
     }
     messaging = exchange
     if case .length(let length) = head.framing, length > Int64(MessagingExchange.bodyMax) {
@@ -134,16 +161,16 @@ extension ClientConnection {
     phase = .wait
     let request = exchange.request
     exchange.request.body = []
-    let wall = SystemClock.wall()
+    let (api, route, caller) = (loop.queueAPI, exchange.route, exchange.caller)
     if request.body.count <= MessagingExchange.parsedHere {
-      return parsed(loop.queueAPI.parse(request, now: wall, using: &loop.random), exchange, now: now)
+      let outcome = MessagingExchange.parse(request, route, caller, by: api, using: &loop.random)
+      return parsed(outcome, exchange, now: now)
     }
-    let api = loop.queueAPI
     let seed = loop.random.next()
     let bound = NIOLoopBound((self, exchange), eventLoop: loop.eventLoop)
     NIOThreadPool.singleton.runIfActive(eventLoop: loop.eventLoop) {
       var random = SeededRandom(seed: seed, stream: "ids of messages")
-      return api.parse(request, now: wall, using: &random)
+      return MessagingExchange.parse(request, route, caller, by: api, using: &random)
     }.whenComplete { result in
       let (client, exchange) = bound.value
       guard client.messaging === exchange, client.stage != .closed else { return }
@@ -192,6 +219,7 @@ extension ClientConnection {
     loop.scratch.append("Content-Length: ")
     loop.scratch.append(decimal: Int64(answer.body.count))
     loop.scratch.append("\r\n")
-    answerOurselves(status: answer.status, body: answer.body, now: now)
+    if !isCalls { appendRouteFields() }
+    answerOurselves(status: answer.status, body: answer.body, reason: answer.reason, now: now)
   }
 }

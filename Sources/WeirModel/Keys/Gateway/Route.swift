@@ -55,7 +55,7 @@ enum RouteKeys {
       .or(.list(.section(RouteShareKeys.section), least: 1)))
   static let weight = ScalarType<Int>.count(0...1_000_000, words: "a weight")
   /// Keys of routes that answer by themselves.
-  static let instead = ["redirect", "answer", "files", "compose"]
+  static let instead = ["redirect", "answer", "files", "compose", "queue"]
   static let limit = Key(
     "limit", Shape.section(LimitKeys.section).or(.list(.section(LimitKeys.section), least: 1)),
     "How often requests may come; more get 429. One limit, or a list of them.", alias: ["rate-limit"])

@@ -6,6 +6,8 @@ package struct RouteEdge: Sendable, Equatable {
   package var answer: StaticAnswer?
   package var files: StaticFiles?
   package var compose: [ComposedPart] = []
+  /// Index in `Design.queues`: its requests are messages of it.
+  package var queue: Value<Int>?
   package var fallback: Value<RouteFallback>?
   package var cors: CORS?
   package var compress: Compression?
@@ -26,6 +28,7 @@ enum RouteEdgeKeys {
     .optionalPart(answer, \.answer, StaticAnswerKeys.part),
     .optionalPart(files, \.files, StaticFilesKeys.part),
     ComposeKeys.field,
+    RouteQueueKeys.field,
     RouteFallbackKeys.field.inDefaults,
     .optionalPart(cors, \.cors, CORSKeys.part).inDefaults,
     CompressionKeys.field.inDefaults,

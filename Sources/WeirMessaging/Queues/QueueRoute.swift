@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+package import WeirBase
+internal import WeirFlows
+package import WeirWire
+
+/// A route of the gateway whose requests are messages of a queue: answered at once, done later.
+///
+///     POST /reports          the body is a message           202, `Location: reports/<id>`
+///     GET  /reports/<id>     what became of it               200, 404
+///
+/// Callers are strangers: of their fields only what describes the body goes with the message, and nothing of theirs says
+/// which key, priority or time it has. The id is the request's `Idempotency-Key`, so that who asks twice is served once; without
+/// one it is drawn, and cannot be guessed. Who knows the id may see state and result, and nothing else of the message.
+package struct QueueRoute: Sendable, Equatable {
+  package var queue: String
+  /// Parts of the path that are the route's own: `/reports/**` has one.
+  package var skip: Int
+
+  /// What the gateway knows of who asks.
+  package struct Caller: Sendable, Equatable {
+    /// Whole lines that tell the service who it is; they were checked when they were made.
+    package var fields: [UInt8]
+    /// Messages of tenants are taken in turn.
+    package var tenant: [UInt8]
+
+    package init(fields: [UInt8] = [], tenant: [UInt8] = []) {
+      self.fields = fields
+      self.tenant = tenant
+    }
+  }
+
+  package init(queue: String, skip: Int) {
+    self.queue = queue
+    self.skip = skip
+  }
+
+  private static let taken: Set<String> = [
+    "content-type", "content-encoding", "content-language", "traceparent", "tracestate", "baggage",
+  ]
+
+  /// What a request asks; its path is the one that the caller has written.
+  ///
+  package func parse(
+    _ request: MessagingRequest, of caller: Caller = Caller(), by api: QueueAPI, now: WallTime,
+    using random: inout SeededRandom
+  ) -> QueueAPI.Parsed {
+    let parts = request.path.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
+    var rest = parts.dropFirst(skip)
+    if rest.first == "" { rest.removeFirst() }
+    switch rest.count {
+    case 0: return enqueue(request, parts, caller, api, now, &random)
+    case 1:
+      guard request.method == "GET" || request.method == "HEAD" else { return QueueRoute.refused(request.method, "GET") }
+      guard let id = rest.first.flatMap({ Percent.decode($0) }), QueueAPI.isID(Array(id.utf8)) else {
+        return .refuse(MessagingAnswer(.messageUnknown))
+      }
+      return .ask(.look(queue: queue, .message(id: Array(id.utf8))), then: .progress)
+    default: return .refuse(MessagingAnswer(.noRoute))
+    }
+  }
+
+  private static func refused(_ method: String, _ allowed: String) -> QueueAPI.Parsed {
+    .refuse(
+      MessagingAnswer(
+        .methodNotAllowed, detail: "Send it with POST; GET below this path shows what became of it.",
+        fields: [MessagingField("Allow", allowed)]))
+  }
+
+  private func enqueue(
+    _ request: MessagingRequest, _ parts: ArraySlice<Substring>, _ caller: Caller, _ api: QueueAPI, _ now: WallTime,
+    _ random: inout SeededRandom
+  ) -> QueueAPI.Parsed {
+    guard ["POST", "PUT", "PATCH"].contains(request.method) else { return QueueRoute.refused(request.method, "POST") }
+    var fields = request.fields.filter { QueueRoute.taken.contains($0.name.lowercased()) }
+    let keys = request.values("idempotency-key")
+    if keys.count > 1 {
+      return .refuse(MessagingAnswer(.messageMalformed, flaws: [Flaw("Idempotency-Key", "it stands there twice")]))
+    }
+    // As a structured field it is a string in quotes; most write it bare.
+    if let key = keys.first?.trimming({ $0 == " " || $0 == "\t" || $0 == "\"" }) {
+      guard QueueAPI.isID(Array(key.utf8)) else {
+        let flaw = Flaw(
+          "Idempotency-Key",
+          "\(Flaw.quoted(key)) is no id: 1 to \(QueueLimits.idBytesMax) visible ASCII characters", mend: "Send a UUID.")
+        return .refuse(MessagingAnswer(.messageMalformed, flaws: [flaw]))
+      }
+      fields.append(MessagingField("Weir-Id", key))
+    }
+    let inner = MessagingRequest(method: "POST", path: "/queues/\(queue)", fields: fields, body: request.body)
+    let parsed = api.parse(inner, now: now, using: &random)
+    guard case .ask(.enqueue(_, var messages), _) = parsed else { return parsed }
+    messages[0].fields += caller.fields
+    // Who has a longer tenant shares its turn with the others without one.
+    if caller.tenant.count <= QueueLimits.tenantBytesMax { messages[0].tenant = caller.tenant }
+    if messages[0].fields.count > QueueLimits.fieldsBytesMax {
+      let flaw = Flaw("the fields", "with those of the identity more than \(QueueLimits.fieldsBytesMax) bytes are to be kept")
+      return .refuse(MessagingAnswer(.messageMalformed, flaws: [flaw]))
+    }
+    return .ask(.enqueue(queue: queue, messages), then: .acceptedByRoute(parts.last.map(String.init) ?? ""))
+  }
+}
+
+extension Answering {
+  /// `last`: the last part of the request's path, for `Location` is relative to it; empty when it ends with a slash.
+  static func acceptedByRoute(_ message: Enqueued, last: String) -> MessagingAnswer {
+    var writer = JSONWriter()
+    writer.object { answer in
+      answer.text("id", String(decoding: message.id, as: UTF8.self))
+      answer.text("state", word(.waiting))
+    }
+    let id = Percent.encode(message.id)
+    return MessagingAnswer(
+      status: 202, json: writer.finish(),
+      fields: [MessagingField("Location", last.isEmpty ? id : "\(last)/\(id)")])
+  }
+
+  static func progress(_ view: MessageView) -> MessagingAnswer {
+    var writer = JSONWriter()
+    writer.object { answer in
+      answer.text("id", String(decoding: view.id, as: UTF8.self))
+      answer.text("state", word(view.state))
+      answer.text("enqueued-at", WallTime(milliseconds: view.enqueuedAt).rfc3339)
+      if let endedAt = view.endedAt { answer.text("ended-at", WallTime(milliseconds: endedAt).rfc3339) }
+      write(result: view.result, &answer)
+    }
+    let isOver = view.state == .done || view.state == .dead
+    return MessagingAnswer(
+      status: 200, json: writer.finish(), fields: isOver ? [] : [MessagingField("Retry-After", "1")])
+  }
+}

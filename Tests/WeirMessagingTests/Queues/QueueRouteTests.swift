@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+import Testing
+import WeirBase
+import WeirFlows
+import WeirMessaging
+import WeirWire
+
+/// Requests of a gateway's route that are messages of a queue.
+@Suite struct QueueRouteTests {
+  private let now = WallTime(milliseconds: 1_700_000_000_000)
+
+  private func parse(
+    _ method: String, _ path: String, _ fields: [MessagingField] = [], body: String = "",
+    of caller: QueueRoute.Caller = .init()
+  ) -> QueueAPI.Parsed {
+    var random = SeededRandom(seed: 7)
+    return QueueRoute(queue: "reports", skip: 2).parse(
+      MessagingRequest(method: method, path: path, fields: fields, body: Array(body.utf8)),
+      of: caller, by: QueueAPI(keyFields: ["reports": "customer"]), now: now, using: &random)
+  }
+
+  @Test("the body is the message; of the caller's fields only those that describe it go along")
+  func takes() throws {
+    let fields = [
+      MessagingField("Content-Type", "application/json"), MessagingField("Weir-Priority", "9"),
+      MessagingField("Weir-Key", "mine"), MessagingField("ce-id", "7"), MessagingField("Cookie", "a=b"),
+      MessagingField("Idempotency-Key", "\"r-1\""), MessagingField("weir-tenant", "acme"),
+    ]
+    guard
+      case .ask(.enqueue(let queue, let messages), let then) = parse(
+        "POST", "/api/reports", fields, body: #"{"customer":"c7"}"#, 
+        of: .init(fields: Array("x-user: 8\r\n".utf8), tenant: Array("acme".utf8)))
+    else {
+      Issue.record("it is not taken")
+      return
+    }
+    let message = try #require(messages.first)
+    #expect(queue == "reports" && messages.count == 1 && message.id == Array("r-1".utf8))
+    #expect(message.priority == QueueLimits.priorityUsual && message.tenant == Array("acme".utf8) && message.key == Array("c7".utf8))
+    #expect(String(decoding: message.fields, as: UTF8.self) == "content-type: application/json\r\nx-user: 8\r\n")
+    #expect(String(decoding: message.body, as: UTF8.self) == #"{"customer":"c7"}"#)
+    let answer = then.answer(.enqueued([Enqueued(id: message.id, isDuplicate: true)]))
+    #expect(answer.status == 202 && answer.fields.contains(MessagingField("Location", "reports/r-1")))
+    #expect(String(decoding: answer.body, as: UTF8.self) == #"{"id":"r-1","state":"waiting"}"# + "\n")
+    #expect(then.answer(.queueFull(retryAfter: 2500)).status == Reason.backlogFull.status)
+  }
+
+  @Test("without a key the id is drawn; a path with a slash at its end is the same")
+  func draws() {
+    for path in ["/api/reports", "/api/reports/"] {
+      guard case .ask(.enqueue(_, let messages), let then) = parse("POST", path) else {
+        Issue.record("it is not taken")
+        continue
+      }
+      #expect(messages.first?.id.count == 36)
+      let location = path.hasSuffix("/") ? "r" : "reports/r"
+      let answer = then.answer(.enqueued([Enqueued(id: Array("r".utf8), isDuplicate: false)]))
+      #expect(answer.fields.contains(MessagingField("Location", location)))
+    }
+  }
+
+  @Test("what became of it is told, and nothing of who worked on it")
+  func progress() {
+    guard case .ask(let request, let then) = parse("GET", "/api/reports/r%2F1") else {
+      Issue.record("it is not asked")
+      return
+    }
+    #expect(request == .look(queue: "reports", .message(id: Array("r/1".utf8))))
+    var view = MessageView(
+      sequence: 1, id: Array("r/1".utf8), key: Array("k".utf8), tenant: Array("t".utf8), priority: 4, state: .inFlight,
+      attempts: 2, enqueuedAt: 1_700_000_000_000, dueAt: 0, endedAt: nil, death: nil, result: [], bytes: 5)
+    let waiting = then.answer(.message(view))
+    #expect(waiting.fields.contains(MessagingField("Retry-After", "1")))
+    #expect(
+      String(decoding: waiting.body, as: UTF8.self)
+        == #"{"id":"r/1","state":"in-flight","enqueued-at":"2023-11-14T22:13:20.000Z"}"# + "\n")
+    view.state = .done
+    view.endedAt = 1_700_000_001_000
+    view.result = Array(#"{"rows":3}"#.utf8)
+    let done = then.answer(.message(view))
+    #expect(!done.fields.contains { $0.name == "Retry-After" })
+    #expect(
+      String(decoding: done.body, as: UTF8.self)
+        == #"{"id":"r/1","state":"done","enqueued-at":"2023-11-14T22:13:20.000Z","ended-at":"2023-11-14T22:13:21.000Z","#
+        + #""result":{"rows":3}}"# + "\n")
+    #expect(then.answer(.message(nil)).reason == .messageUnknown)
+  }
+
+  @Test("what makes no sense is refused, and why is said")
+  func refuses() {
+    func reason(_ parsed: QueueAPI.Parsed) -> Reason? {
+      if case .refuse(let answer) = parsed { answer.reason } else { nil }
+    }
+    #expect(reason(parse("GET", "/api/reports")) == .methodNotAllowed)
+    #expect(reason(parse("DELETE", "/api/reports/7")) == .methodNotAllowed)
+    #expect(reason(parse("GET", "/api/reports/7/8")) == .noRoute)
+    #expect(reason(parse("GET", "/api/reports/%00")) == .messageUnknown)
+    let long = String(repeating: "k", count: QueueLimits.idBytesMax + 1)
+    #expect(reason(parse("POST", "/api/reports", [MessagingField("Idempotency-Key", long)])) == .messageMalformed)
+    let much = QueueRoute.Caller(fields: Array(repeating: 0x61, count: QueueLimits.fieldsBytesMax))
+    #expect(reason(parse("POST", "/api/reports", [MessagingField("Content-Type", "text/plain")], of: much)) != nil)
+    let twice = [MessagingField("Idempotency-Key", "a"), MessagingField("idempotency-key", "b")]
+    #expect(reason(parse("POST", "/api/reports", twice)) == .messageMalformed)
+  }
+}
