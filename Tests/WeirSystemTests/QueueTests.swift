@@ -122,6 +122,40 @@ extension SystemTests {
       }
     }
 
+    private struct Progress: Decodable {
+      struct Result: Decodable { var said: String }
+      var id: String
+      var state: String
+      var result: Result?
+    }
+
+    @Test("a route puts what it gets into the queue, and tells what became of it")
+    func throughTheGateway() async throws {
+      try await Field.with { field in
+        let routes = "reports: { path: /reports/**, queue: work }, all: { path: /**, to: worker }"
+        try field.write(
+          Self.file(field, queue: "to: POST worker/work").replacing("all: { path: /**, to: worker }", with: routes))
+        try mode(200, field)
+        let run = try await field.runReady(instances: 2)
+        let fields = ["Content-Type": "application/json", "Idempotency-Key": "r-1", "Weir-Delay": "1h"]
+        let reply = try await field.ask("/reports", "POST", fields: fields, body: #"{"year":2026}"#)
+        #expect(reply.status == 202, "\(reply.text)")
+        #expect(try JSONDecoder().decode(Progress.self, from: Data(reply.text.utf8)).id == "r-1")
+        // Who asks twice is served once.
+        #expect(try await field.ask("/reports", "POST", fields: fields, body: #"{"year":2026}"#).status == 202)
+        try await eventually("it is done") {
+          let reply = try await field.ask("/reports/r-1")
+          return try JSONDecoder().decode(Progress.self, from: Data(reply.text.utf8)).result?.said == "200"
+        }
+        let all = try done(field)
+        #expect(all.count == 1 && all[0].id == "r-1" && all[0].body == #"{"year":2026}"#)
+        #expect(try await field.ask("/reports/nobody").status == 404)
+        #expect(try await field.ask("/reports").status == 405)
+        run.ctrlC()
+        #expect(try await run.end() == 0)
+      }
+    }
+
     @Test("what fails is tried again, what is refused is dead with its reason, and goes again when it is told to")
     func deadLetters() async throws {
       try await Field.with { field in

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 package import WeirBase
 internal import WeirFlows
-package import WeirWire
+internal import WeirWire
 
 /// A route of the gateway whose requests are messages of a queue: answered at once, done later.
 ///

@@ -3,6 +3,7 @@ import NIOCore
 import NIOPosix
 import WeirBase
 import WeirFlows
+import WeirIdentity
 import WeirMessaging
 import WeirPlatform
 import WeirWire
