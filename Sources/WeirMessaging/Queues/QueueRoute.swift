@@ -50,7 +50,9 @@ package struct QueueRoute: Sendable, Equatable {
     switch rest.count {
     case 0: return enqueue(request, parts, caller, api, now, &random)
     case 1:
-      guard request.method == "GET" || request.method == "HEAD" else { return QueueRoute.refused(request.method, "GET") }
+      guard request.method == "GET" || request.method == "HEAD" else {
+        return QueueRoute.refused(request.method, "GET")
+      }
       guard let id = rest.first.flatMap({ Percent.decode($0) }), QueueAPI.isID(Array(id.utf8)) else {
         return .refuse(MessagingAnswer(.messageUnknown))
       }
@@ -93,7 +95,8 @@ package struct QueueRoute: Sendable, Equatable {
     // Who has a longer tenant shares its turn with the others without one.
     if caller.tenant.count <= QueueLimits.tenantBytesMax { messages[0].tenant = caller.tenant }
     if messages[0].fields.count > QueueLimits.fieldsBytesMax {
-      let flaw = Flaw("the fields", "with those of the identity more than \(QueueLimits.fieldsBytesMax) bytes are to be kept")
+      let flaw = Flaw(
+        "the fields", "with those of the identity more than \(QueueLimits.fieldsBytesMax) bytes are to be kept")
       return .refuse(MessagingAnswer(.messageMalformed, flaws: [flaw]))
     }
     return .ask(.enqueue(queue: queue, messages), then: .acceptedByRoute(parts.last.map(String.init) ?? ""))

@@ -28,7 +28,7 @@ import WeirWire
     ]
     guard
       case .ask(.enqueue(let queue, let messages), let then) = parse(
-        "POST", "/api/reports", fields, body: #"{"customer":"c7"}"#, 
+        "POST", "/api/reports", fields, body: #"{"customer":"c7"}"#,
         of: .init(fields: Array("x-user: 8\r\n".utf8), tenant: Array("acme".utf8)))
     else {
       Issue.record("it is not taken")
@@ -36,7 +36,9 @@ import WeirWire
     }
     let message = try #require(messages.first)
     #expect(queue == "reports" && messages.count == 1 && message.id == Array("r-1".utf8))
-    #expect(message.priority == QueueLimits.priorityUsual && message.tenant == Array("acme".utf8) && message.key == Array("c7".utf8))
+    #expect(
+      message.priority == QueueLimits.priorityUsual && message.tenant == Array("acme".utf8)
+        && message.key == Array("c7".utf8))
     #expect(String(decoding: message.fields, as: UTF8.self) == "content-type: application/json\r\nx-user: 8\r\n")
     #expect(String(decoding: message.body, as: UTF8.self) == #"{"customer":"c7"}"#)
     let answer = then.answer(.enqueued([Enqueued(id: message.id, isDuplicate: true)]))
