@@ -11,6 +11,8 @@ struct Bench {
   private let folder: String
   private let producers: Int
   private let seconds: Int
+  /// Servers that are asked the same, one after the other.
+  var peers: [PeerBench] = []
   private static let payload = 256
 
   init(_ folder: String, producers: Int, seconds: Int) {
@@ -26,6 +28,18 @@ struct Bench {
     show("\(producers) producers over 2 connections, as a plane with 2 loops has them", grouped, per: Double(seconds))
     let threads = try measure("grouped", producers, over: producers)
     show("\(producers) producers, each a thread with a connection", threads, per: Double(seconds))
+    for peer in peers {
+      try peer.prepare()
+      for connections in [2, producers] {
+        let times = try peer.measure(producers, over: connections, seconds: seconds, payload: Bench.payload)
+        show(
+          "\(peer.kind.rawValue): \(producers) producers over \(connections) connections", times, per: Double(seconds))
+        let ours = connections == 2 ? grouped : threads
+        say(
+          "… beside it weir: \(ratio(Int64(ours.count), Int64(times.count))) × as many, "
+            + "p99 \(ratio(percentile(ours, 0.99), percentile(times, 0.99))) ×")
+      }
+    }
     let alone = try measure("grouped", 1, over: 1)
     show("1 producer", alone, per: Double(seconds))
     let single = try measure("single", producers, over: 2)

@@ -10,7 +10,7 @@ import WeirWire
 //
 //   weir-state-fixture FOLDER NUMBER inside|after|drill|single
 //   weir-state-fixture drill FOLDER [--kills N] [--cuts N --shim FILE] [--producers N] [--seed N]
-//   weir-state-fixture bench FOLDER [--producers N] [--seconds N]
+//   weir-state-fixture bench FOLDER [--producers N] [--seconds N] [--peers redis=PORT,nats=PORT]
 //
 // inside: all is written to the transaction, which is not committed; after: it is on the disk, and nobody was told.
 // drill: what is done is forgotten soon; single: one request a transaction. `drill` and `bench` start it themselves.
@@ -29,7 +29,12 @@ do {
     if options.cuts > 0 && options.shim == nil { usage() }
     leave(try Drill(words[2], options).run() ? 0 : 1)
   case "bench":
-    try Bench(words[2], producers: option("--producers") ?? 64, seconds: option("--seconds") ?? 10).run()
+    var bench = Bench(words[2], producers: option("--producers") ?? 64, seconds: option("--seconds") ?? 10)
+    for words in text("--peers")?.split(separator: ",") ?? [] {
+      guard let peer = PeerBench(String(words)) else { usage() }
+      bench.peers.append(peer)
+    }
+    try bench.run()
   default:
     guard words.count == 4, let number = Int(words[2]) else { usage() }
     try serve(words[1], dyingAt: number, words[3])
