@@ -129,9 +129,11 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case versionConflict
   /// An event that does not fit its topic's schema, or of a type that its stream does not take.
   case eventMisfit
+  /// No snapshot was kept of this stream.
+  case snapshotUnknown
 
   /// How many cases there are: the length of a table by reason.
-  public static var count: Int { Int(Reason.eventMisfit.rawValue) + 1 }
+  public static var count: Int { Int(Reason.snapshotUnknown.rawValue) + 1 }
 
   /// Who is to blame, for logs and metrics.
   public enum Side: UInt8, Sendable, BitwiseCopyable {
@@ -289,6 +291,8 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
       Entry("version-conflict", 409, "http_request_denied", .client, "It has another version than the expected one.")
     case .eventMisfit:
       Entry("event-misfit", 422, "http_request_error", .client, "The event is not what is taken here.")
+    case .snapshotUnknown:
+      Entry("snapshot-unknown", 404, "http_request_denied", .client, "No snapshot was kept of this stream.")
     }
   }
 }

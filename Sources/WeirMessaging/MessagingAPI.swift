@@ -21,10 +21,16 @@ package struct MessagingAPI: Sendable {
   /// What a reply leads to; a part of the API has a case.
   package enum Then: Sendable, Equatable {
     case queue(Answering)
+    /// Of a log's group, which is a queue.
+    case group(Answering)
+    case log(LogAnswering)
 
     package func next(_ reply: StateReply) -> Outcome {
       switch self {
       case .queue(let answering): .answer(answering.answer(reply))
+      case .group(let answering):
+        .answer(reply == .unknownQueue ? MessagingAnswer(.groupUnknown) : answering.answer(reply))
+      case .log(let answering): answering.next(reply)
       }
     }
   }
@@ -33,14 +39,18 @@ package struct MessagingAPI: Sendable {
   package static let bodyBytesMax = QueueAPI.bodyBytesMax
 
   /// The first parts of paths that are answered here.
-  package static let sections = ["queues"]
+  package static let sections = ["queues", "topics", "streams"]
 
   /// The answer when the state process says nothing within the time that there is.
   package static var unavailable: MessagingAnswer { Answering.unavailable }
 
   private let queues: QueueAPI
+  private let logs: LogAPI
 
-  package init(queues: QueueAPI = QueueAPI()) { self.queues = queues }
+  package init(queues: QueueAPI = QueueAPI(), logs: LogAPI = LogAPI()) {
+    self.queues = queues
+    self.logs = logs
+  }
 
   /// What a request asks.
   ///
@@ -54,6 +64,7 @@ package struct MessagingAPI: Sendable {
       case .ask(let question, let then): .ask(question, then: .queue(then))
       case .refuse(let answer): .answer(answer)
       }
+    case "topics", "streams": logs.parse(request, now: now, using: &random)
     default: .answer(MessagingAnswer(.noRoute))
     }
   }
@@ -61,7 +72,7 @@ package struct MessagingAPI: Sendable {
   /// How long the state process may take to reply, in milliseconds: as long as the request lets it wait, or 5 s.
   package static func time(for request: StateRequest) -> Int64 {
     switch request {
-    case .lease(_, _, _, let wait): wait
+    case .lease(_, _, _, let wait), .read(_, _, _, _, let wait): wait
     default: 5000
     }
   }

@@ -96,14 +96,20 @@ package enum Answering: Sendable, Equatable {
   private static func write(_ leased: LeasedMessage, _ one: inout JSONWriter) {
     let message = leased.message
     one.text("lease", "\(leased.sequence).\(leased.attempt)")
-    one.text("id", String(decoding: message.id, as: UTF8.self))
+    var fields = MessageFields.pairs(message.fields)
+    let event = leased.entry == nil ? nil : fields.first { $0.name == "ce-id" }.flatMap { CloudEvent.decoded($0.value) }
+    one.text("id", event ?? String(decoding: leased.entry?.id ?? message.id, as: UTF8.self))
+    if let entry = leased.entry {
+      one.number("position", entry.position)
+      if entry.version > 0 { one.number("version", entry.version) }
+      if !entry.type.isEmpty { one.text("type", String(decoding: entry.type, as: UTF8.self)) }
+    }
     if !message.key.isEmpty { one.text("key", String(decoding: message.key, as: UTF8.self)) }
     if !message.tenant.isEmpty { one.text("tenant", String(decoding: message.tenant, as: UTF8.self)) }
     one.number("priority", message.priority)
     one.number("attempt", leased.attempt)
     one.text("until", WallTime(milliseconds: leased.until).rfc3339)
     one.text("enqueued-at", WallTime(milliseconds: leased.enqueuedAt).rfc3339)
-    var fields = MessageFields.pairs(message.fields)
     let type = fields.firstIndex { $0.name == "content-type" }.map { fields.remove(at: $0).value }
     if let type { one.text("content-type", type) }
     write(payload: message.body, type: type, &one)

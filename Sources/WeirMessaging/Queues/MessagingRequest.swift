@@ -55,6 +55,14 @@ package struct MessagingAnswer: Sendable, Equatable {
     reason = .none
   }
 
+  /// What is given back as it was taken.
+  init(status: UInt16, fields: [MessagingField], body: [UInt8]) {
+    self.status = status
+    self.fields = fields
+    self.body = body
+    reason = .none
+  }
+
   /// A refusal as all of ours look: problem+json (RFC 9457) and `Proxy-Status` (RFC 9209).
   ///
   /// - Parameters:

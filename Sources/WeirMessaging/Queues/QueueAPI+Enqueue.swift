@@ -25,21 +25,9 @@ extension QueueAPI {
     }
     var flaws: [Flaw] = []
     var draft = Draft()
-    for field in request.fields {
-      let name = field.name.lowercased()
-      guard name.hasPrefix("weir-"), !Self.passedOn.contains(name) else { continue }
-      guard let word = Self.words.first(where: { $0.lowercased() == name }) else {
-        // A slip would be a message that is not delayed; what is far from all of ours is somebody else's.
-        let flaw = Flaw.unknown(field.name, field.name, among: Self.words)
-        if flaw.mend?.hasPrefix("Did") == true { flaws.append(flaw) }
-        continue
-      }
-      if draft.written.contains(String(name.dropFirst(5))) {
-        flaws.append(Flaw(word, "it stands there twice"))
-        continue
-      }
+    for (word, value) in Self.said(request, Self.words, &flaws) {
       Self.collect(&flaws) { () throws(Flaw) in
-        try draft.set(String(name.dropFirst(5)), field.value.trimming { $0 == " " || $0 == "\t" }, at: word, now)
+        try draft.set(String(word.dropFirst(5)).lowercased(), value, at: word, now)
       }
     }
     Self.collect(&flaws) { () throws(Flaw) in draft.fields = try MessageFields.kept(of: request, withType: true) }
@@ -52,6 +40,29 @@ extension QueueAPI {
     if !flaws.isEmpty { throw Refused(flaws) }
     let id = draft.id ?? MessageID.next(now, &random)
     return .ask(.enqueue(queue: queue, [draft.message(id)]), then: .enqueued(queue, isSingle: true))
+  }
+
+  /// The fields of ours, by their known names; each may stand there once.
+  static func said(
+    _ request: MessagingRequest, _ words: [String], _ flaws: inout [Flaw]
+  ) -> [(word: String, value: String)] {
+    var found: [(word: String, value: String)] = []
+    for field in request.fields {
+      let name = field.name.lowercased()
+      guard name.hasPrefix("weir-"), !passedOn.contains(name) else { continue }
+      guard let word = words.first(where: { $0.lowercased() == name }) else {
+        // A slip would be a message that is not delayed; what is far from all of ours is somebody else's.
+        let flaw = Flaw.unknown(field.name, field.name, among: words)
+        if flaw.mend?.hasPrefix("Did") == true { flaws.append(flaw) }
+        continue
+      }
+      if found.contains(where: { $0.word == word }) {
+        flaws.append(Flaw(word, "it stands there twice"))
+      } else {
+        found.append((word, field.value.trimming { $0 == " " || $0 == "\t" }))
+      }
+    }
+    return found
   }
 
   func batch(
@@ -158,10 +169,20 @@ extension QueueAPI {
     guard let name = keyField(queue) else { return [] }
     var found: String?
     if let type, MediaType.isJSON(type), let root = try? JSONView(body) {
-      found = root.members.last { $0.name == name }?.value.scalar
+      found = Self.member(name, of: root)?.scalar
     }
     guard let key = found ?? request.values(name.lowercased()).first, !key.isEmpty else { return [] }
     return try Draft.text("key", key, at: "the payload's \(name)", QueueLimits.keyBytesMax)
+  }
+
+  /// The member of this name; where there is none and the name has dots, the one that they lead to.
+  static func member(_ name: String, of root: JSONView) -> JSONView? {
+    if let found = root.members.last(where: { $0.name == name })?.value { return found }
+    let path = name.split(separator: ".", omittingEmptySubsequences: false)
+    if path.count == 1 { return nil }
+    var place: JSONView? = root
+    for part in path { place = place?.members.last { $0.name == part }?.value }
+    return place
   }
 
   // MARK: JSON bodies

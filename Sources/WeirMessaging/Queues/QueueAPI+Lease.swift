@@ -3,7 +3,7 @@ internal import WeirFlows
 internal import WeirWire
 
 extension QueueAPI {
-  func lease(_ request: MessagingRequest, _ queue: String) throws(Refused) -> Parsed {
+  func lease(_ request: MessagingRequest, _ seat: Seat) throws(Refused) -> Parsed {
     var most: Int64 = 1
     var wait: Int64 = 0
     var visibility: Int64?
@@ -21,11 +21,12 @@ extension QueueAPI {
       flaws.append(
         Flaw(
           "the body", "lease takes its words from the query",
-          mend: "Send POST /queues/\(queue)/lease?max=10&wait=20s&visibility=60s without a body."))
+          mend: "Send POST \(seat.address)/lease?max=10&wait=20s&visibility=60s without a body."))
     }
     if !flaws.isEmpty { throw Refused(flaws) }
     return .ask(
-      .lease(queue: queue, max: UInt16(truncatingIfNeeded: most), visibility: visibility, wait: wait), then: .leased)
+      .lease(queue: seat.queue, max: UInt16(truncatingIfNeeded: most), visibility: visibility, wait: wait),
+      then: .leased)
   }
 
   /// `verb`: `ack`, `nack` or `extend`; its words stand in the query, in a JSON body, or in both.

@@ -68,42 +68,57 @@ package struct QueueAPI: Sendable {
     guard QueueAPI.isName(queue) else {
       throw Refused(MessagingAnswer(.queueUnknown, detail: "There is no queue \(Flaw.quoted(queue))."))
     }
-    let action = parts.count > 3 ? parts[3] ?? "" : ""
-    switch (action, parts.count) {
-    case ("", 3):
-      if request.method == "GET" {
-        _ = try parameters(request, [])
-        return .ask(.look(queue: queue, .counts), then: .counts(queue))
-      }
+    let seat = Seat(queue: queue, address: "/queues/\(queue)")
+    switch parts.count {
+    case 3 where request.method != "GET":
       try require("POST", request, "GET, POST")
       return try enqueue(request, queue, now, &random)
-    case ("batch", 4):
+    case 4 where parts[3] == "batch":
       try require("POST", request)
       return try batch(request, queue, now, &random)
-    case ("lease", 4):
-      try require("POST", request)
-      return try lease(request, queue)
-    case ("ack", 4), ("nack", 4), ("extend", 4):
-      try require("POST", request)
-      return try settle(request, queue, action)
-    case ("messages", 5):
-      try require("GET", request)
-      _ = try parameters(request, [])
-      let id = Array((parts[4] ?? "").utf8)
-      guard QueueAPI.isID(id) else { throw Refused(MessagingAnswer(.messageUnknown)) }
-      return .ask(.look(queue: queue, .message(id: id)), then: .message(queue))
-    default:
-      throw Refused(
-        MessagingAnswer(
-          .noRoute,
-          detail:
-            "A queue has batch, lease, ack, nack, extend and messages/<id>; \(Flaw.quoted(action)) is none of them."))
+    default: return try work(request, at: seat, parts.dropFirst(3).map { $0 ?? "" })
     }
   }
 
-  private func require(
-    _ method: String, _ request: MessagingRequest, _ allowed: String? = nil
-  ) throws(Refused) {
+  /// Where messages are taken from: a queue, or a group of a log, which is a queue that the log feeds.
+  struct Seat {
+    var queue: String
+    /// The path that leads there.
+    var address: String
+    var isGroup = false
+  }
+
+  /// What is done with messages that are in it already; `rest` is what stands behind its address.
+  func work(_ request: MessagingRequest, at seat: Seat, _ rest: [String]) throws(Refused) -> Parsed {
+    let queue = seat.queue
+    let action = rest.first ?? ""
+    switch (action, rest.count) {
+    case ("", 0):
+      try require("GET", request)
+      _ = try parameters(request, [])
+      return .ask(.look(queue: queue, .counts), then: .counts(queue))
+    case ("lease", 1):
+      try require("POST", request)
+      return try lease(request, seat)
+    case ("ack", 1), ("nack", 1), ("extend", 1):
+      try require("POST", request)
+      return try settle(request, queue, action)
+    case ("messages", 2):
+      try require("GET", request)
+      _ = try parameters(request, [])
+      let id = Array(rest[1].utf8)
+      guard QueueAPI.isID(id) else { throw Refused(MessagingAnswer(.messageUnknown)) }
+      return .ask(.look(queue: queue, .message(id: id)), then: .message(queue))
+    default:
+      let what =
+        seat.isGroup
+        ? "A group has lease, ack, nack, extend and messages/<position>"
+        : "A queue has batch, lease, ack, nack, extend and messages/<id>"
+      throw Refused(MessagingAnswer(.noRoute, detail: "\(what); \(Flaw.quoted(action)) is none of them."))
+    }
+  }
+
+  func require(_ method: String, _ request: MessagingRequest, _ allowed: String? = nil) throws(Refused) {
     if request.method == method { return }
     throw Refused(MessagingAnswer(.methodNotAllowed, fields: [MessagingField("Allow", allowed ?? method)]))
   }
