@@ -143,7 +143,7 @@ let package = Package(
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Logging", package: "swift-log"),
         nio("NIOCore"), nio("NIOPosix"),
-      ], resources: [.embedInCode("Page")], swiftSettings: common),
+      ], resources: [.embedInCode("Page"), .embedInCode("ShopPage")], swiftSettings: common),
     // The keeper needs a process of its own in the tests, and a plane that can be killed.
     .executableTarget(
       name: "weir-keeper-fixture", dependencies: ["WeirBase", "WeirPatterns", "WeirPlatform", "WeirProcesses"],

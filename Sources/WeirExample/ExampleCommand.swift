@@ -3,7 +3,7 @@
 import ArgumentParser
 import Foundation
 
-/// The programs of the examples, in one binary: a page, an API, a search, and a load generator to try them with.
+/// The programs of the examples, in one binary: a page, an API, a search, a shop, and a load generator to try them with.
 ///
 /// They use nothing of Weir. They are told their port and their addresses by `PORT`, `WEIR_URL` and `NOTES_DB_URL`, as
 /// a program in any other language would be.
@@ -13,7 +13,7 @@ struct ExampleCommand: AsyncParsableCommand {
     commandName: "weir-example",
     abstract: "The programs of Weir's examples.",
     subcommands: [
-      APICommand.self, SearchCommand.self, WebCommand.self, LoadCommand.self, WaitsCommand.self,
+      APICommand.self, SearchCommand.self, WebCommand.self, LoadCommand.self, WaitsCommand.self, ShopCommand.self,
     ])
 
   /// As ArgumentParser's own, but for the exit codes: 2 for wrong use and for what cannot be opened, as all of Weir.

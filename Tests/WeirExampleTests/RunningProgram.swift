@@ -36,9 +36,14 @@ final class RunningProgram: Sendable {
   }
 
   /// Starts a program on a free port, and waits for its line that says which.
-  init(_ arguments: [String], environment: [String: String] = [:]) async throws {
+  convenience init(_ arguments: [String], environment: [String: String] = [:]) async throws {
+    try await self.init(command: RunningProgram.binary, arguments + ["--port", "0"], environment: environment)
+  }
+
+  /// Starts another program that says in a line where it listens.
+  init(command: String, _ arguments: [String], environment: [String: String] = [:]) async throws {
     process = try TestProgram(
-      RunningProgram.binary, arguments + ["--port", "0"],
+      command, arguments,
       environment: ["WEIR_EXAMPLE_FAULTS": RunningProgram.faultToken].merging(environment) { $1 })
     while process.isRunning, try RunningProgram.lines(of: process).isEmpty { await RunningProgram.nextLook() }
     guard let port = try RunningProgram.lines(of: process).first?.port else {
@@ -63,7 +68,7 @@ final class RunningProgram: Sendable {
     return process.exit ?? 0
   }
 
-  private static func nextLook() async {
+  static func nextLook() async {
     await withCheckedContinuation { continuation in
       DispatchQueue.global().asyncAfter(deadline: .now() + .milliseconds(5)) { continuation.resume() }
     }

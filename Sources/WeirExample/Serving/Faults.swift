@@ -15,14 +15,18 @@ package struct Faults: Sendable, Equatable, Codable {
   package var hang: Bool?
   /// Close the connection before answering.
   package var close: Bool?
+  /// Die as by `kill -9`: before the work, or after it and before its answer.
+  package var die: Death?
   /// The share of requests that are hit, 0 … 1; without it all.
   package var share: Double?
   /// What `/healthz` says; without it the truth.
   package var health: Bool?
 
+  package enum Death: String, Sendable, Codable { case before, after }
+
   package init() {}
 
-  private enum Key: String, CodingKey, CaseIterable { case status, slow, hang, close, share, health }
+  private enum Key: String, CodingKey, CaseIterable { case status, slow, hang, close, die, share, health }
 
   /// Strict: an unknown key is an error and not a fault that silently does nothing.
   package init(from decoder: any Decoder) throws {
@@ -35,6 +39,10 @@ package struct Faults: Sendable, Equatable, Codable {
     slow = try values.decodeIfPresent(TimeLength.self, forKey: .slow)
     hang = try values.decodeIfPresent(Bool.self, forKey: .hang)
     close = try values.decodeIfPresent(Bool.self, forKey: .close)
+    if let word = try values.decodeIfPresent(String.self, forKey: .die) {
+      guard let death = Death(rawValue: word) else { throw Problem(.badRequest, "die must be before or after") }
+      die = death
+    }
     share = try values.decodeIfPresent(Double.self, forKey: .share)
     health = try values.decodeIfPresent(Bool.self, forKey: .health)
     if let status, !(200...599).contains(status) { throw Problem(.badRequest, "status must be 200 to 599") }
@@ -77,7 +85,9 @@ final class FaultBoard: Sendable {
   func strike() -> Faults? {
     state.withLock { state in
       let faults = state.faults
-      if faults.status == nil, faults.slow == nil, faults.hang != true, faults.close != true { return nil }
+      if faults.status == nil, faults.slow == nil, faults.hang != true, faults.close != true, faults.die == nil {
+        return nil
+      }
       if let share = faults.share, state.random.unit() >= share { return nil }
       return faults
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import HTTPTypes
 import Hummingbird
 import NIOCore
@@ -48,6 +49,7 @@ struct Working: RouterMiddleware {
     program.entered()
     defer { program.left() }
     let fault = program.board.strike()
+    if fault?.die == .before { kill(getpid(), SIGKILL) }
     if fault?.close == true {
       context.channel.close(promise: nil)
       throw Problem(.internalServerError, "the connection was closed on purpose")
@@ -63,6 +65,7 @@ struct Working: RouterMiddleware {
     context.spent.owe(program.draw(program.work) + (fault?.slow?.nanoseconds ?? 0))
     if fault?.hang == true { await program.board.hang() }
     let response = await Result { try await next(request, context) }
+    if fault?.die == .after { kill(getpid(), SIGKILL) }
     let due = began + .nanoseconds(context.spent.dueNanoseconds)
     if due > NIODeadline.now() { await context.channel.eventLoop.wait(until: due) }
     return try response.get()

@@ -12,6 +12,7 @@ struct PageFile: Sendable {
   /// A hash of the content (FNV-1a, 64 bits): it changes when the file does.
   let tag: String
 
+  /// The page of the notes.
   static let all = [
     PageFile("/", "text/html; charset=utf-8", PackageResources.index_html),
     PageFile("/style.css", "text/css; charset=utf-8", PackageResources.style_css),
@@ -19,6 +20,16 @@ struct PageFile: Sendable {
     PageFile("/api.js", "text/javascript; charset=utf-8", PackageResources.api_js),
     PageFile("/view.js", "text/javascript; charset=utf-8", PackageResources.view_js),
     PageFile("/icon.svg", "image/svg+xml", PackageResources.icon_svg),
+  ]
+
+  /// The page of the shop.
+  static let shop = [
+    PageFile("/", "text/html; charset=utf-8", PackageResources.shop_html),
+    PageFile("/shop.css", "text/css; charset=utf-8", PackageResources.shop_css),
+    PageFile("/shop.js", "text/javascript; charset=utf-8", PackageResources.shop_js),
+    PageFile("/shop-api.js", "text/javascript; charset=utf-8", PackageResources.shop_api_js),
+    PageFile("/shop-view.js", "text/javascript; charset=utf-8", PackageResources.shop_view_js),
+    PageFile("/shop.svg", "image/svg+xml", PackageResources.shop_svg),
   ]
 
   private init(_ path: String, _ type: String, _ content: [UInt8]) {
