@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-internal import WeirBase
+package import WeirBase
 internal import WeirPatterns
 internal import WeirWire
 
@@ -39,11 +39,7 @@ extension QueueDesk {
       return .queueFull(retryAfter: (max(1, retryAfter) - 1) / 1_000_000 + 1)
     }
     for sequence in unnamed { try table.unname(sequence) }
-    if numbers.count < fresh.count {
-      let count = max(settings.numbersAtOnce, Int64(fresh.count))
-      let first = try table.takeSequences(count)
-      numbers = first..<first + count
-    }
+    try takeNumbers(fresh.count, in: table)
     for message in fresh {
       let due = max(message.notBefore, at)
       let live = LiveMessage(
@@ -57,6 +53,98 @@ extension QueueDesk {
       try table.insert(message, live, queue: number)
     }
     return .enqueued(answers)
+  }
+
+  private mutating func takeNumbers(_ count: Int, in table: any QueueTable) throws {
+    if numbers.count >= count { return }
+    let count = max(settings.numbersAtOnce, Int64(count))
+    let first = try table.takeSequences(count)
+    numbers = first..<first + count
+  }
+
+  /// Puts a log's entries into the queue of one of its groups, in their order, whether there is room or not.
+  mutating func feed(_ entries: [LogEntry], of log: Int64, _ i: Int, in table: any QueueTable, now: Instant) throws {
+    queues[i].isTouched = true
+    let at = QueueDesk.milliseconds(now)
+    try takeNumbers(entries.count, in: table)
+    for entry in entries {
+      let live = LiveMessage(
+        sequence: numbers.lowerBound, key: entry.key, tenant: [], priority: QueueLimits.priorityUsual,
+        bytes: entry.payload, enqueuedAt: at, dueAt: at, expiresAt: at.adding(queues[i].declaration.keep))
+      numbers = numbers.lowerBound + 1..<numbers.upperBound
+      queues[i].delivery.restore(QueueDesk.entry(live), now: now)
+      try table.insert(entry, live, log: log, queue: queues[i].number)
+    }
+  }
+
+  /// What of some entries was put into a queue again.
+  struct Fed {
+    /// So many are in it now that were not.
+    var count = 0
+    var looked = 0
+    var bytes = 0
+    /// The last that was looked at.
+    var last: Int64 = 0
+    /// There was room for all of them.
+    var isAll = true
+  }
+
+  /// Puts entries into a group's queue of which some may be there: those that live in it stay as they are.
+  mutating func feed(_ entries: [LogEntry], again log: Int64, _ i: Int, in table: any QueueTable, now: Instant) throws
+    -> Fed
+  {
+    queues[i].isTouched = true
+    var fed = Fed()
+    for entry in entries {
+      // As large as the last one may be: it is known before it is read whether there is room.
+      if !queues[i].delivery.hasRoom(for: 1, bytes: 0) {
+        fed.isAll = false
+        break
+      }
+      fed.looked += 1
+      fed.bytes += Int(entry.payload)
+      fed.last = entry.position
+      if let known = try table.known(queues[i].number, id: Array(String(entry.position).utf8)) {
+        switch known.state {
+        case .waiting, .inFlight: continue
+        case .done, .dropped: try table.unname(known.sequence)
+        case .dead:
+          // It is tried again, so it is not given up any more.
+          _ = try table.remove(known.sequence, queue: queues[i].number)
+          queues[i].dead -= 1
+        }
+      }
+      try feed([entry], of: log, i, in: table, now: now)
+      fed.count += 1
+    }
+    return fed
+  }
+
+  /// A queue is no more: its name is free, who waits for its messages is told.
+  mutating func end(_ name: String, in table: any QueueTable) throws {
+    guard let i = indices[name] else { return }
+    try table.setGone(queues[i].number)
+    queues[i].isTouched = true
+    queues[i].isEnding = true
+    indices[name] = nil
+    queues[i].delivery = DeliveryQueue()
+    for waiter in queues[i].waiters[queues[i].served...] { replies.append((waiter.asker, .unknownQueue)) }
+    queues[i].served = queues[i].waiters.count
+  }
+
+  /// Leases whose answer has not left: as if nobody had asked.
+  package mutating func takeBack(
+    _ leases: [(sequence: Int64, attempt: UInt16)], in table: any QueueTable, now: Instant, wall: WallTime
+  ) throws {
+    let time = clock(wall, now)
+    for lease in leases {
+      guard let known = try table.known(lease.sequence),
+        let i = queues.firstIndex(where: { $0.number == known.queue && !$0.isGone && !$0.isStale })
+      else { continue }
+      queues[i].isTouched = true
+      let settled = queues[i].delivery.giveBack(lease.sequence, attempt: lease.attempt, now: time)
+      _ = try record(settled, lease.sequence, i, in: table, now: time)
+    }
   }
 
   /// Up to `max`, and up to as many bytes as an answer may have.
@@ -78,7 +166,7 @@ extension QueueDesk {
       queues[i].isTouched = true
       let until = QueueDesk.milliseconds(one.until)
       try table.saveLease(one.id, attempt: one.attempt, until: until)
-      guard let (message, enqueuedAt) = try table.payload(one.id) else {
+      guard let payload = try table.payload(one.id) else {
         // Somebody has been at the database: one message is worked on by nobody, the others go on.
         let at = QueueDesk.milliseconds(now)
         _ = queues[i].delivery.remove(one.id)
@@ -89,11 +177,13 @@ extension QueueDesk {
           forgetAt: at.adding(settings.statusKeep))
         continue
       }
+      let message = payload.message
       leasedBytes += message.fields.count + message.body.count
       bytes += message.fields.count + message.body.count
       messages.append(
         LeasedMessage(
-          sequence: one.id, attempt: one.attempt, until: until, enqueuedAt: enqueuedAt, message: message))
+          sequence: one.id, attempt: one.attempt, until: until, enqueuedAt: payload.enqueuedAt, message: message,
+          entry: payload.entry))
     }
     return messages
   }

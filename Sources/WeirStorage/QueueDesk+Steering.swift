@@ -30,25 +30,28 @@ extension QueueDesk {
   mutating func look(_ look: QueueLook, _ i: Int, in table: any QueueTable, now: Instant) throws -> StateReply {
     let at = QueueDesk.milliseconds(now)
     switch look {
-    case .counts:
-      let readings = queues[i].delivery.readings
-      var counts = QueueCounts()
-      counts.waiting = Int64(readings.waiting)
-      counts.delayed = Int64(readings.delayed)
-      counts.inFlight = Int64(readings.inFlight)
-      counts.dead = queues[i].dead
-      counts.blocked = Int64(readings.blocked)
-      counts.retrying = Int64(readings.retrying)
-      counts.bytes = Int64(readings.bytes)
-      counts.oldest = readings.oldest.map { max(0, at - QueueDesk.milliseconds($0)) }
-      counts.isPaused = queues[i].delivery.isPaused
-      counts.pollers = Int64(queues[i].waiters.count)
-      counts.declaredAt = try table.declaredAt(queues[i].number)
-      return .counts(counts)
+    case .counts: return .counts(try counts(i, in: table, now: now))
     case .message(let id): return .message(try table.view(queues[i].number, id: id, now: at))
     case .list(let state, let after, let limit):
       return .messages(try table.views(queues[i].number, state, after: after, limit: Int(limit), now: at))
     }
+  }
+
+  func counts(_ i: Int, in table: any QueueTable, now: Instant) throws -> QueueCounts {
+    let readings = queues[i].delivery.readings
+    var counts = QueueCounts()
+    counts.waiting = Int64(readings.waiting)
+    counts.delayed = Int64(readings.delayed)
+    counts.inFlight = Int64(readings.inFlight)
+    counts.dead = queues[i].dead
+    counts.blocked = Int64(readings.blocked)
+    counts.retrying = Int64(readings.retrying)
+    counts.bytes = Int64(readings.bytes)
+    counts.oldest = readings.oldest.map { max(0, QueueDesk.milliseconds(now) - QueueDesk.milliseconds($0)) }
+    counts.isPaused = queues[i].delivery.isPaused
+    counts.pollers = Int64(queues[i].waiters.count)
+    counts.declaredAt = try table.declaredAt(queues[i].number)
+    return counts
   }
 
   mutating func steer(

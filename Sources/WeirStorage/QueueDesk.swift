@@ -56,6 +56,10 @@ package struct QueueDesk {
     var isStale = true
     /// Changed by the transaction that is under way.
     var isTouched = false
+    /// The transaction that is under way ends it.
+    var isEnding = false
+    /// It is no more: it keeps its number here, and nothing else.
+    var isGone = false
     /// Time has more to do than one piece.
     var hasMore = false
     var waiters: [Waiter] = []
@@ -128,7 +132,8 @@ package struct QueueDesk {
     _ = clock(wall, now)
     try open(in: table)
     let time = clock(wall, now)
-    for i in queues.indices where queues[i].delivery.nextWake <= time || queues[i].hasMore || queues[i].isStale {
+    for i in queues.indices
+    where !queues[i].isGone && (queues[i].delivery.nextWake <= time || queues[i].hasMore || queues[i].isStale) {
       try build(i, in: table)
       try tick(i, in: table, now: time)
     }
@@ -194,6 +199,12 @@ package struct QueueDesk {
     committed = queues.count
     for i in queues.indices {
       queues[i].isTouched = false
+      if queues[i].isEnding {
+        queues[i].isEnding = false
+        queues[i].isGone = true
+        queues[i].hasMore = false
+        queues[i].dead = 0
+      }
       if queues[i].served > 0 {
         queues[i].waiters.removeFirst(queues[i].served)
         waiters -= queues[i].served
@@ -238,9 +249,19 @@ package struct QueueDesk {
     }
     for queue in queues[min(committed, queues.count)...] { indices[queue.declaration.name] = nil }
     queues.removeSubrange(min(committed, queues.count)...)
+    for i in queues.indices where queues[i].isEnding {
+      queues[i].isEnding = false
+      indices[queues[i].declaration.name] = i
+    }
     defer { jobs = [] }
     return jobs.map { ($0.asker, .failed(failure)) }
   }
+
+  /// Whether a failure is so recent that nothing is begun.
+  func isResting(_ now: Instant) -> Bool { now < restsUntil }
+
+  /// Nanoseconds until that is over.
+  func rest(_ now: Instant) -> Int64 { max(0, restsUntil.since(now)) }
 
   // MARK: Time
 
@@ -262,7 +283,7 @@ package struct QueueDesk {
     if !isOpen || !jobs.isEmpty || (isSated && waiters > 0) { return rest }
     let time = max(wall.milliseconds, reached / 1_000_000)
     var least = Int64.max
-    for queue in queues {
+    for queue in queues where !queue.isGone {
       if queue.hasMore || queue.isStale { return rest }
       let wake = queue.delivery.nextWake
       if wake == .distantFuture { continue }
@@ -287,7 +308,7 @@ package struct QueueDesk {
   /// So many dead letters of these queues have been forgotten.
   package mutating func forgot(dead: [Int64]) {
     for number in dead {
-      for i in queues.indices where queues[i].number == number { queues[i].dead -= 1 }
+      for i in queues.indices where queues[i].number == number && !queues[i].isGone { queues[i].dead -= 1 }
     }
   }
 
@@ -295,7 +316,7 @@ package struct QueueDesk {
   package func violation() -> String? {
     let count = queues.reduce(0) { $0 + $1.waiters.count }
     if count != waiters { return "\(count) wait and \(waiters) are counted" }
-    for queue in queues where !queue.isStale {
+    for queue in queues where !queue.isStale && !queue.isGone {
       if let wrong = queue.delivery.violation() { return "\(queue.declaration.name): \(wrong)" }
       if queue.dead < 0 { return "\(queue.declaration.name): \(queue.dead) are dead" }
     }
@@ -330,7 +351,7 @@ package struct QueueDesk {
   }
 
   /// The index of a queue from its rows, unless it can be relied on.
-  private mutating func build(_ i: Int, in table: any QueueTable) throws {
+  mutating func build(_ i: Int, in table: any QueueTable) throws {
     guard queues[i].isStale else { return }
     guard let row = try table.queue(queues[i].number) else {
       throw StateStoreError.broken("the queue \(queues[i].declaration.name) has no row")

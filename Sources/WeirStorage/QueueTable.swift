@@ -29,9 +29,10 @@ package protocol QueueTable {
   /// Its id is another's from now on.
   func unname(_ sequence: Int64) throws
   func insert(_ message: NewMessage, _ live: LiveMessage, queue: Int64) throws
+  /// A message of a log's group: its id is the entry's position, its payload is read from the entry.
+  func insert(_ entry: LogEntry, _ live: LiveMessage, log: Int64, queue: Int64) throws
   func saveLease(_ sequence: Int64, attempt: UInt16, until: Int64) throws
-  /// The message as it is handed out, and when it was accepted.
-  func payload(_ sequence: Int64) throws -> (message: NewMessage, enqueuedAt: Int64)?
+  func payload(_ sequence: Int64) throws -> MessagePayload?
   func saveRetry(_ sequence: Int64, at: Int64) throws
   func saveGivenBack(_ sequence: Int64) throws
   func savePostponed(_ sequence: Int64, at: Int64) throws
@@ -52,10 +53,15 @@ package protocol QueueTable {
   /// of which a dead one has gone, and how many have gone in all.
   func forgetMessages(until now: Int64, limit: Int) throws -> (count: Int, dead: [Int64])
 
+  /// The queue is no more; its name is free at once, its messages go with `clearGone`.
+  func setGone(_ queue: Int64) throws
+  /// Removes at most `limit` messages of queues that are no more; 0: there is nothing left of any.
+  func clearGone(limit: Int) throws -> Int
+
   // MARK: Looking
 
   func view(_ queue: Int64, id: [UInt8], now: Int64) throws -> MessageView?
-  /// Without history, fields and body.
+  /// Without history, fields and body; those that wait or are delayed by when they are due, all others by their sequence.
   func views(_ queue: Int64, _ state: MessageState, after: Int64, limit: Int, now: Int64) throws -> [MessageView]
   /// Sequences of dead messages, or of those that are not done, in their order.
   func sequences(_ queue: Int64, dead: Bool, after: Int64, before: Int64, limit: Int) throws -> [Int64]
@@ -70,6 +76,20 @@ package struct QueueRow: Sendable, Equatable {
     self.number = number
     self.declaration = declaration
     self.isPaused = isPaused
+  }
+}
+
+/// A message as it is handed out, and when it was accepted.
+package struct MessagePayload: Sendable, Equatable {
+  package var message: NewMessage
+  package var enqueuedAt: Int64
+  /// Of a log's group.
+  package var entry: MessageEntry?
+
+  package init(message: NewMessage, enqueuedAt: Int64, entry: MessageEntry? = nil) {
+    self.message = message
+    self.enqueuedAt = enqueuedAt
+    self.entry = entry
   }
 }
 

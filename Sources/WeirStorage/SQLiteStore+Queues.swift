@@ -65,24 +65,29 @@ extension SQLiteStore {
           """)
     }
     migrator.registerMigration("queue 2") { db in
-      try db.execute(sql: "ALTER TABLE message ADD COLUMN is_postponed INTEGER NOT NULL DEFAULT 0")
+      try db.execute(
+        sql: """
+          ALTER TABLE message ADD COLUMN is_postponed INTEGER NOT NULL DEFAULT 0;
+          CREATE INDEX message_due ON message (queue, due_at, sequence) WHERE state = 0;
+          """)
     }
   }
 }
 
 extension SQLiteTransaction: QueueTable {
-  private func run(_ sql: String, _ arguments: StatementArguments) throws {
+  func run(_ sql: String, _ arguments: StatementArguments) throws {
     try db.cachedStatement(sql: sql).execute(arguments: arguments)
   }
 
-  private func row(_ sql: String, _ arguments: StatementArguments) throws -> Row? {
+  func row(_ sql: String, _ arguments: StatementArguments) throws -> Row? {
     try Row.fetchOne(db.cachedStatement(sql: sql), arguments: arguments)
   }
 
   // MARK: Queues
 
   func queues() throws -> [QueueRow] {
-    let statement = try db.cachedStatement(sql: "SELECT number, name, settings, is_paused FROM queue ORDER BY number")
+    let statement = try db.cachedStatement(
+      sql: "SELECT number, name, settings, is_paused FROM queue WHERE is_gone = 0 ORDER BY number")
     return try Row.fetchAll(statement).map(queue)
   }
 
@@ -203,18 +208,29 @@ extension SQLiteTransaction: QueueTable {
       [Int64(attempt), until, sequence])
   }
 
-  func payload(_ sequence: Int64) throws -> (message: NewMessage, enqueuedAt: Int64)? {
+  func payload(_ sequence: Int64) throws -> MessagePayload? {
     guard
       let row = try row(
         """
-        SELECT id, key, tenant, priority, enqueued_at, fields, body FROM message JOIN message_body USING (sequence)
-        WHERE sequence = ?
+        SELECT id, key, tenant, priority, enqueued_at, log, position, message_body.sequence, fields, body
+        FROM message LEFT JOIN message_body USING (sequence) WHERE message.sequence = ?
         """, [sequence])
     else { return nil }
-    let message = NewMessage(
-      id: bytes(row, 0), key: bytes(row, 1), tenant: bytes(row, 2), priority: row[3], fields: bytes(row, 5),
-      body: bytes(row, 6))
-    return (message, row[4])
+    var message = NewMessage(
+      id: bytes(row, 0), key: bytes(row, 1), tenant: bytes(row, 2), priority: row[3], fields: bytes(row, 8),
+      body: bytes(row, 9))
+    let log: Int64 = row[5]
+    if log == 0 {
+      let body: Int64? = row[7]
+      return body == nil ? nil : MessagePayload(message: message, enqueuedAt: row[4])
+    }
+    guard let entry = try entry(log, row[6]) else { return nil }
+    message.fields = entry.fields
+    message.body = entry.body
+    return MessagePayload(
+      message: message, enqueuedAt: row[4],
+      entry: MessageEntry(
+        position: entry.position, version: entry.version, at: entry.at, id: entry.id, type: entry.type))
   }
 
   func saveRetry(_ sequence: Int64, at: Int64) throws {
@@ -312,6 +328,25 @@ extension SQLiteTransaction: QueueTable {
     return (rows.count, dead)
   }
 
+  func setGone(_ queue: Int64) throws {
+    // A name that no file and nobody's request can give.
+    try run("UPDATE queue SET is_gone = 1, name = '/gone/' || number WHERE number = ?", [queue])
+  }
+
+  func clearGone(limit: Int) throws -> Int {
+    guard let row = try row("SELECT number FROM queue WHERE is_gone = 1 LIMIT 1", []) else { return 0 }
+    let queue: Int64 = row[0]
+    // Those whose ids are others' now are done or dead, and go with their time.
+    try run(
+      """
+      DELETE FROM message WHERE sequence IN
+        (SELECT sequence FROM message INDEXED BY message_id WHERE queue = ? AND is_named = 1 LIMIT ?)
+      """, [queue, limit])
+    let count = db.changesCount
+    if count == 0 { try run("DELETE FROM queue WHERE number = ?", [queue]) }
+    return max(1, count)
+  }
+
   // MARK: Looking
 
   private static let viewColumns =
@@ -349,27 +384,37 @@ extension SQLiteTransaction: QueueTable {
     view.history = try Row.fetchAll(history, arguments: [view.sequence]).suffix(QueueLimits.historyMax).map {
       AttemptView(attempt: $0[0], at: $0[1], latency: $0[2], status: $0[3], error: $0[4])
     }
-    if let body = try self.row("SELECT fields, body FROM message_body WHERE sequence = ?", [view.sequence]) {
-      view.fields = bytes(body, 0)
-      view.body = bytes(body, 1)
+    if view.state != .done, let payload = try payload(view.sequence) {
+      view.fields = payload.message.fields
+      view.body = payload.message.body
     }
     return view
   }
 
   func views(_ queue: Int64, _ state: MessageState, after: Int64, limit: Int, now: Int64) throws -> [MessageView] {
-    let (index, condition) =
-      switch state {
-      case .waiting: ("message_live", "state < 2 AND state = 0 AND due_at <= ?3")
-      case .delayed: ("message_live", "state < 2 AND state = 0 AND due_at > ?3")
-      case .inFlight: ("message_leased", "state = 1 AND ?3 > 0")
-      case .dead, .done: ("message_dead", "state = 3 AND ?3 > 0")
-      }
-    let statement = try db.cachedStatement(
-      sql: """
-        SELECT \(SQLiteTransaction.viewColumns) FROM message INDEXED BY \(index)
-        WHERE queue = ?1 AND sequence > ?2 AND \(condition) ORDER BY sequence LIMIT ?4
-        """)
-    return try Row.fetchAll(statement, arguments: [queue, after, now, limit]).map { try view($0, now: now) }
+    let rows: [Row]
+    switch state {
+    case .waiting, .delayed:
+      // Behind the one that was shown last; if that is forgotten meanwhile, from the first of higher sequences on.
+      let due: Int64 = try row("SELECT due_at FROM message WHERE sequence = ?", [after])?[0] ?? -1
+      let statement = try db.cachedStatement(
+        sql: """
+          SELECT \(SQLiteTransaction.viewColumns) FROM message INDEXED BY message_due
+          WHERE queue = ?1 AND state = 0 AND due_at \(state == .waiting ? "<=" : ">") ?2 AND (due_at, sequence) > (?3, ?4)
+            \(due < 0 ? "AND sequence > ?4" : "")
+          ORDER BY due_at, sequence LIMIT ?5
+          """)
+      rows = try Row.fetchAll(statement, arguments: [queue, now, due, after, limit])
+    case .inFlight, .dead, .done:
+      let (index, condition) = state == .inFlight ? ("message_leased", "state = 1") : ("message_dead", "state = 3")
+      let statement = try db.cachedStatement(
+        sql: """
+          SELECT \(SQLiteTransaction.viewColumns) FROM message INDEXED BY \(index)
+          WHERE queue = ?1 AND sequence > ?2 AND \(condition) ORDER BY sequence LIMIT ?3
+          """)
+      rows = try Row.fetchAll(statement, arguments: [queue, after, limit])
+    }
+    return try rows.map { try view($0, now: now) }
   }
 
   func sequences(_ queue: Int64, dead: Bool, after: Int64, before: Int64, limit: Int) throws -> [Int64] {
@@ -382,7 +427,7 @@ extension SQLiteTransaction: QueueTable {
     return try Int64.fetchAll(statement, arguments: [queue, after, before, limit])
   }
 
-  private func bytes(_ row: Row, _ column: Int) -> [UInt8] {
+  func bytes(_ row: Row, _ column: Int) -> [UInt8] {
     let data: Data? = row[column]
     return data.map(Array.init) ?? []
   }

@@ -71,6 +71,7 @@ package final class SQLiteStore: StateStore {
     var migrator = DatabaseMigrator()
     SQLiteStore.addIdempotency(to: &migrator)
     SQLiteStore.addQueues(to: &migrator)
+    SQLiteStore.addLogs(to: &migrator)
     return migrator
   }
 

@@ -27,6 +27,7 @@ package final class StateServer {
     package var forgetEvery = Duration.seconds(1)
     package var forgetMax = 500
     package var queues = QueueDesk.Settings()
+    package var logs = LogDesk.Settings()
     package init() {}
   }
 
@@ -38,6 +39,11 @@ package final class StateServer {
     var sent = 0
     var isGreeted = false
     var isBroken = false
+    /// Bytes that were ever put into `outgoing`, and those that have left it.
+    var given = 0
+    var left = 0
+    /// Leases whose answer has not left whole: where it ends.
+    var leases: [(end: Int, sequence: Int64, attempt: UInt16)] = []
 
     init(_ descriptor: Descriptor, _ number: Int) {
       self.descriptor = descriptor
@@ -63,6 +69,9 @@ package final class StateServer {
   private var connectionNumber = 0
   private var desk = IdempotencyDesk()
   private var queues: QueueDesk
+  private var logs: LogDesk
+  /// Leases that were to be answered on a connection that broke before: they are given back.
+  private var unheard: [(sequence: Int64, attempt: UInt16)] = []
   private var forgetAt = Instant.zero
   /// Why the store failed last; said once until it works again.
   private var trouble: StateStoreError?
@@ -76,6 +85,7 @@ package final class StateServer {
     self.store = store
     self.settings = settings
     queues = QueueDesk(settings.queues, seed: .random(in: 0 ... .max))
+    logs = LogDesk(settings.logs)
     self.complain = complain
     try listener.setNonblocking()
   }
@@ -100,6 +110,8 @@ package final class StateServer {
       for connection in connections where connection.isBroken {
         desk.drop(connection: connection.number)
         queues.drop(connection: connection.number)
+        logs.drop(connection: connection.number)
+        unheard += connection.leases.map { ($0.sequence, $0.attempt) }
       }
       connections.removeAll(where: \.isBroken)
       try housekeep(now: SystemClock.now())
@@ -110,9 +122,14 @@ package final class StateServer {
   /// Waiters are looked at 20 times a second.
   private func wait(now: Instant) -> Int64 {
     // A frame that a full batch has left behind is worked on at once.
-    if hasFrames { return 0 }
+    if hasFrames || (!unheard.isEmpty && trouble == nil) { return 0 }
     let rest = desk.waiters > 0 ? 50_000_000 : max(1_000_000, forgetAt.since(now))
-    return min(rest, queues.wait(now: now, wall: SystemClock.wall()))
+    return min(rest, due(now: now))
+  }
+
+  /// Nanoseconds until a desk has something to do by itself.
+  private func due(now: Instant) -> Int64 {
+    min(queues.wait(now: now, wall: SystemClock.wall()), logs.wait(queues: queues, now: now))
   }
 
   private var hasFrames = false
@@ -149,20 +166,31 @@ package final class StateServer {
   }
 
   private func send(_ reply: StateReply, to asker: StateAsker) {
-    guard let connection = connections.first(where: { $0.number == asker.connection }) else { return }
+    guard let connection = connections.first(where: { $0.number == asker.connection }) else {
+      if case .leased(let messages) = reply { unheard += messages.map { ($0.sequence, $0.attempt) } }
+      return
+    }
+    let before = connection.outgoing.count
     StateFrames.append(reply, id: asker.id, to: &connection.outgoing)
+    connection.given += connection.outgoing.count - before
+    if case .leased(let messages) = reply {
+      for message in messages { connection.leases.append((connection.given, message.sequence, message.attempt)) }
+    }
   }
 
   private func flush(_ connection: Connection) {
     while connection.unread > 0 {
       do {
         let end = min(connection.outgoing.count, connection.sent + 1 << 20)
-        connection.sent += try connection.descriptor.write(connection.outgoing[connection.sent..<end])
+        let count = try connection.descriptor.write(connection.outgoing[connection.sent..<end])
+        connection.sent += count
+        connection.left += count
       } catch {
         if !error.wouldBlock { connection.isBroken = true }
         break
       }
     }
+    connection.leases.removeAll { $0.end <= connection.left }
     if connection.unread == 0 {
       connection.outgoing.removeAll(keepingCapacity: connection.outgoing.count < 1 << 16)
       connection.sent = 0
@@ -176,8 +204,8 @@ package final class StateServer {
     var asks = take()
     let now = SystemClock.now()
     for key in desk.due(now: now, wall: SystemClock.wall()) { asks += again(key) }
-    for (asker, reply) in queues.giveUp(now: now) { send(reply, to: asker) }
-    if !asks.isEmpty || queues.wait(now: now, wall: SystemClock.wall()) == 0 {
+    for (asker, reply) in queues.giveUp(now: now) + logs.giveUp(now: now) { send(reply, to: asker) }
+    if !asks.isEmpty || !unheard.isEmpty || due(now: now) == 0 {
       repeat { asks = try transact(asks).flatMap(again) } while !asks.isEmpty
     }
     for connection in connections where connection.unread > 0 { flush(connection) }
@@ -206,13 +234,13 @@ package final class StateServer {
           let (id, request) = try StateFrames.request(content.span)
           if case .hello(let version) = request {
             connection.isGreeted = version == StateFrames.version
-            StateFrames.append(
-              connection.isGreeted ? .welcome(version: StateFrames.version) : .failed(.version), id: id,
-              to: &connection.outgoing)
+            send(
+              connection.isGreeted ? .welcome(version: StateFrames.version) : .failed(.version),
+              to: StateAsker(connection: connection.number, id: id))
           } else if connection.isGreeted {
             asks.append((StateAsker(connection: connection.number, id: id), request, nil))
           } else {
-            StateFrames.append(.failed(.version), id: id, to: &connection.outgoing)
+            send(.failed(.version), to: StateAsker(connection: connection.number, id: id))
           }
         }
       } catch {
@@ -231,6 +259,8 @@ package final class StateServer {
     do {
       let (outcomes, settled) = try store.transact { table in
         try queues.advance(in: table, now: now, wall: wall)
+        if !unheard.isEmpty { try queues.takeBack(unheard, in: table, now: now, wall: wall) }
+        try logs.advance(in: table, queues: &queues, now: now, wall: wall)
         var settled: [StateDigest] = []
         var outcomes: [Outcome] = []
         outcomes.reserveCapacity(asks.count)
@@ -242,17 +272,24 @@ package final class StateServer {
                 try desk.decide(
                   ask.request, giveUpAt: ask.giveUpAt, in: table, isLowOnSpace: isLow, now: now, wall: wall,
                   settled: &settled)))
-          case .declare, .enqueue, .lease, .settle, .look, .steer, .declareLogs, .append, .read, .seek, .lookLog, .join,
-            .leave, .replay, .saveDocument, .document, .documents:
+          case .declareLogs, .append, .read, .seek, .lookLog, .join, .leave, .replay, .saveDocument, .document,
+            .documents:
+            outcomes.append(
+              .queue(
+                try logs.decide(
+                  ask.request, by: ask.asker, in: table, queues: &queues, isLowOnSpace: isLow, now: now, wall: wall)))
+          case .declare, .enqueue, .lease, .settle, .look, .steer:
             outcomes.append(
               .queue(
                 try queues.decide(
                   ask.request, by: ask.asker, in: table, isLowOnSpace: isLow, now: now, wall: wall)))
           }
         }
+        try logs.serve(in: table)
         try queues.serve(in: table, now: now, wall: wall)
         return (outcomes, settled)
       }
+      unheard = []
       if trouble != nil {
         trouble = nil
         complain("the database takes changes again")
@@ -265,14 +302,17 @@ package final class StateServer {
         case .queue(let reply): if let reply { send(reply, to: ask.asker) }
         }
       }
-      for (asker, reply) in queues.commit() { send(reply, to: asker) }
+      for (asker, reply) in queues.commit() + logs.commit() { send(reply, to: asker) }
       return settled
     } catch let error as StateStoreError {
       if trouble != error { complain("\(error): refused until it is mended") }
       trouble = error
       let failure: StateReply.Failure = error == .full ? .full : .broken
       for ask in asks { send(.failed(failure), to: ask.asker) }
-      for (asker, reply) in queues.undo(failure, of: asks.map(\.asker), now: now) { send(reply, to: asker) }
+      let askers = asks.map(\.asker)
+      for (asker, reply) in queues.undo(failure, of: askers, now: now) + logs.undo(failure, of: askers) {
+        send(reply, to: asker)
+      }
       return []
     }
   }
@@ -284,17 +324,20 @@ package final class StateServer {
     do {
       let wall = SystemClock.wall()
       let (count, messages) = try store.transact { table in
-        (
-          try table.forget(until: wall, limit: settings.forgetMax),
-          try table.forgetMessages(until: wall.milliseconds, limit: settings.forgetMax)
-        )
+        let messages = try table.forgetMessages(until: wall.milliseconds, limit: settings.forgetMax)
+        let count = max(
+          try table.forget(until: wall, limit: settings.forgetMax), try table.clearGone(limit: settings.forgetMax),
+          try logs.forget(in: table, queues: queues, limit: settings.forgetMax, wall: wall))
+        return (count, messages)
       }
       queues.forgot(dead: messages.dead)
+      for (asker, reply) in logs.commit() { send(reply, to: asker) }
       // More is waiting: a tenth of the time between two looks, so that requests come first.
-      if max(count, messages.count) == settings.forgetMax { forgetAt = now + settings.forgetEvery / 10 }
+      if max(count, messages.count) >= settings.forgetMax { forgetAt = now + settings.forgetEvery / 10 }
       try store.compact()
     } catch {
       // A full or broken disk is told by the requests that need it; forgetting is tried again.
+      logs.undoForgetting()
       forgetAt = now + settings.forgetEvery * 10
     }
   }

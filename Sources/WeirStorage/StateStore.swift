@@ -15,8 +15,8 @@ package protocol StateStore: AnyObject {
   func compact() throws
 }
 
-/// All that can be done within a transaction; event logs and sagas join by refining it with tables of their own.
-package protocol StateTransaction: IdempotencyTable, QueueTable {
+/// All that can be done within a transaction.
+package protocol StateTransaction: IdempotencyTable, QueueTable, LogTable {
   /// Rows that were changed since the store was opened: more than before says that something was written.
   var changes: Int { get }
 }

@@ -10,10 +10,11 @@ import WeirWire
 //
 //   weir-state-fixture FOLDER NUMBER inside|after|drill|single
 //   weir-state-fixture drill FOLDER [--kills N] [--cuts N --shim FILE] [--producers N] [--seed N]
+//   weir-state-fixture logs FOLDER [--kills N | --seconds N] [--every N] [--cuts N --shim FILE] [--producers N] [--seed N]
 //   weir-state-fixture bench FOLDER [--producers N] [--seconds N] [--peers redis=PORT,nats=PORT]
 //
 // inside: all is written to the transaction, which is not committed; after: it is on the disk, and nobody was told.
-// drill: what is done is forgotten soon; single: one request a transaction. `drill` and `bench` start it themselves.
+// drill: what is done is forgotten soon; single: one request a transaction. `drill`, `logs` and `bench` start it themselves.
 
 let words = CommandLine.arguments
 Signal.brokenPipe.ignore()
@@ -28,6 +29,17 @@ do {
     options.shim = text("--shim")
     if options.cuts > 0 && options.shim == nil { usage() }
     leave(try Drill(words[2], options).run() ? 0 : 1)
+  case "logs":
+    var options = LogDrill.Options()
+    options.kills = option("--kills") ?? options.kills
+    options.seconds = option("--seconds") ?? 0
+    options.every = option("--every") ?? options.every
+    options.cuts = option("--cuts") ?? 0
+    options.writers = option("--producers") ?? options.writers
+    options.seed = option("--seed").map { UInt64($0) } ?? 1
+    options.shim = text("--shim")
+    if options.cuts > 0 && (options.shim == nil || options.seconds > 0) { usage() }
+    leave(try LogDrill(words[2], options).run() ? 0 : 1)
   case "bench":
     var bench = Bench(words[2], producers: option("--producers") ?? 64, seconds: option("--seconds") ?? 10)
     for words in text("--peers")?.split(separator: ",") ?? [] {
@@ -45,7 +57,7 @@ do {
 }
 
 func usage() -> Never {
-  say("usage: weir-state-fixture FOLDER NUMBER inside|after|drill|single, or drill FOLDER …, or bench FOLDER …")
+  say("usage: weir-state-fixture FOLDER NUMBER inside|after|drill|single, or drill|logs|bench FOLDER …")
   leave(2)
 }
 

@@ -154,6 +154,20 @@ import WeirWire
     }
   }
 
+  /// MQ-7, a few seconds of it: `script/crash --of logs --seconds 600` goes on for ten minutes.
+  @Test("64 writers, readers and groups of a log, killed at any moment: nothing skipped, repeated or lost")
+  func logDrill() throws {
+    let scratch = try Scratch()
+    let spawn = Spawn(
+      path: CrashTests.executable,
+      arguments: [
+        "weir-state-fixture", "logs", scratch.path, "--kills", "6", "--producers", "64", "--seed", "7",
+      ],
+      environment: [(name: "PATH", value: "/usr/bin:/bin")])
+    let pid = try spawn.start()
+    #expect(Children.reap(pid: pid, waiting: true) == .ended(pid: pid, .code(0)))
+  }
+
   /// A few kills of what `script/crash` does a thousand times.
   @Test("killed at any moment, with 16 producers")
   func drill() throws {

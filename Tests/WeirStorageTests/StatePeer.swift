@@ -98,6 +98,8 @@ final class RunningState: Sendable {
     _ store: @escaping @Sendable () throws -> any StateStore, _ folder: String,
     _ settings: StateServer.Settings = StateServer.Settings()
   ) throws {
+    // As the process does: a peer that is gone is an error of the write.
+    Signal.brokenPipe.ignore()
     let (read, write) = try Descriptor.pipe()
     stop = write
     Listeners.waitUntilNone(at: StateProcess.socketPath(folder))

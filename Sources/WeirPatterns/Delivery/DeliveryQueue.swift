@@ -262,11 +262,13 @@ public struct DeliveryQueue: Sendable, Equatable {
   ///
   /// An empty queue takes any one message: otherwise what is larger than `bytes` would be told to come again for ever.
   public mutating func room(for count: Int, bytes: Int, now: Instant) -> Offer {
-    let isFirst = messages.count == 0 && count <= 1
-    if isFirst || (messages.count + count <= max(1, settings.length) && counts.bytes + bytes <= settings.bytes) {
-      return .accepted
-    }
-    return .full(retryAfter: drain.refused(count, now: now))
+    hasRoom(for: count, bytes: bytes) ? .accepted : .full(retryAfter: drain.refused(count, now: now))
+  }
+
+  /// The same, of one who does not go away when there is none, and so does not count.
+  public func hasRoom(for count: Int, bytes: Int) -> Bool {
+    if messages.count == 0 && count <= 1 { return true }
+    return messages.count + count <= max(1, settings.length) && counts.bytes + bytes <= settings.bytes
   }
 
   /// Takes a message that is not here.

@@ -14,8 +14,9 @@ public enum LogLimits {
 public struct LogGroup: Sendable, Equatable, Codable {
   /// The name of a queue that was declared before.
   public var queue: String
-  /// A group begins behind the log's last entry, and a full one refuses the append. From the start: it begins with the
-  /// log's first entry, and a full one falls behind instead, and catches up.
+  /// It begins with the log's first entry, and falls behind when it is full, to catch up later.
+  ///
+  /// Otherwise it begins behind the log's last entry, and refuses the append when it is full.
   public var fromStart: Bool
 
   public init(queue: String, fromStart: Bool = false) {
@@ -37,7 +38,7 @@ public struct LogDeclaration: Sendable, Equatable, Codable {
   public var name: String
   /// Nil: for ever.
   public var keep: Int64?
-  /// Payload of its entries; nil: any. Of no effect when whole streams are forgotten.
+  /// Payload of its entries; nil, or when whole streams are forgotten: any.
   public var bytes: Int64?
   public var forgetting = Forgetting.entries
   /// Those of the file; what was joined while it runs stays besides.
@@ -57,7 +58,7 @@ public struct NewEntry: Sendable, Equatable {
   /// Whole header lines.
   public var fields: [UInt8]
   public var body: [UInt8]
-  /// The version that its stream must have; 0: the stream is new; nil: any. Each entry of a batch counts for those behind it.
+  /// The version that its stream must have, with what stands before it in its batch; 0: the stream is new; nil: any.
   public var expected: Int64?
   /// Only looked at: nothing is appended, but all is refused when the stream has another version than expected.
   public var reads: Bool

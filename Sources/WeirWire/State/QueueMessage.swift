@@ -172,7 +172,9 @@ public enum MessageDeath: UInt8, Sendable, Equatable, CaseIterable {
 public enum QueueLook: Sendable, Equatable {
   case counts
   case message(id: [UInt8])
-  /// In the order of sequences, those behind `after`; not of what is done.
+  /// Those behind the sequence `after`, not of what is done.
+  ///
+  /// What waits or is delayed comes in the order in which it is due, all else in the order of sequences.
   case list(MessageState, after: Int64, limit: UInt16)
 }
 

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+internal import WeirBase
+internal import WeirPatterns
+internal import WeirWire
+
+/// Logs are declared and looked at; their groups come, go, catch up, and get entries again.
+extension LogDesk {
+  mutating func declare(
+    _ declarations: [LogDeclaration], queues: inout QueueDesk, in table: any StateTransaction, _ isLowOnSpace: Bool,
+    now: Instant
+  ) throws -> StateReply {
+    for declaration in declarations {
+      if declaration.groups.contains(where: { queues.indices[$0.queue] == nil }) { return .unknownQueue }
+      if isLowOnSpace && indices[declaration.name] == nil { return .failed(.full) }
+    }
+    let at = QueueDesk.milliseconds(now)
+    for declaration in declarations {
+      var plain = declaration
+      plain.groups = []
+      let l: Int
+      if let known = indices[declaration.name] {
+        l = known
+        if logs[l].row.declaration != plain {
+          logs[l].isTouched = true
+          _ = try table.saveLog(plain, at: at)
+          logs[l].row.declaration = plain
+        }
+      } else {
+        let number = try table.saveLog(plain, at: at)
+        l = logs.count
+        try add(LogRow(number: number, declaration: plain, declaredAt: at), in: table)
+        logs[l].isTouched = true
+      }
+      for group in declaration.groups { try declare(group, l, in: table) }
+      // Those that are no longer in the file keep their place, for the case that they come again.
+      for g in logs[l].row.groups.indices {
+        let group = logs[l].row.groups[g]
+        if !group.isActive || group.isJoined || declaration.groups.contains(where: { $0.queue == group.queue }) {
+          continue
+        }
+        logs[l].row.groups[g].isActive = false
+        logs[l].row.groups[g].fed = group.fed ?? logs[l].row.last
+        try save(g, l, in: table)
+      }
+    }
+    return .declared
+  }
+
+  private mutating func declare(_ declared: LogGroup, _ l: Int, in table: any StateTransaction) throws {
+    let row = logs[l].row
+    if let g = row.groups.firstIndex(where: { $0.queue == declared.queue }) {
+      let group = row.groups[g]
+      if group.isActive && group.fromStart == declared.fromStart && !group.isJoined { return }
+      logs[l].row.groups[g].isActive = true
+      logs[l].row.groups[g].isJoined = false
+      logs[l].row.groups[g].fromStart = declared.fromStart
+      if let fed = group.fed, fed >= row.last { logs[l].row.groups[g].fed = nil }
+      return try save(g, l, in: table)
+    }
+    try begin(
+      GroupRow(
+        queue: declared.queue, fromStart: declared.fromStart, isJoined: false,
+        fed: declared.fromStart && row.last > row.forgotten ? row.forgotten : nil), l, in: table)
+  }
+
+  private mutating func begin(_ group: GroupRow, _ l: Int, in table: any StateTransaction) throws {
+    logs[l].row.groups.append(group)
+    try save(logs[l].row.groups.count - 1, l, in: table)
+  }
+
+  private mutating func save(_ g: Int, _ l: Int, in table: any StateTransaction) throws {
+    logs[l].isTouched = true
+    try table.saveGroup(logs[l].row.number, logs[l].row.groups[g])
+  }
+
+  mutating func join(
+    _ declaration: QueueDeclaration, _ l: Int, queues: inout QueueDesk, in table: any StateTransaction,
+    _ isLowOnSpace: Bool, now: Instant
+  ) throws -> StateReply {
+    let known = logs[l].row.groups.contains { $0.queue == declaration.name }
+    if !known && logs[l].row.groups.count >= LogLimits.groupsMax { return .failed(.tooMany) }
+    let reply = try queues.declare([declaration], in: table, isLowOnSpace, now: now)
+    guard reply == .declared else { return reply }
+    if !known { try begin(GroupRow(queue: declaration.name, fromStart: false, isJoined: true, fed: nil), l, in: table) }
+    return .declared
+  }
+
+  mutating func leave(_ group: String, _ l: Int, queues: inout QueueDesk, in table: any StateTransaction) throws
+    -> StateReply
+  {
+    guard let g = logs[l].row.groups.firstIndex(where: { $0.queue == group && $0.isJoined }) else { return .steered(0) }
+    logs[l].isTouched = true
+    logs[l].row.groups.remove(at: g)
+    try table.removeGroup(logs[l].row.number, queue: group)
+    try queues.end(group, in: table)
+    return .steered(1)
+  }
+
+  // MARK: Catching up
+
+  /// Feeds groups that are behind, as far as their queues have room; how many entries it were.
+  mutating func catchUp(
+    _ l: Int, upTo most: Int, queues: inout QueueDesk, in table: any StateTransaction, now: Instant
+  ) throws -> Int {
+    var count = 0
+    for g in logs[l].row.groups.indices {
+      let group = logs[l].row.groups[g]
+      guard group.isActive, let fed = group.fed, count < most, let i = queues.indices[group.queue] else { continue }
+      try queues.build(i, in: table)
+      guard queues.queues[i].delivery.hasRoom(for: 1, bytes: 0) else { continue }
+      let limit = most - count
+      let entries = try table.entries(
+        logs[l].row.number, after: max(fed, logs[l].row.forgotten), limit: limit, bytes: settings.pieceBytes)
+      let reached = try queues.feed(entries, again: logs[l].row.number, i, in: table, now: now)
+      count += reached.looked
+      // Fewer than were asked for: these are all, whatever is not there any more.
+      let isEnd = reached.isAll && entries.count < limit && reached.bytes < settings.pieceBytes
+      let last = isEnd ? logs[l].row.last : max(fed, reached.last)
+      logs[l].row.groups[g].fed = last >= logs[l].row.last ? nil : last
+      try save(g, l, in: table)
+    }
+    return count
+  }
+
+  // MARK: Replay
+
+  mutating func beginReplay(
+    _ group: String, _ from: Int64, _ to: Int64?, _ l: Int, by asker: StateAsker, queues: QueueDesk
+  ) -> StateReply? {
+    let row = logs[l].row
+    guard let known = row.groups.first(where: { $0.queue == group }), queues.indices[group] != nil else {
+      return .unknownQueue
+    }
+    // What it has yet to get comes in any case.
+    let end = min(to ?? row.last, known.fed ?? row.last)
+    if replays.count + newReplays.count >= settings.replaysMax { return .failed(.tooMany) }
+    newReplays.append(
+      Replay(asker: asker, log: l, group: group, after: max(max(from, 1) - 1, row.forgotten), end: end))
+    return nil
+  }
+
+  /// Goes on with each replay whose group has room, one after the other.
+  mutating func goOn(upTo most: Int, queues: inout QueueDesk, in table: any StateTransaction, now: Instant) throws {
+    var left = most
+    var next = replays
+    for r in next.indices where left > 0 {
+      let l = next[r].log
+      guard let i = queues.indices[next[r].group] else {
+        // It has left meanwhile.
+        next[r].isOver = true
+        continue
+      }
+      try queues.build(i, in: table)
+      if next[r].after >= next[r].end {
+        next[r].isOver = true
+        continue
+      }
+      guard queues.queues[i].delivery.hasRoom(for: 1, bytes: 0) else { continue }
+      let entries = try table.entries(
+        logs[l].row.number, after: max(next[r].after, logs[l].row.forgotten), limit: left, bytes: settings.pieceBytes
+      ).filter { $0.position <= next[r].end }
+      let reached = try queues.feed(entries, again: logs[l].row.number, i, in: table, now: now)
+      left -= max(1, reached.looked)
+      next[r].count += Int64(reached.count)
+      next[r].after = max(next[r].after, reached.last)
+      if entries.isEmpty || next[r].after >= next[r].end { next[r].isOver = true }
+    }
+    nextReplays = next
+  }
+
+  // MARK: Looking
+
+  func look(_ l: Int, queues: QueueDesk, in table: any StateTransaction, now: Instant) throws -> LogCounts {
+    let log = logs[l]
+    var counts = LogCounts()
+    counts.first = try table.next(log.row.number, after: log.row.forgotten)?.position ?? log.row.last + 1
+    counts.last = log.row.last
+    counts.bytes = log.row.bytes
+    counts.refused = log.refused
+    counts.readers = Int64(log.readers.count)
+    counts.declaredAt = log.row.declaredAt
+    for group in log.row.groups where group.isActive {
+      guard let i = queues.indices[group.queue] else { continue }
+      var of = GroupCounts(name: group.queue)
+      let fed = group.fed ?? log.row.last
+      of.counts = try queues.counts(i, in: table, now: now)
+      of.lag = of.counts.waiting + of.counts.delayed + of.counts.inFlight + log.row.last - fed
+      of.position = try table.firstLive(queue: queues.queues[i].number).map { $0 - 1 } ?? fed
+      counts.groups.append(of)
+    }
+    return counts
+  }
+}
