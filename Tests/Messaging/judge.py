@@ -3,6 +3,7 @@
 
 judge.py webhook SECRET ID SECONDS SIGNATURE BODY   says whether the signature is genuine, and what it would sign itself
 judge.py cloudevent HEADERS BODY                    reads an event (headers as JSON, body as base64), says what it is, and writes it
+judge.py schema FILE                                a list of [schema, documents]: for each, "invalid", or which documents fit
 """
 import base64
 import json
@@ -40,4 +41,20 @@ def cloudevent(headers, body):
     }))
 
 
-{"webhook": webhook, "cloudevent": cloudevent}[sys.argv[1]](*sys.argv[2:])
+def schema(file):
+    from jsonschema import Draft202012Validator as Validator
+    from jsonschema.exceptions import SchemaError
+
+    def verdict(schema, documents):
+        try:
+            Validator.check_schema(schema)
+        except SchemaError:
+            return "invalid"
+        validator = Validator(schema)
+        return [validator.is_valid(document) for document in documents]
+
+    with open(file) as cases:
+        print(json.dumps([verdict(*case) for case in json.load(cases)]))
+
+
+{"webhook": webhook, "cloudevent": cloudevent, "schema": schema}[sys.argv[1]](*sys.argv[2:])

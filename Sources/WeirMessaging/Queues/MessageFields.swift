@@ -38,7 +38,10 @@ package enum MessageFields {
     for line in lines.split(whereSeparator: { $0 == 0x0a || $0 == 0x0d }) {
       guard let colon = line.firstIndex(of: 0x3a) else { continue }
       let name = String(decoding: line[..<colon], as: UTF8.self)
-      let value = String(decoding: line[(colon + 1)...], as: UTF8.self).trimming { $0 == " " || $0 == "\t" }
+      // As bytes: a space before a combining character is none of Swift's characters.
+      var bytes = line[(colon + 1)...].drop { $0 == 0x20 || $0 == 0x09 }
+      while bytes.last == 0x20 || bytes.last == 0x09 { bytes.removeLast() }
+      let value = String(decoding: bytes, as: UTF8.self)
       if let i = found.firstIndex(where: { $0.name == name }) {
         found[i].value += ", \(value)"
       } else {

@@ -22,7 +22,9 @@ package struct JSONSchema: Sendable {
   static let stepsPerByte = 100
   static let flawsMax = 16
 
-  /// Compiled; the first is the whole schema. They refer to one another by index.
+  /// Compiled; the first is the whole schema.
+  ///
+  /// They refer to one another by index.
   let nodes: [Node]
 
   package init(_ bytes: [UInt8]) throws(Unusable) {

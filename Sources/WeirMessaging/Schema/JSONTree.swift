@@ -251,7 +251,9 @@ struct JSONDecimal: Sendable, Hashable, Comparable {
 
   var isPositive: Bool { !isNegative && !digits.isEmpty }
 
-  /// As a count; nil when it is none. What no text and no list can have stands as the largest.
+  /// As a count; nil when it is none.
+  ///
+  /// What no text and no list can have stands as the largest.
   var count: Int? {
     guard isInteger, !isNegative else { return nil }
     if digits.count + exponent > 15 { return .max }

@@ -51,7 +51,7 @@ struct SchemaJudge {
     return false
   }
 
-  /// `$.items[3].price`
+  /// Where it is, as `$.items[3].price`.
   private var place: String {
     var out = "$"
     for step in path.suffix(40) {

@@ -32,7 +32,7 @@ import WeirWire
     ("GET", "/queues/emails/messages/a%2Fb", [], ""), ("GET", "/queues/emails", [], ""),
   ]
 
-  private static func spoil(_ text: String, _ random: inout SeededRandom) -> [UInt8] {
+  static func spoil(_ text: String, _ random: inout SeededRandom) -> [UInt8] {
     var bytes = Array(text.utf8)
     let pieces = [
       "\"", "{", "}", "[", "]", ",", ":", "\\", "\\u", "\\ud800", "%", "%0", "null", "1e9", "-", "\0", "\r\n", "ÿ", "😀",
