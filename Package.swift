@@ -94,7 +94,7 @@ let package = Package(
         "WeirBase", "WeirPatterns", "WeirWire", "WeirPlatform", .product(name: "GRDB", package: "GRDB.swift"),
       ], swiftSettings: common),
     .target(
-      name: "WeirMessaging", dependencies: ["WeirBase", "WeirFlows", "WeirWire", crypto],
+      name: "WeirMessaging", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", crypto],
       swiftSettings: common),
     .target(
       name: "WeirProxy",
@@ -169,7 +169,7 @@ let package = Package(
       "WeirProxy",
       [
         "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirPlatform", "WeirCertificates", "WeirIdentity",
-        "WeirStorage", programs, crypto, tls,
+        "WeirStorage", "WeirMessaging", programs, crypto, tls,
         nio("NIOCore"),
         nio("NIOPosix"),
       ]),

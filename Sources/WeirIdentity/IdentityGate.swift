@@ -13,6 +13,7 @@ package struct IdentitySettings: Sendable {
     case signature(SignedRequests)
     case certificate(ClientCertificates)
     case forward(ForwardAuth)
+    case webhook(ReceivedWebhooks)
   }
 
   package var name: String
@@ -72,7 +73,7 @@ package final class IdentityGate: Sendable {
   private let tenants: TenantRules?
   private let counted: [String]
   private let hash: KeyedHash
-  private let now: @Sendable () -> Int64
+  let now: @Sendable () -> Int64
   private let remembered: [Memory]
   private let pending = Mutex([0, 0])
   private let counts: Mutex<[Counts]>
@@ -215,7 +216,7 @@ package final class IdentityGate: Sendable {
     return .unavailable
   }
 
-  private func later(
+  func later(
     _ identity: Int, isSlow: Bool = false, _ work: @escaping @Sendable () async -> IdentityVerdict
   ) -> IdentityReply {
     let (lane, most) = isSlow ? (1, IdentityGate.passwordsPendingMax) : (0, IdentityGate.pendingMax)
@@ -245,7 +246,7 @@ package final class IdentityGate: Sendable {
     return principal
   }
 
-  private func principal(_ identity: Int, _ claims: Claims, fields: [ForwardAuth.Field]) -> Principal {
+  func principal(_ identity: Int, _ claims: Claims, fields: [ForwardAuth.Field]) -> Principal {
     let settings = identities[identity]
     var lines: [UInt8] = []
     for field in settings.fields {
@@ -267,7 +268,7 @@ package final class IdentityGate: Sendable {
     return Array("\(name): ".utf8) + bytes + [0x0d, 0x0a]
   }
 
-  private func count(_ identity: Int, _ verdict: IdentityVerdict) -> IdentityVerdict {
+  func count(_ identity: Int, _ verdict: IdentityVerdict) -> IdentityVerdict {
     if case .known(let principal) = verdict, principal.tenant != nil {
       tenantCounts.withLock { $0[principal.series < 0 ? $0.count - 1 : principal.series] += 1 }
     }

@@ -24,6 +24,7 @@ package struct MessagingAPI: Sendable {
     /// Of a log's group, which is a queue.
     case group(Answering)
     case log(LogAnswering)
+    case webhook(WebhookStep)
 
     package func next(_ reply: StateReply) -> Outcome {
       switch self {
@@ -31,6 +32,7 @@ package struct MessagingAPI: Sendable {
       case .group(let answering):
         .answer(reply == .unknownQueue ? MessagingAnswer(.groupUnknown) : answering.answer(reply))
       case .log(let answering): answering.next(reply)
+      case .webhook(let step): step.next(reply)
       }
     }
   }
@@ -39,17 +41,19 @@ package struct MessagingAPI: Sendable {
   package static let bodyBytesMax = QueueAPI.bodyBytesMax
 
   /// The first parts of paths that are answered here.
-  package static let sections = ["queues", "topics", "streams"]
+  package static let sections = ["queues", "topics", "streams", "webhooks"]
 
   /// The answer when the state process says nothing within the time that there is.
   package static var unavailable: MessagingAnswer { Answering.unavailable }
 
   private let queues: QueueAPI
   private let logs: LogAPI
+  private let webhooks: WebhookAPI
 
-  package init(queues: QueueAPI = QueueAPI(), logs: LogAPI = LogAPI()) {
+  package init(queues: QueueAPI = QueueAPI(), logs: LogAPI = LogAPI(), webhooks: WebhookAPI = WebhookAPI()) {
     self.queues = queues
     self.logs = logs
+    self.webhooks = webhooks
   }
 
   /// What a request asks.
@@ -65,6 +69,7 @@ package struct MessagingAPI: Sendable {
       case .refuse(let answer): .answer(answer)
       }
     case "topics", "streams": logs.parse(request, now: now, using: &random)
+    case "webhooks": webhooks.parse(request, now: now, using: &random)
     default: .answer(MessagingAnswer(.noRoute))
     }
   }

@@ -53,6 +53,7 @@ package struct AccessConfiguration: Sendable {
     case .apiKey(_, let field): field
     // A certificate is no field: nothing is dropped, and nobody sends a field of this name on purpose.
     case .certificate: "weir-none"
+    case .webhook: ReceivedWebhooks.signatureField
     case .basic, .signature, .forward: "authorization"
     }
   }
@@ -65,6 +66,7 @@ package struct AccessConfiguration: Sendable {
     case .basic: "Basic realm=\"\(realm)\", charset=\"UTF-8\""
     case .signature: "\(SignedRequests.scheme) realm=\"\(realm)\""
     case .certificate: "Client-Certificate realm=\"\(realm)\""
+    case .webhook: "Standard-Webhooks realm=\"\(realm)\""
     }
   }
 }
@@ -111,7 +113,15 @@ extension ClientConnection {
   func ask(identity: Int, now: Instant) -> IdentityAnswer? {
     guard let access = epoch.configuration.access else { return .unavailable }
     let gate = access.gate
+    if case .webhook(let webhooks) = gate.identities[identity].kind {
+      return ask(gate, identity, webhooks, now: now)
+    }
     guard let reply = question(gate, identity, now: now) else { return .missing }
+    return taken(reply, of: identity, now: now)
+  }
+
+  /// Nil when the answer comes later.
+  func taken(_ reply: IdentityReply, of identity: Int, now: Instant) -> IdentityAnswer? {
     switch reply {
     case .now(let verdict): return answer(verdict, now: now)
     case .later(let work):
@@ -169,6 +179,8 @@ extension ClientConnection {
       return gate.ask(identity, certificate: evidence)
     case .forward(let forward):
       return gate.ask(identity, question(forward, bytes))
+    // Its body comes first.
+    case .webhook: return nil
     }
   }
 
@@ -207,13 +219,13 @@ extension ClientConnection {
       fields: shown)
   }
 
-  private func text(_ bytes: Span<UInt8>, _ range: Range<Int>) -> String {
+  func text(_ bytes: Span<UInt8>, _ range: Range<Int>) -> String {
     bytes.extracting(range).withUnsafeBufferPointer { String(decoding: $0, as: UTF8.self) }
   }
 
   // MARK: - Answers
 
-  private func answer(_ verdict: IdentityVerdict, now: Instant) -> IdentityAnswer {
+  func answer(_ verdict: IdentityVerdict, now: Instant) -> IdentityAnswer {
     switch verdict {
     case .missing: return .missing
     case .known(let principal):
@@ -233,7 +245,7 @@ extension ClientConnection {
   }
 
   /// Whether this address has sent so many wrong credentials that no more of them are looked at now.
-  private func isBraked(now: Instant) -> Bool {
+  func isBraked(now: Instant) -> Bool {
     loop.node.failures.withLock { table in
       if case .refuse = table.gcra.decide(cell: table.cell(of: facts.client), now: now, cost: 1) { return true }
       return false

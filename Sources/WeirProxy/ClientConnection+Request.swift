@@ -29,6 +29,7 @@ extension ClientConnection {
     hasTail = false
     phase = .head
     if rules != nil { rules = nil }
+    if webhook != nil { webhook = nil }
     limitAsked = -1
     closeAfter = !head.flags.contains(.keepAlive) || loop.isDraining || inputClosed
     owesContinue = head.flags.contains(.expectsContinue)

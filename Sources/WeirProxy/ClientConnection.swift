@@ -146,6 +146,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   var keyed: KeyedRequest?
   /// Of a request to Weir itself: to a queue.
   var messaging: MessagingExchange?
+  /// A webhook whose body is being collected.
+  var webhook: WebhookReceipt?
   /// Bytes that are still read and dropped before the connection is cut.
   var lingerLeft = 0
 
@@ -218,7 +220,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     if input.readableBytes == 0 {
       input = loop.empty
     } else if input.readableBytes > loop.limits.headBytes,
-      stage == .waiting || (stage == .body && !canForwardBody && keyed?.isCollecting != true && messaging == nil)
+      stage == .waiting
+        || (stage == .body && !canForwardBody && keyed?.isCollecting != true && messaging == nil && webhook == nil)
     {
       // The next requests, or a body that nobody can take yet: the sender waits.
       setReading(false)
@@ -290,6 +293,11 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       case .body:
         if let messaging {
           collect(messaging, now: loop.now())
+          if stage == .body { break reading }
+          continue
+        }
+        if let webhook {
+          collectBody(webhook, now: loop.now())
           if stage == .body { break reading }
           continue
         }
@@ -395,6 +403,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     case .body where loop.memoryLevel != .open && !isCalls:
       refuseWithinBody(.overloaded, loop.answers[.overloaded], now: now)
     case .body where keyed?.isCollecting == true: keyedBodyIsSlow(now: now)
+    case .body where webhook != nil: webhookIsSlow(now: now)
     case .waiting where keyed?.isKeeping == true:
       if let upstream { attemptFailed(upstream, .lostInBody) }
     case .body: refuseWithinBody(.senderTooSlow, loop.answers[.senderTooSlow], now: now)

@@ -80,6 +80,7 @@ enum IdentityAssembly {
         settings.window = max(1, hmac.window.value.components.seconds)
         return .signature(try SignedRequests(try list(hmac.keys.value, folder), settings))
       }
+      if let webhook = identity.webhook { return .webhook(try WebhookReceiving.identity(webhook, folder)) }
     } catch let error as PlaneError {
       throw error
     } catch { throw PlaneError("identity '\(name)': \(error)") }
@@ -92,7 +93,7 @@ enum IdentityAssembly {
   }
 
   /// A list of credentials: what a reference holds, or the file of that path.
-  private static func list(_ text: Text, _ folder: String) throws(PlaneError) -> String {
+  static func list(_ text: Text, _ folder: String) throws(PlaneError) -> String {
     if !text.isLiteral { return try References.resolve(text, folder: folder) }
     do { return try Files.text(Files.resolve(text.raw, in: folder)) } catch {
       throw PlaneError("\(text.raw) cannot be read: \(error.reason)")
@@ -106,7 +107,8 @@ enum IdentityAssembly {
     guard let gateway = plan.design.gateways.first, !plan.accesses.isEmpty else { return "" }
     let folder = Files.parent(of: plan.design.file)
     let lists = gateway.identities.all.compactMap { identity -> (name: String, text: String)? in
-      guard let text = identity.apiKey?.keys ?? identity.basic?.users ?? identity.hmac?.keys else { return nil }
+      guard let text = identity.apiKey?.keys ?? identity.basic?.users ?? identity.hmac?.keys ?? identity.webhook?.secret
+      else { return nil }
       return (identity.name.text, (try? list(text.value, folder)) ?? "\u{0}missing")
     }
     return lists.isEmpty ? "" : FileState.hash(lists)

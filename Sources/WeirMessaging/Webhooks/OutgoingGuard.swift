@@ -27,6 +27,8 @@ package struct OutgoingGuard: Sendable, Equatable {
     package var allowsPlain = false
     /// Networks that may be connected to although they are not global; names of the own network may be used, too, then.
     package var allow: [AddressNetwork] = []
+    /// Within ``allow`` any port and plain `http:` will do: what listens there is our own.
+    package var isOpenInside = false
 
     package init() {}
   }
@@ -102,7 +104,7 @@ package struct OutgoingGuard: Sendable, Equatable {
       throw scheme == "http" || scheme == "https" ? .notAnAddress("`//` is missing behind \(scheme):") : .scheme(scheme)
     }
     let isTLS = scheme == "https"
-    guard isTLS || scheme == "http" && settings.allowsPlain else { throw .scheme(scheme) }
+    guard isTLS || scheme == "http" && (settings.allowsPlain || isOpenInside) else { throw .scheme(scheme) }
 
     let behind = rest.dropFirst(2)
     let end = behind.firstIndex { "/?#".contains($0) } ?? behind.endIndex
@@ -114,7 +116,7 @@ package struct OutgoingGuard: Sendable, Equatable {
     if authority.contains("@") { throw .userInfo }
 
     let (name, port) = try OutgoingGuard.split(authority, isTLS ? 443 : 80)
-    guard settings.ports.contains(port) else { throw .port(port) }
+    guard settings.ports.contains(port) || isOpenInside else { throw .port(port) }
     if authority.hasPrefix("[") {
       guard let address = WireAddress(text: name), address.isIPv6 else {
         throw .notAnAddress("\(name) is no IPv6 address")
@@ -139,16 +141,31 @@ package struct OutgoingGuard: Sendable, Equatable {
       var plain = address.unmapped
       plain.port = target.port
       let kind = AddressKind(of: plain)
-      if kind == .global || isAllowed(plain) {
+      if isAllowed(plain) {
         if !good.contains(plain) { good.append(plain) }
-      } else if case .nothingResolved = refusal {
-        refusal = .address(target.host, kind)
+        continue
+      }
+      let why: Refusal? =
+        if kind != .global {
+          .address(target.host, kind)
+        } else if !settings.ports.contains(target.port) {
+          .port(target.port)
+        } else {
+          target.isTLS || settings.allowsPlain ? nil : .scheme("http")
+        }
+      if let why {
+        if case .nothingResolved = refusal { refusal = why }
+      } else if !good.contains(plain) {
+        good.append(plain)
       }
     }
     return good.isEmpty ? .refuse(refusal) : .connect(good)
   }
 
   // MARK: Parts
+
+  /// What the text alone does not say: where it leads decides.
+  private var isOpenInside: Bool { settings.isOpenInside && !settings.allow.isEmpty }
 
   private func admitted(_ target: Target) throws(Refusal) -> Target {
     if case .refuse(let refusal) = choose(target, resolved: []) { throw refusal }

@@ -158,7 +158,7 @@ public struct WebhookEndpoint: Sendable, Equatable {
   }
 
   /// Whether the endpoint as a whole is in trouble, and not only this message: a 400 or 404 is about the message.
-  private static func isUnwell(_ status: UInt16) -> Bool { status >= 500 || status == 429 || status == 408 }
+  public static func isUnwell(_ status: UInt16) -> Bool { status >= 500 || status == 429 || status == 408 }
 
   /// What is wrong with this state, or nil.
   public func violation() -> String? {

@@ -78,6 +78,7 @@ package struct Secret: Equatable {
     ("xoxb-", 20, "a Slack token"), ("xoxp-", 20, "a Slack token"), ("xoxa-", 20, "a Slack token"),
     ("sk_live_", 16, "a Stripe key"), ("rk_live_", 16, "a Stripe key"), ("AIza", 35, "a Google API key"),
     ("npm_", 36, "an npm token"), ("SG.", 40, "a SendGrid key"), ("dop_v1_", 40, "a DigitalOcean token"),
+    ("whsec_", 8, "a secret of webhooks"), ("whsk_", 8, "a key that signs webhooks"),
     ("sk-ant-", 20, "an Anthropic key"), ("sk-proj-", 20, "an OpenAI key"), ("hf_", 30, "a Hugging Face token"),
   ]
 

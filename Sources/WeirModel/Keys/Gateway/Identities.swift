@@ -18,6 +18,7 @@ package struct Identity: Sendable, Equatable {
   package var hmac: SignedIdentity?
   package var certificate: CertificateIdentity?
   package var forwardAuth: ForwardIdentity?
+  package var webhook: WebhookIdentity?
   /// The callee gets the credentials too.
   package var forward = IdentityKeys.forward.initial
   /// Claims that the callee gets, each in a field: `sub` → `x-user`.
@@ -26,7 +27,7 @@ package struct Identity: Sendable, Equatable {
   /// How many kinds are written.
   var kinds: Int {
     (jwt == nil ? 0 : 1) + (apiKey == nil ? 0 : 1) + (basic == nil ? 0 : 1) + (hmac == nil ? 0 : 1)
-      + (certificate == nil ? 0 : 1) + (forwardAuth == nil ? 0 : 1)
+      + (certificate == nil ? 0 : 1) + (forwardAuth == nil ? 0 : 1) + (webhook == nil ? 0 : 1)
   }
 }
 
@@ -102,6 +103,9 @@ enum IdentityKeys {
     "certificate", .section(CertificateIdentityKeys.section), "Certificates of callers, which the listener verifies.",
     alias: ["mtls"])
   static let forwardAuth = Key("forward-auth", .section(ForwardKeys.section), "A service that is asked.")
+  static let webhook = Key(
+    "webhook", .section(WebhookIdentityKeys.section), "Webhooks of others, signed as Standard Webhooks says.",
+    alias: ["standard-webhooks"])
   static let forward = ScalarKey(
     "forward", .bool, default: false, rule: "identity.forward (a credential goes no further than it must)",
     "Whether the callee gets the credentials too.")
@@ -115,7 +119,7 @@ enum IdentityKeys {
 
   static let part = Part<Identity>(
     "identity",
-    "One way of knowing who calls: one of `jwt`, `api-key`, `basic`, `hmac`, `certificate`, `forward-auth`.",
+    "One way of knowing who calls: one of `jwt`, `api-key`, `basic`, `hmac`, `certificate`, `forward-auth`, `webhook`.",
     start: { layers, _ in layers.name.map { Identity(name: $0) } },
     [
       .optionalPart(jwt, \.jwt, TokenKeys.part),
@@ -124,6 +128,7 @@ enum IdentityKeys {
       .optionalPart(hmac, \.hmac, SignedKeys.part),
       .optionalPart(certificate, \.certificate, CertificateIdentityKeys.part),
       .optionalPart(forwardAuth, \.forwardAuth, ForwardKeys.part),
+      .optionalPart(webhook, \.webhook, WebhookIdentityKeys.part),
       .value(forward, \.forward),
       .named(claims, .fieldName, \.fields),
     ])
@@ -348,7 +353,7 @@ extension Resolver {
         identity.kinds == 0
           ? "'\(identity.name.text)' says not how callers are known" : "'\(identity.name.text)' is of two kinds",
         at: identity.name.place, spot: identity.name.place.head,
-        mend: "one of jwt, api-key, basic, hmac, certificate, forward-auth")
+        mend: "one of jwt, api-key, basic, hmac, certificate, forward-auth, webhook")
     }
     if gateway.identities.all.count > 64, let last = gateway.identities.all.last {
       mistake("wrong-value", "a gateway has at most 64 identities", at: last.name.place, spot: last.name.place.head)
