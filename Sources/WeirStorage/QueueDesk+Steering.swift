@@ -100,7 +100,8 @@ extension QueueDesk {
     let sequences = try table.sequences(
       queues[i].number, dead: job.kind != .purgeLive, after: job.after, before: job.end, limit: settings.piece)
     for sequence in sequences {
-      job.after = sequence
+      // Those that are purged are not there any more, the living in no order.
+      if job.kind == .redrive { job.after = sequence }
       switch job.kind {
       case .redrive:
         switch try redrive(sequence, i, in: table, now: now) {

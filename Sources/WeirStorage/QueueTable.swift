@@ -15,7 +15,7 @@ package protocol QueueTable {
   /// When it was declared first.
   func declaredAt(_ queue: Int64) throws -> Int64
   func setPaused(_ queue: Int64, _ isPaused: Bool) throws
-  /// Each message that waits, is delayed or in flight, in the order of sequences, streamed.
+  /// Each message that is in flight, then each that waits or is delayed in the order in which it is due; streamed.
   func eachLive(_ queue: Int64, _ body: (LiveMessage) throws -> Void) throws
   func deadCount(_ queue: Int64) throws -> Int64
   /// Numbers for so many messages that nobody else gets, the first of them.
@@ -63,7 +63,7 @@ package protocol QueueTable {
   func view(_ queue: Int64, id: [UInt8], now: Int64) throws -> MessageView?
   /// Without history, fields and body; those that wait or are delayed by when they are due, all others by their sequence.
   func views(_ queue: Int64, _ state: MessageState, after: Int64, limit: Int, now: Int64) throws -> [MessageView]
-  /// Sequences of dead messages, or of those that are not done, in their order.
+  /// Sequences of dead messages in their order; or of those in flight, waiting or delayed, in whatever order.
   func sequences(_ queue: Int64, dead: Bool, after: Int64, before: Int64, limit: Int) throws -> [Int64]
 }
 

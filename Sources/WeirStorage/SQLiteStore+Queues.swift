@@ -69,6 +69,7 @@ extension SQLiteStore {
         sql: """
           ALTER TABLE message ADD COLUMN is_postponed INTEGER NOT NULL DEFAULT 0;
           CREATE INDEX message_due ON message (queue, due_at, sequence) WHERE state = 0;
+          DROP INDEX message_live;
           """)
     }
   }
@@ -142,13 +143,16 @@ extension SQLiteTransaction: QueueTable {
   }
 
   func eachLive(_ queue: Int64, _ body: (LiveMessage) throws -> Void) throws {
-    let statement = try db.cachedStatement(
-      sql: """
-        SELECT \(SQLiteTransaction.liveColumns) FROM message INDEXED BY message_live
-        WHERE queue = ? AND state < 2 ORDER BY sequence
-        """)
-    let rows = try Row.fetchCursor(statement, arguments: [queue])
-    while let row = try rows.next() { try body(live(row)) }
+    for (index, condition) in [
+      ("message_leased", "state = 1 ORDER BY sequence"), ("message_due", "state = 0 ORDER BY due_at, sequence"),
+    ] {
+      let statement = try db.cachedStatement(
+        sql: """
+          SELECT \(SQLiteTransaction.liveColumns) FROM message INDEXED BY \(index) WHERE queue = ? AND \(condition)
+          """)
+      let rows = try Row.fetchCursor(statement, arguments: [queue])
+      while let row = try rows.next() { try body(live(row)) }
+    }
   }
 
   func deadCount(_ queue: Int64) throws -> Int64 {
@@ -418,13 +422,21 @@ extension SQLiteTransaction: QueueTable {
   }
 
   func sequences(_ queue: Int64, dead: Bool, after: Int64, before: Int64, limit: Int) throws -> [Int64] {
-    let statement = try db.cachedStatement(
-      sql: """
-        SELECT sequence FROM message INDEXED BY \(dead ? "message_dead" : "message_live")
-        WHERE queue = ? AND sequence > ? AND sequence < ? AND \(dead ? "state = 3" : "state < 2")
-        ORDER BY sequence LIMIT ?
-        """)
-    return try Int64.fetchAll(statement, arguments: [queue, after, before, limit])
+    let parts =
+      dead
+      ? [("message_dead", "state = 3", "sequence")]
+      : [("message_leased", "state = 1", "sequence"), ("message_due", "state = 0", "due_at, sequence")]
+    var sequences: [Int64] = []
+    for (index, condition, order) in parts where sequences.count < limit {
+      let statement = try db.cachedStatement(
+        sql: """
+          SELECT sequence FROM message INDEXED BY \(index)
+          WHERE queue = ? AND sequence > ? AND sequence < ? AND \(condition) ORDER BY \(order) LIMIT ?
+          """)
+      sequences += try Int64.fetchAll(
+        statement, arguments: [queue, after, before, limit - sequences.count])
+    }
+    return sequences
   }
 
   func bytes(_ row: Row, _ column: Int) -> [UInt8] {

@@ -12,9 +12,10 @@ import WeirWire
 //   weir-state-fixture drill FOLDER [--kills N] [--cuts N --shim FILE] [--producers N] [--seed N]
 //   weir-state-fixture logs FOLDER [--kills N | --seconds N] [--every N] [--cuts N --shim FILE] [--producers N] [--seed N]
 //   weir-state-fixture bench FOLDER [--producers N] [--seconds N] [--peers redis=PORT,nats=PORT]
+//   weir-state-fixture open FOLDER [--messages N]
 //
 // inside: all is written to the transaction, which is not committed; after: it is on the disk, and nobody was told.
-// drill: what is done is forgotten soon; single: one request a transaction. `drill`, `logs` and `bench` start it themselves.
+// drill: what is done is forgotten soon; single: one request a transaction. `drill`, `logs`, `open` and `bench` start it themselves.
 
 let words = CommandLine.arguments
 Signal.brokenPipe.ignore()
@@ -40,6 +41,7 @@ do {
     options.shim = text("--shim")
     if options.cuts > 0 && (options.shim == nil || options.seconds > 0) { usage() }
     leave(try LogDrill(words[2], options).run() ? 0 : 1)
+  case "open": try Opening.run(words[2], messages: option("--messages") ?? 1_000_000)
   case "bench":
     var bench = Bench(words[2], producers: option("--producers") ?? 64, seconds: option("--seconds") ?? 10)
     for words in text("--peers")?.split(separator: ",") ?? [] {
@@ -57,7 +59,7 @@ do {
 }
 
 func usage() -> Never {
-  say("usage: weir-state-fixture FOLDER NUMBER inside|after|drill|single, or drill|logs|bench FOLDER …")
+  say("usage: weir-state-fixture FOLDER NUMBER inside|after|drill|single, or drill|logs|open|bench FOLDER …")
   leave(2)
 }
 

@@ -640,6 +640,7 @@ private let fieldsCount: Int64 = 6
       """
       DROP TABLE log; DROP TABLE log_group; DROP TABLE entry; DROP TABLE document;
       DROP INDEX message_entry; DROP INDEX message_position; DROP INDEX message_due;
+      CREATE INDEX message_live ON message (queue, sequence) WHERE state < 2;
       ALTER TABLE message DROP COLUMN log; ALTER TABLE message DROP COLUMN position;
       ALTER TABLE message DROP COLUMN is_postponed; ALTER TABLE queue DROP COLUMN is_gone;
       DELETE FROM grdb_migrations WHERE identifier IN ('queue 2', 'log 1');

@@ -282,7 +282,7 @@ public struct DeliveryQueue: Sendable, Equatable {
     return answer
   }
 
-  /// Takes a message as it was written down; in the order of ids, whatever the length.
+  /// Takes a message as it was written down, whatever the length; those that wait in the order in which they were due.
   ///
   /// What is due at `now` waits at once, all else by the next `tick`. `due` is that of its acceptance or of its retry.
   public mutating func restore(_ entry: Entry, now: Instant = .zero) { insert(entry, now: now) }
