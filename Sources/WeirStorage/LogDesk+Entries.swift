@@ -186,13 +186,12 @@ extension LogDesk {
     var forgotten = row.forgotten
     var bytes = row.bytes
     var count = 0
-    if declaration.keep != nil || declaration.bytes != nil {
+    // Looked at one first: mostly there is nothing to do.
+    if let next = try table.next(row.number, after: forgotten), isOver(next.at, bytes, declaration, now) {
       // What a group has yet to get stays.
       let end = row.groups.reduce(row.last) { $1.isActive ? min($0, $1.fed ?? row.last) : $0 }
-      for entry in try table.keeping(row.number, after: forgotten, limit: limit) where entry.position <= end {
-        let isOld = declaration.keep.map { entry.at.adding($0) <= now } ?? false
-        let isMuch = declaration.bytes.map { bytes > $0 } ?? false
-        if !isOld && !isMuch { break }
+      for entry in try table.keeping(row.number, after: forgotten, through: end, limit: limit) {
+        if !isOver(entry.at, bytes, declaration, now) { break }
         count += 1
         bytes -= entry.bytes
         forgotten = entry.position
@@ -206,11 +205,17 @@ extension LogDesk {
       try table.saveForgotten(row.number, forgotten, bytes: logs[l].row.bytes)
     }
     // Those that were needed when their time came, in turn.
-    if row.forgotten == 0 { return count }
-    let held = try table.keeping(row.number, after: logs[l].swept, limit: limit).prefix { $0.position <= row.forgotten }
+    let held = try table.keeping(row.number, after: logs[l].swept, through: row.forgotten, limit: limit)
     for entry in held where !entry.isNeeded { try table.remove(row.number, position: entry.position) }
-    logs[l].swept = held.count == limit ? held[held.endIndex - 1].position : 0
+    logs[l].swept = held.count == limit ? held[held.count - 1].position : 0
     return count
+  }
+
+  /// Whether the oldest entry is too old, or there is too much.
+  private func isOver(_ at: Int64, _ bytes: Int64, _ declaration: LogDeclaration, _ now: Int64) -> Bool {
+    if let keep = declaration.keep, at.adding(keep) <= now { return true }
+    if let most = declaration.bytes, bytes > most { return true }
+    return false
   }
 
   /// Whole streams go whose last entry is too old, unless a message has their name: an instance that is not over.
@@ -220,7 +225,11 @@ extension LogDesk {
     let row = logs[l].row
     guard let keep = row.declaration.keep else { return 0 }
     let own = queues.indices[row.declaration.name].map { queues.queues[$0].number }
-    let entries = try table.keeping(row.number, after: logs[l].swept, limit: limit)
+    guard let next = try table.next(row.number, after: logs[l].swept), next.at.adding(keep) <= now else {
+      logs[l].swept = 0
+      return 0
+    }
+    let entries = try table.keeping(row.number, after: logs[l].swept, through: row.last, limit: limit)
     var looked = 0
     var bytes: Int64 = 0
     var after = logs[l].swept

@@ -38,8 +38,8 @@ package protocol LogTable {
 
   // MARK: Forgetting
 
-  /// Entries as forgetting sees them: those behind a position, in their order.
-  func keeping(_ log: Int64, after: Int64, limit: Int) throws -> [KeptEntry]
+  /// Entries as forgetting sees them: those behind a position, up to another, in their order.
+  func keeping(_ log: Int64, after: Int64, through: Int64, limit: Int) throws -> [KeptEntry]
   func remove(_ log: Int64, position: Int64) throws
   /// Whether a version of a stream is its newest.
   func isNewest(_ log: Int64, key: [UInt8], version: Int64) throws -> Bool

@@ -260,17 +260,18 @@ extension SQLiteTransaction: LogTable {
 
   // MARK: Forgetting
 
-  func keeping(_ log: Int64, after: Int64, limit: Int) throws -> [KeptEntry] {
-    let places = places(log, after: after)
+  func keeping(_ log: Int64, after: Int64, through: Int64, limit: Int) throws -> [KeptEntry] {
+    let first = places(log, after: after).after
+    let last = places(log, after: through).after
     let statement = try db.cachedStatement(
       sql: """
         SELECT place, version, at, bytes, key, EXISTS (
           SELECT 1 FROM message INDEXED BY message_entry
           WHERE log = ?1 AND position = place & \(SQLiteTransaction.positionMost)
             AND log > 0 AND state IN (0, 1, 3))
-        FROM entry WHERE place > ?2 AND place < ?3 ORDER BY place LIMIT ?4
+        FROM entry WHERE place > ?2 AND place <= ?3 ORDER BY place LIMIT ?4
         """)
-    return try Row.fetchAll(statement, arguments: [log, places.after, places.before, limit]).map {
+    return try Row.fetchAll(statement, arguments: [log, first, last, limit]).map {
       KeptEntry(
         position: position($0[0]), version: $0[1], at: $0[2], bytes: $0[3], key: bytes($0, 4), isNeeded: $0[5])
     }

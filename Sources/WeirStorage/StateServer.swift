@@ -327,7 +327,7 @@ package final class StateServer {
         let messages = try table.forgetMessages(until: wall.milliseconds, limit: settings.forgetMax)
         let count = max(
           try table.forget(until: wall, limit: settings.forgetMax), try table.clearGone(limit: settings.forgetMax),
-          try logs.forget(in: table, queues: queues, limit: settings.forgetMax, wall: wall))
+          try logs.forget(in: table, queues: queues, limit: settings.forgetMax * 4, wall: wall) / 4)
         return (count, messages)
       }
       queues.forgot(dead: messages.dead)
