@@ -59,6 +59,15 @@ private func log(_ groups: LogGroup..., change: (inout LogDeclaration) -> Void =
   return declaration
 }
 
+/// Leases last, however long the machine stands still.
+private func group(_ name: String, change: (inout QueueDeclaration) -> Void = { _ in }) -> QueueDeclaration {
+  quick {
+    $0.name = name
+    $0.visibility = 3_600_000
+    change(&$0)
+  }
+}
+
 private func one(_ position: Int64, _ version: Int64 = 0, isDuplicate: Bool = false) -> StateReply {
   .appended([Appended(position: position, version: version, isDuplicate: isDuplicate)])
 }
@@ -207,7 +216,7 @@ private let fieldsCount: Int64 = 6
   func groups() throws {
     let scratch = try Scratch()
     var state = try start(scratch)
-    let queues = ["t.a", "t.b"].map { name in quick { $0.name = name } }
+    let queues = ["t.a", "t.b"].map { group($0) }
     var t = try LogPeer(scratch.path, log(), queues: queues)
     try t.append("one", key: "k")
     let both = log(LogGroup(queue: "t.a"), LogGroup(queue: "t.b", fromStart: true))
@@ -251,7 +260,7 @@ private let fieldsCount: Int64 = 6
     let scratch = try Scratch()
     let state = try start(scratch)
     let with = log(LogGroup(queue: "t.a"))
-    let t = try LogPeer(scratch.path, with, queues: [quick { $0.name = "t.a" }])
+    let t = try LogPeer(scratch.path, with, queues: [group("t.a")])
     let a = try QueuePeer(scratch.path, queue: "t.a")
     try t.append("1")
     #expect(try t.peer.ask(.declareLogs([log()])) == .declared)
@@ -269,10 +278,7 @@ private let fieldsCount: Int64 = 6
     let scratch = try Scratch()
     let state = try start(scratch)
     let queues = ["t.a", "t.b"].map { name in
-      quick {
-        $0.name = name
-        $0.length = 2
-      }
+      group(name) { $0.length = 2 }
     }
     let t = try LogPeer(
       scratch.path, log(LogGroup(queue: "t.a"), LogGroup(queue: "t.b", fromStart: true)), queues: queues)
@@ -311,7 +317,7 @@ private let fieldsCount: Int64 = 6
   func replay() throws {
     let scratch = try Scratch()
     let state = try start(scratch) { $0.logs.piece = 7 }
-    let t = try LogPeer(scratch.path, log(LogGroup(queue: "t.a")), queues: [quick { $0.name = "t.a" }])
+    let t = try LogPeer(scratch.path, log(LogGroup(queue: "t.a")), queues: [group("t.a")])
     let a = try QueuePeer(scratch.path, queue: "t.a")
     #expect(
       try t.peer.ask(.append(log: "t", (1...40).map { new("\($0)") }))
@@ -338,10 +344,7 @@ private let fieldsCount: Int64 = 6
   func replayFull() throws {
     let scratch = try Scratch()
     let state = try start(scratch)
-    let queue = quick {
-      $0.name = "t.a"
-      $0.length = 4
-    }
+    let queue = group("t.a") { $0.length = 4 }
     let t = try LogPeer(scratch.path, log(LogGroup(queue: "t.a")), queues: [queue])
     let a = try QueuePeer(scratch.path, queue: "t.a")
     for id in 1...12 {
@@ -370,7 +373,7 @@ private let fieldsCount: Int64 = 6
     var state = try start(scratch)
     var t = try LogPeer(scratch.path, log())
     try t.append("1")
-    let queue = quick { $0.name = "webhooks.w.x" }
+    let queue = group("webhooks.w.x")
     #expect(try t.peer.ask(.join(log: "t", queue)) == .declared)
     #expect(try t.peer.ask(.join(log: "t", queue)) == .declared)
     try t.append("2")
@@ -460,7 +463,7 @@ private let fieldsCount: Int64 = 6
     let state = try start(scratch) { $0.forgetEvery = .milliseconds(5) }
     let t = try LogPeer(
       scratch.path, log(LogGroup(queue: "t.a")) { $0.bytes = 5 * (fieldsCount + 1) },
-      queues: [quick { $0.name = "t.a" }])
+      queues: [group("t.a")])
     let a = try QueuePeer(scratch.path, queue: "t.a")
     for id in 1...3 { try t.append("\(id)") }
     let leased = try a.lease(9)
@@ -510,7 +513,7 @@ private let fieldsCount: Int64 = 6
       log {
         $0.forgetting = .streams
         $0.keep = 1
-      }, queues: [quick { $0.name = "t" }])
+      }, queues: [group("t")])
     let q = try QueuePeer(scratch.path, queue: "t")
     try q.enqueue("living")
     try q.enqueue("dead")
@@ -534,7 +537,7 @@ private let fieldsCount: Int64 = 6
     let fails = Switch()
     let path = StateProcess.databasePath(scratch.path)
     let state = try RunningState({ FailingStore(try SQLiteStore(path: path), fails) }, scratch.path)
-    let t = try LogPeer(scratch.path, log(LogGroup(queue: "t.a")), queues: [quick { $0.name = "t.a" }])
+    let t = try LogPeer(scratch.path, log(LogGroup(queue: "t.a")), queues: [group("t.a")])
     let a = try QueuePeer(scratch.path, queue: "t.a")
     try t.append("1", key: "k")
     let reader = try StatePeer(scratch.path)
@@ -542,7 +545,7 @@ private let fieldsCount: Int64 = 6
     #expect(eventually { try t.look().readers == 1 })
     fails.isOn = true
     #expect(try t.append("2", key: "k") == .failed(.broken))
-    #expect(try t.peer.ask(.join(log: "t", quick { $0.name = "x" })) == .failed(.broken))
+    #expect(try t.peer.ask(.join(log: "t", group("x"))) == .failed(.broken))
     #expect(try t.peer.ask(.declareLogs([LogDeclaration(name: "u")])) == .failed(.broken))
     fails.isOn = false
     #expect(eventually { try t.append("3", key: "k") == one(2, 2) })
@@ -569,7 +572,7 @@ private let fieldsCount: Int64 = 6
     let scratch = try Scratch()
     let path = StateProcess.databasePath(scratch.path)
     var state = try RunningState({ try SQLiteStore(path: path) }, scratch.path)
-    var q = try QueuePeer(scratch.path, quick { $0.attempts = 1 })
+    var q = try QueuePeer(scratch.path, group("q") { $0.attempts = 1 })
     try q.enqueue("a", key: "k")
     try q.enqueue("b", key: "k")
     let first = try #require(try q.lease().first)
