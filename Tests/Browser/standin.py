@@ -135,7 +135,7 @@ class Standin:
             if name not in self.sagas:
                 self.sagas[name] = {
                     "id": name, "saga": "place-order", "state": "running",
-                    "steps": [{"do": "POST " + do, "state": "idle", "attempts": 0} for do, _ in STEPS]}
+                    "steps": [{"do": "POST " + do, "state": "waiting", "attempts": 0} for do, _ in STEPS]}
                 threading.Thread(target=self.play, args=(name, body), daemon=True).start()
         return self.json(202, {"id": name, "saga": "place-order"})
 
@@ -163,7 +163,7 @@ class Standin:
             if 400 <= status < 500 and status not in (408, 409, 425, 429):
                 step["state"] = "refused"
                 return False
-            step["state"] = "waiting"
+            step["state"] = "undo-retrying" if undo else "retrying"
             time.sleep(0.2)
         return False
 
@@ -172,7 +172,7 @@ class Standin:
         for number, (do, _) in enumerate(STEPS):
             if self.step(name, number, do, body, undo=False):
                 continue
-            saga["state"], saga["cause"] = "compensating", f"step {number + 1} was refused"
+            saga["state"], saga["cause"] = "compensating", f"step {number + 1}, POST {do}: refused"
             for before in reversed(range(number)):
                 self.step(name, before, STEPS[before][1], body, undo=True)
             return self.end(saga, "compensated")

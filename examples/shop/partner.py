@@ -97,6 +97,9 @@ def register():
     """One try; whether the endpoint is there and its secret is ours."""
     wanted = {"id": "partner", "url": options.address + "/hook", "types": ["OrderPlaced"]}
     status, there = ask("GET", "/partner")
+    if status == 200 and there.get("state") == "disabled":
+        # We were away for longer than anybody waits for us.
+        ask("POST", "/partner/enable")
     if status == 200 and there.get("url") == wanted["url"] and secrets():
         return True
     if status == 200 and there.get("url") == wanted["url"]:

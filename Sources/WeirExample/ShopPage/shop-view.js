@@ -112,17 +112,21 @@ function wordsOf(step) {
   return stepWords[path] ?? path;
 }
 
+/** Weir's words for where a step is, and how the page shows them. */
 const kinds = {
-  done: "done", refused: "bad", failed: "bad", doubtful: "back", undone: "back", undoing: "busy", calling: "busy",
-  running: "busy", waiting: "busy", retrying: "busy", "undo-waiting": "busy", stuck: "bad", "undo-stuck": "bad",
+  waiting: "idle", calling: "busy", retrying: "busy", done: "done", refused: "bad", unclear: "back",
+  undoing: "busy", "undo-retrying": "busy", undone: "back", stuck: "bad",
 };
 
-const stepState = { done: "", idle: "", waiting: "trying again", undone: "taken back", undoing: "taking back", refused: "refused" };
+const stepState = {
+  waiting: "", calling: "", done: "", retrying: "trying again", refused: "refused", unclear: "not clear",
+  undoing: "taking back", "undo-retrying": "taking back", undone: "taken back", stuck: "stuck",
+};
 
 function stepItem(step) {
   const kind = kinds[step.state] ?? "idle";
   const attempts = step.attempts > 1 && kind === "busy" ? `, ${step.attempts} tries` : "";
-  const words = (stepState[step.state] ?? (kind === "idle" ? "" : step.state)) + attempts;
+  const words = (stepState[step.state] ?? step.state) + attempts;
   return element("li", `step ${kind}`, picture(kind), element("span", "", wordsOf(step)), element("small", "", words));
 }
 
@@ -135,12 +139,12 @@ export const isOver = (state) => state === "finished" || state === "compensated"
 
 /** Why an order was not placed, as far as the steps tell. */
 function why(order) {
-  const failed = order.steps?.find((step) => ["refused", "failed", "doubtful"].includes(step.state));
-  switch (failed && wordsOf(failed)) {
-    case "Payment": return "The payment was declined. You pay nothing.";
-    case "Goods reserved": return "Something is sold out. You pay nothing.";
-    default: return "It could not be carried out. You pay nothing.";
-  }
+  const number = Number(/^step (\d+)/.exec(order.cause ?? "")?.[1]);
+  const failed = order.steps?.[number - 1];
+  const words = failed && wordsOf(failed);
+  if (words === "Payment" && failed.state === "refused") return "The payment was declined. You pay nothing.";
+  if (words === "Goods reserved" && failed.state === "refused") return "Something is sold out. You pay nothing.";
+  return "It could not be carried out. You pay nothing.";
 }
 
 const mailWords = {
