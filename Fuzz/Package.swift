@@ -12,12 +12,18 @@ let covered: [SwiftSetting] = [
 
 let package = Package(
   name: "weir-fuzz",
+  dependencies: [.package(url: "https://github.com/apple/swift-crypto", from: "4.5.2")],
   targets: [
     .target(name: "WeirBase", swiftSettings: covered, linkerSettings: [.linkedLibrary("m")]),
     .target(name: "WeirWire", dependencies: ["WeirBase"], swiftSettings: covered),
-    .target(name: "WeirPatterns", dependencies: ["WeirBase"], sources: ["Routing", "Balancing/KeyedHash.swift"], swiftSettings: covered),
+    .target(name: "WeirPatterns", dependencies: ["WeirBase"], swiftSettings: covered),
+    .target(name: "WeirFlows", dependencies: ["WeirBase", "WeirPatterns"], swiftSettings: covered),
+    .target(
+      name: "WeirMessaging",
+      dependencies: ["WeirBase", "WeirFlows", "WeirWire", .product(name: "Crypto", package: "swift-crypto")],
+      swiftSettings: covered),
     .executableTarget(
-      name: "weir-fuzz", dependencies: ["WeirBase", "WeirWire", "WeirPatterns"], path: "Sources/Fuzz",
+      name: "weir-fuzz", dependencies: ["WeirBase", "WeirWire", "WeirPatterns", "WeirMessaging"], path: "Sources/Fuzz",
       swiftSettings: covered, linkerSettings: [.unsafeFlags(["-sanitize=fuzzer"])]),
   ]
 )

@@ -41,6 +41,9 @@ nonisolated(unsafe) private let target: ([UInt8]) -> Void = {
   case "transform": return fuzzTransforms
   case "route": return fuzzRoutes
   case "state": return fuzzState
+  case "queue": return fuzzQueues
+  case "log": return fuzzLogs
+  case "schema": return fuzzSchemas
   default: fatalError("WEIR_FUZZ_TARGET names no target: '\(name)'")
   }
 }()

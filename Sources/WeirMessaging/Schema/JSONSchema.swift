@@ -18,8 +18,8 @@ package struct JSONSchema: Sendable {
   }
 
   /// Steps that every text may take, and as many more for each of its bytes.
-  static let stepsLeast = 1_000_000
-  static let stepsPerByte = 100
+  static let stepsLeast = 200_000
+  static let stepsPerByte = 50
   static let flawsMax = 16
 
   /// Compiled; the first is the whole schema.
