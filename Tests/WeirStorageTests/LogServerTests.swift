@@ -580,7 +580,7 @@ private let fieldsCount: Int64 = 6
       Issue.record("it was not postponed")
       return
     }
-    #expect(at > first.until && text(first) == "a")
+    #expect(at >= first.enqueuedAt + 3_600_000 && text(first) == "a")
     #expect(try q.lease().isEmpty)
     try state.end()
     state = try RunningState({ try SQLiteStore(path: path) }, scratch.path)
