@@ -11,16 +11,23 @@ public import WeirPatterns
 ///     ask(n) ─▶ leased(k ≤ n) ─▶ k calls ─▶ ended ─▶ ack · retry · refused · give back
 ///        ▲                                                            │ nobody was asked: rest, then one alone
 ///        └────────────────────────────────────────────────────────────┘
+/// A call has one message, or up to `batch` of them, and then one verdict for all. What may be the fault of one of them
+/// must not be all the others': a batch is never refused for good, messages that have failed before go alone as long as
+/// there is room for it, and after a batch that has failed so many go one by one as it had.
+///
 /// ## Invariants
-/// 1. At most `slots` messages are under way (after a plan with fewer: until those that are too many have ended), and at
+/// 1. At most `slots` calls are under way (after a plan with fewer: until those that are too many have ended), and at
 ///    most one ask is open.
 /// 2. What did not reach the service costs the message no attempt: it is given back, and the delivery rests, longer
 ///    each time, so that a service that is away uses up no message.
 /// 3. After a rest one message goes alone; the others follow when it has reached the service.
+/// 4. A message is refused for good only when it was alone in its call.
 public struct QueueDelivery: Sendable, Equatable {
   public struct Settings: Sendable, Equatable {
-    /// Messages under way at the same time, on one loop.
+    /// Calls under way at the same time, on one loop.
     public var slots = 64
+    /// Messages of one call, at most.
+    public var batch = 1
     /// How long nothing is taken after nothing could be delivered.
     ///
     /// From 100 ms, for an instance that starts again is back in a second, to 5 s, so that a service that comes back after an
@@ -48,44 +55,69 @@ public struct QueueDelivery: Sendable, Equatable {
   }
 
   private var slots: Int
+  private var batch: Int
   private var rest: Backoff
+  /// Calls that are under way.
   public private(set) var inFlight = 0
   public private(set) var isAsking = false
   public private(set) var isStopped = false
+  /// So many messages go one by one before there are batches again.
+  private var singles = 0
   /// In a row: nothing reached the service.
   private var failures = 0
   private var restsUntil = Instant.zero
 
   public init(_ settings: Settings = Settings()) {
     slots = max(1, settings.slots)
+    batch = max(1, settings.batch)
     rest = Backoff(settings.rest)
   }
 
   /// The plan has changed; what is under way beyond the new slots ends first.
   public mutating func moved(to settings: Settings) {
     slots = max(1, settings.slots)
+    batch = max(1, settings.batch)
     rest = Backoff(settings.rest)
   }
 
   /// Nothing more is asked for; what is under way ends.
   public mutating func stop() { isStopped = true }
 
-  /// How many messages to ask for now, which is then under way; 0 for none.
+  /// How many messages to ask for now; 0 for none.
   public mutating func ask(now: Instant) -> Int {
     if isAsking || isStopped || now < restsUntil { return 0 }
     let most = failures > 0 ? 1 : slots
     guard inFlight < most else { return 0 }
     isAsking = true
-    return most - inFlight
+    return (most - inFlight) * (failures > 0 || singles > 0 ? 1 : batch)
   }
 
   /// When ``ask(now:)`` may say something else by itself.
   public var nextWake: Instant { isStopped || isAsking || restsUntil == .zero ? .distantFuture : restsUntil }
 
-  /// The answer to an ask.
+  /// The answer to an ask, each message of which is a call.
   public mutating func leased(_ count: Int) {
     isAsking = false
     inFlight += count
+  }
+
+  /// The answer to an ask, by the attempts of its messages (1: the first); what goes together: indexes, call by call.
+  public mutating func leased(attempts: [UInt16]) -> [[Int]] {
+    let free = max(1, slots - inFlight)
+    let together = singles > 0 || batch == 1 ? [] : attempts.indices.filter { attempts[$0] <= 1 }
+    let alone = singles > 0 || batch == 1 ? Array(attempts.indices) : attempts.indices.filter { attempts[$0] > 1 }
+    var calls = QueueDelivery.pieces(together, batch)
+    if calls.count + alone.count <= free || batch == 1 {
+      calls += alone.map { [$0] }
+    } else {
+      calls = QueueDelivery.pieces(Array(attempts.indices), batch)
+    }
+    leased(calls.count)
+    return calls
+  }
+
+  private static func pieces(_ indices: [Int], _ size: Int) -> [[Int]] {
+    stride(from: 0, to: indices.count, by: size).map { Array(indices[$0..<min(indices.count, $0 + size)]) }
   }
 
   /// The ask was not answered: whoever keeps the queue is away.
@@ -97,9 +129,11 @@ public struct QueueDelivery: Sendable, Equatable {
   /// A call has ended.
   ///
   /// `status` is of the service's own answer, 0 when there was none; `reason` is why there was none, or why ours stands in
-  /// its place. `attempts` is how often the service was tried.
+  /// its place. `attempts` is how often the service was tried; `messages` how many went in the call: what is said holds for
+  /// each of them.
   public mutating func ended(
-    status: UInt16, reason: Reason, attempts: UInt8, retryAfter: Int64?, now: Instant, using random: inout SeededRandom
+    status: UInt16, reason: Reason, attempts: UInt8, retryAfter: Int64?, messages: Int = 1, now: Instant,
+    using random: inout SeededRandom
   ) -> Verdict {
     inFlight -= 1
     if reason != .none && attempts == 0 {
@@ -108,10 +142,17 @@ public struct QueueDelivery: Sendable, Equatable {
     }
     failures = 0
     restsUntil = .zero
-    return QueueDelivery.verdict(status: reason == .none ? status : 0, retryAfter: retryAfter)
+    let verdict = QueueDelivery.verdict(status: reason == .none ? status : 0, retryAfter: retryAfter)
+    if messages == 1 {
+      singles = max(0, singles - 1)
+      return verdict
+    }
+    if verdict == .ack { return .ack }
+    singles = max(singles, messages)
+    return verdict == .refused ? .retry(after: nil) : verdict
   }
 
-  /// A message that came when nothing is to be delivered any more.
+  /// What came when nothing is to be delivered any more: a call that is not made.
   public mutating func declined() { inFlight -= 1 }
 
   private mutating func leaveAlone(_ now: Instant, _ random: inout SeededRandom) {

@@ -46,7 +46,7 @@ package struct MessagingAPI: Sendable {
   /// The answer when the state process says nothing within the time that there is.
   package static var unavailable: MessagingAnswer { Answering.unavailable }
 
-  private let queues: QueueAPI
+  package let queues: QueueAPI
   private let logs: LogAPI
   private let webhooks: WebhookAPI
 

@@ -39,6 +39,8 @@ extension Plan {
       self.name = name
       self.kind = kind
     }
+
+    package var isStream: Bool { if case .stream = kind { true } else { false } }
   }
 
   /// Who reads a log, with a place of its own in it.
@@ -79,8 +81,6 @@ extension Plan {
 
   private mutating func add(_ log: Log, _ subscribers: [Subscriber], keep: Duration?) {
     var log = log
-    // A subscriber hears what is said from now on; a projection is made of everything.
-    let fromStart = if case .stream = log.kind { true } else { false }
     for subscriber in subscribers {
       let name = "\(log.name).\(subscriber.name.text)"
       var queue = Queue(name: name, settings: subscriber.settings(keep: keep), log: logs.count)
@@ -88,7 +88,8 @@ extension Plan {
         queue.push = push(to, call, from: name)
         queue.push?.batch = subscriber.batch.value
       }
-      log.groups.append(Group(name: subscriber.name.text, queue: queues.count, fromStart: fromStart))
+      // A subscriber hears what is said from now on; a projection is made of everything.
+      log.groups.append(Group(name: subscriber.name.text, queue: queues.count, fromStart: log.isStream))
       queues.append(queue)
     }
     logs.append(log)

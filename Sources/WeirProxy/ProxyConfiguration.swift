@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import WeirBase
 package import WeirFlows
+package import WeirMessaging
 package import WeirPatterns
 package import WeirWire
 
@@ -50,8 +51,10 @@ package struct ProxyConfiguration: Sendable {
   package var statePath: String?
   /// The queues that the state process keeps.
   package var queues: [QueueDeclaration] = []
-  /// By queue: what of a message gives it its key when its sender names none.
-  package var queueKeys: [String: String] = [:]
+  /// The logs that the state process keeps; their groups are among `queues`.
+  package var logs: [LogDeclaration] = []
+  /// Reads what programs send to queues, topics and streams.
+  package var messaging = MessagingAPI()
   /// Those whose messages are brought to a service.
   package var pushes: [QueuePush] = []
   /// By service: what of a request keeps it at one instance; nil for nothing, and behind the end of the list.

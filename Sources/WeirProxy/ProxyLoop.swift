@@ -87,8 +87,8 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   private(set) var tcpCounters: [String: TCPCounter] = [:]
   /// The connection to the state process, once a plan needs it.
   private(set) var state: StateLink?
-  /// Reads requests to queues.
-  var queueAPI = QueueAPI()
+  /// Reads requests to queues, topics and streams.
+  var messagingAPI = MessagingAPI()
   /// Messages are brought to services: not before this node takes requests.
   var takesMessages = false
   /// By the name of a queue whose messages are brought to a service.
@@ -133,7 +133,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
 
   private func linkState(_ configuration: ProxyConfiguration) {
     if state == nil, let path = configuration.statePath { state = StateLink(path: path, eventLoop: eventLoop) }
-    state?.declare(configuration.queues, now: now())
+    state?.declare(StateLink.Declared(queues: configuration.queues, logs: configuration.logs), now: now())
     bringQueues(configuration)
   }
 

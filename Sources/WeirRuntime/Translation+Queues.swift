@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import WeirBase
 import WeirFlows
+import WeirMessaging
 import WeirModel
 import WeirPatterns
 import WeirPlatform
@@ -34,15 +35,35 @@ extension Translation {
       let memory = milliseconds(JobClock.memory(of: job.schedule, now: SystemClock.wall()))
       configuration.queues[job.queue].dedup = max(configuration.queues[job.queue].dedup, memory)
     }
-    configuration.queueKeys = plan.queues.reduce(into: [:]) { keys, queue in keys[queue.name] = queue.keyField }
-    configuration.pushes = plan.queues.compactMap { queue in
+    configuration.logs = plan.logs.map { declaration($0, plan) }
+    configuration.messaging = MessagingAPI(
+      queues: QueueAPI(keyFields: plan.queues.reduce(into: [:]) { keys, queue in keys[queue.name] = queue.keyField }))
+    configuration.pushes = plan.queues.enumerated().compactMap { index, queue in
       guard let push = queue.push else { return nil }
       var settings = QueueDelivery.Settings()
+      settings.batch = push.batch
       // More than that on one loop is more than one service's worth of work.
-      settings.slots = min(Int(clamping: queue.settings.atOnce), 1024)
-      return QueuePush(
+      settings.slots = min(max(1, queue.settings.atOnce / push.batch), 1024)
+      var brought = QueuePush(
         name: queue.name, edge: push.edge, service: plan.services[push.service].name, method: push.method,
         path: push.path, settings: settings)
+      if let log = queue.log.map({ plan.logs[$0] }), let group = log.groups.first(where: { $0.queue == index }) {
+        brought.source = QueuePush.Source(log: log.name, group: group.name, isStream: log.isStream)
+      }
+      return brought
     }
+  }
+
+  private static func declaration(_ log: Plan.Log, _ plan: Plan) -> LogDeclaration {
+    var declaration = LogDeclaration(name: log.name)
+    declaration.keep = log.keep.map { $0.inNanoseconds / 1_000_000 }
+    declaration.bytes = log.bytes.map { Int64($0) }
+    declaration.forgetting =
+      switch log.forgetting {
+      case .entries: .entries
+      case .streams: .streams
+      }
+    declaration.groups = log.groups.map { LogGroup(queue: plan.queues[$0.queue].name, fromStart: $0.fromStart) }
+    return declaration
   }
 }

@@ -149,4 +149,104 @@ struct QueueDeliveryTests {
     while delivery.inFlight > 0 { delivery.declined() }
     #expect(delivery.ask(now: now + .seconds(8)) > 0, "seed \(seed)")
   }
+
+  private func batches(slots: Int, of batch: Int) -> QueueDelivery {
+    var settings = QueueDelivery.Settings()
+    settings.slots = slots
+    settings.batch = batch
+    return QueueDelivery(settings)
+  }
+
+  @Test("a batch is one call: so many are asked for as the free calls carry, and what comes is shared out")
+  mutating func batches() {
+    var delivery = batches(slots: 2, of: 3)
+    #expect(delivery.ask(now: at(0)) == 6)
+    #expect(delivery.leased(attempts: [1, 1, 1, 1]) == [[0, 1, 2], [3]])
+    #expect(delivery.inFlight == 2 && delivery.ask(now: at(0)) == 0)
+    #expect(
+      delivery.ended(
+        status: 204, reason: .none, attempts: 1, retryAfter: nil, messages: 3, now: at(1), using: &random) == .ack)
+    #expect(delivery.ask(now: at(1)) == 3)
+    #expect(delivery.leased(attempts: []) == [])
+    #expect(delivery.inFlight == 1)
+  }
+
+  @Test("a batch that is refused is tried again, one by one, and then there are batches again")
+  mutating func refusedBatch() {
+    var delivery = batches(slots: 1, of: 3)
+    #expect(delivery.ask(now: at(0)) == 3)
+    #expect(delivery.leased(attempts: [1, 1, 1]) == [[0, 1, 2]])
+    #expect(
+      delivery.ended(
+        status: 422, reason: .none, attempts: 1, retryAfter: nil, messages: 3, now: at(1), using: &random)
+        == .retry(after: nil))
+    // Alone each is told the truth.
+    for (status, verdict) in [(204, QueueDelivery.Verdict.ack), (422, .refused), (204, .ack)] as [(UInt16, _)] {
+      #expect(delivery.ask(now: at(2)) == 1)
+      #expect(delivery.leased(attempts: [2]) == [[0]])
+      #expect(
+        delivery.ended(status: status, reason: .none, attempts: 1, retryAfter: nil, now: at(2), using: &random)
+          == verdict)
+    }
+    #expect(delivery.ask(now: at(3)) == 3)
+  }
+
+  @Test("what has failed before goes alone as long as there is room, and together when there is none")
+  mutating func retriedAlone() {
+    var delivery = batches(slots: 3, of: 3)
+    _ = delivery.ask(now: at(0))
+    #expect(delivery.leased(attempts: [1, 2, 1, 3]) == [[0, 2], [1], [3]])
+    delivery = batches(slots: 2, of: 3)
+    _ = delivery.ask(now: at(0))
+    #expect(delivery.leased(attempts: [1, 2, 1, 3]) == [[0, 1, 2], [3]])
+  }
+
+  @Test("a batch that nobody was asked about is given back, and counts for nothing")
+  mutating func unreachedBatch() {
+    var delivery = batches(slots: 1, of: 3)
+    _ = delivery.ask(now: at(0))
+    _ = delivery.leased(attempts: [1, 1, 1])
+    #expect(
+      delivery.ended(
+        status: 0, reason: .noHealthyInstance, attempts: 0, retryAfter: nil, messages: 3, now: at(0), using: &random)
+        == .giveBack)
+    #expect(delivery.ask(now: delivery.nextWake) == 1)
+    #expect(delivery.leased(attempts: [1]) == [[0]])
+    _ = delivery.ended(status: 204, reason: .none, attempts: 1, retryAfter: nil, now: at(900), using: &random)
+    #expect(delivery.ask(now: at(900)) == 3)
+  }
+
+  /// One of a hundred cannot be worked on: it alone is dead in the end, however it was mixed with others.
+  @Test("a poisoned message takes no other with it", arguments: 0..<50)
+  func poison(_ seed: Int) {
+    var random = SeededRandom(seed: UInt64(seed), stream: "poison")
+    var delivery = batches(slots: 3, of: 10)
+    var waiting = (0..<100).map { (id: $0, attempt: UInt16(1)) }
+    var dead: [Int] = []
+    var time: Int64 = 0
+    while !waiting.isEmpty && time < 10_000 {
+      time += 1
+      let count = min(delivery.ask(now: at(time)), waiting.count)
+      if count == 0 { continue }
+      // Retries come back at any moment.
+      waiting.shuffle(using: &random)
+      let leased = Array(waiting.suffix(count))
+      waiting.removeLast(count)
+      for call in delivery.leased(attempts: leased.map(\.attempt)) {
+        let isPoisoned = call.contains { leased[$0].id == 13 }
+        let verdict = delivery.ended(
+          status: isPoisoned ? 400 : 200, reason: .none, attempts: 1, retryAfter: nil, messages: call.count,
+          now: at(time), using: &random)
+        for i in call {
+          switch verdict {
+          case .ack: #expect(!isPoisoned)
+          case .refused: dead.append(leased[i].id)
+          case .retry, .giveBack: waiting.append((leased[i].id, leased[i].attempt + 1))
+          }
+        }
+      }
+      #expect(delivery.inFlight == 0)
+    }
+    #expect(waiting.isEmpty && dead == [13])
+  }
 }

@@ -8,11 +8,12 @@ import WeirMessaging
 import WeirPlatform
 import WeirWire
 
-/// A request of a program to Weir itself: something is put into a queue, or taken out of one.
+/// A request of a program to Weir itself: something is put into a queue, or taken out of one; an event is published.
 ///
-/// Confined to its loop.
+/// Confined to its loop. What it means, and what each reply leads to, is said by ``MessagingAPI``.
 ///
 ///     collecting ─body whole─▶ parsed ─▶ asked of the state process ─▶ answered
+///                                             ▲────────┘ again
 final class MessagingExchange {
   fileprivate var request: MessagingRequest
   fileprivate var chunks = ChunkedScanner()
@@ -20,7 +21,7 @@ final class MessagingExchange {
   fileprivate let route: QueueRoute?
   fileprivate let caller: QueueRoute.Caller
 
-  static let bodyMax = QueueAPI.bodyBytesMax
+  static let bodyMax = MessagingAPI.bodyBytesMax
   /// A body up to this size is parsed on the loop: that takes less than a millisecond.
   static let parsedHere = 64 << 10
 
@@ -31,16 +32,19 @@ final class MessagingExchange {
   }
 
   fileprivate static func parse(
-    _ request: MessagingRequest, _ route: QueueRoute?, _ caller: QueueRoute.Caller, by api: QueueAPI,
+    _ request: MessagingRequest, _ route: QueueRoute?, _ caller: QueueRoute.Caller, by api: MessagingAPI,
     using random: inout SeededRandom
-  ) -> QueueAPI.Parsed {
+  ) -> MessagingAPI.Outcome {
     let wall = SystemClock.wall()
-    return route?.parse(request, of: caller, by: api, now: wall, using: &random)
-      ?? api.parse(request, now: wall, using: &random)
+    guard let route else { return api.parse(request, now: wall, using: &random) }
+    switch route.parse(request, of: caller, by: api.queues, now: wall, using: &random) {
+    case .ask(let question, let then): return .ask(question, then: .queue(then))
+    case .refuse(let answer): return .answer(answer)
+    }
   }
 }
 
-/// Requests of `/from/<caller>/queues/…` on the listener of `WEIR_URL`.
+/// Requests of `/from/<caller>/queues/…`, `/topics/…` and so on, on the listener of `WEIR_URL`.
 extension ClientConnection {
   /// Where in the head the path of such a request begins: behind the caller's name; nil for other requests.
   func messagingPath(_ bytes: borrowing Span<UInt8>) -> Int? {
@@ -49,7 +53,15 @@ extension ClientConnection {
     // `/from/` was there, or the path is none of ours.
     guard ClientConnection.has(bytes, "/from/", at: Int(head.path.start), end) else { return nil }
     while at < end && bytes[at] != 0x2f { at += 1 }
-    return ClientConnection.has(bytes, "/queues/", at: at, end) ? at : nil
+    return MessagingAPI.sections.contains { ClientConnection.has(bytes, section: $0, at: at, end) } ? at : nil
+  }
+
+  /// `/queues/`
+  private static func has(_ bytes: borrowing Span<UInt8>, section: String, at: Int, _ end: Int) -> Bool {
+    let length = section.utf8.count
+    guard end - at >= length + 2, bytes[at] == 0x2f, bytes[at + length + 1] == 0x2f else { return false }
+    for (i, byte) in section.utf8.enumerated() where bytes[at + 1 + i] != byte { return false }
+    return true
   }
 
   private static func has(_ bytes: borrowing Span<UInt8>, _ text: StaticString, at: Int, _ end: Int) -> Bool {
@@ -162,10 +174,10 @@ extension ClientConnection {
     phase = .wait
     let request = exchange.request
     exchange.request.body = []
-    let (api, route, caller) = (loop.queueAPI, exchange.route, exchange.caller)
+    let (api, route, caller) = (loop.messagingAPI, exchange.route, exchange.caller)
     if request.body.count <= MessagingExchange.parsedHere {
       let outcome = MessagingExchange.parse(request, route, caller, by: api, using: &loop.random)
-      return parsed(outcome, exchange, now: now)
+      return goOn(outcome, exchange, now: now)
     }
     let seed = loop.random.next()
     let bound = NIOLoopBound((self, exchange), eventLoop: loop.eventLoop)
@@ -176,29 +188,31 @@ extension ClientConnection {
       let (client, exchange) = bound.value
       guard client.messaging === exchange, client.stage != .closed else { return }
       switch result {
-      case .success(let outcome): client.parsed(outcome, exchange, now: client.loop.now())
+      case .success(let outcome): client.goOn(outcome, exchange, now: client.loop.now())
       // The pool ends with the process.
       case .failure: client.refuse(.draining, now: client.loop.now())
       }
     }
   }
 
-  private func parsed(_ outcome: QueueAPI.Parsed, _ exchange: MessagingExchange, now: Instant) {
+  private func goOn(_ outcome: MessagingAPI.Outcome, _ exchange: MessagingExchange, now: Instant) {
     switch outcome {
-    case .refuse(let answer): write(answer, now: now)
+    case .answer(let answer): write(answer, now: now)
     case .ask(let request, let then):
-      guard let state = loop.state else { return write(MessagingAnswer(.queueUnknown), now: now) }
-      var time: Int64 = 5_000_000_000
-      if case .lease(_, _, _, let wait) = request { time = wait * 1_000_000 }
-      state.ask(request, within: time, now: now) { [self] reply in answered(reply, request, then, exchange) }
+      // No state process: there is nothing of what it would keep.
+      guard let state = loop.state else { return goOn(then.next(.unknownQueue), exchange, now: now) }
+      state.ask(request, within: MessagingAPI.time(for: request) * 1_000_000, now: now) { [self] reply in
+        answered(reply, request, then, exchange)
+      }
     }
   }
 
   private func answered(
-    _ reply: StateReply?, _ request: StateRequest, _ then: Answering, _ exchange: MessagingExchange
+    _ reply: StateReply?, _ request: StateRequest, _ then: MessagingAPI.Then, _ exchange: MessagingExchange
   ) {
     guard messaging === exchange, stage != .closed else { return giveBack(reply, request) }
-    write(reply.map { then.answer($0) } ?? Answering.unavailable, now: loop.now())
+    guard let reply else { return write(MessagingAPI.unavailable, now: loop.now()) }
+    goOn(then.next(reply), exchange, now: loop.now())
   }
 
   /// Who asked for messages is gone: they are given to others.

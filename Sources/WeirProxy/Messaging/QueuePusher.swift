@@ -17,10 +17,26 @@ package struct QueuePush: Sendable, Equatable {
   package var method: String
   package var path: String
   package var settings: QueueDelivery.Settings
+  /// Of a log's group: what feeds it.
+  package var source: Source?
+
+  /// A log, and the name of its group.
+  package struct Source: Sendable, Equatable {
+    package var log: String
+    package var group: String
+    /// A stream, and not a topic.
+    package var isStream: Bool
+
+    package init(log: String, group: String, isStream: Bool) {
+      self.log = log
+      self.group = group
+      self.isStream = isStream
+    }
+  }
 
   package init(
     name: String, edge: Int, service: String, method: String = "POST", path: String,
-    settings: QueueDelivery.Settings = .init()
+    settings: QueueDelivery.Settings = .init(), source: Source? = nil
   ) {
     self.name = name
     self.edge = edge
@@ -28,12 +44,14 @@ package struct QueuePush: Sendable, Equatable {
     self.method = method
     self.path = path
     self.settings = settings
+    self.source = source
   }
 }
 
 /// Takes messages of one queue from the state process, has its service work on them, and says how it went.
 ///
-/// Confined to its loop; each loop has one for each queue, and the state process sees to the bounds over all of them.
+/// Confined to its loop; each loop has one for each queue, and the state process sees to the bounds over all of them. Where
+/// several messages go in one request the first loop alone has one: it is the requests that are bounded there.
 /// What to take, and what an answer means, is decided by ``QueueDelivery``; this carries it out.
 final class QueuePusher {
   /// How long an ask waits for messages; longer than that a dead connection would not be noticed.
@@ -77,13 +95,13 @@ final class QueuePusher {
   private func leased(_ reply: StateReply?) {
     let now = loop.now()
     guard case .leased(let messages) = reply else { return delivery.unanswered(now: now, using: &random) }
-    delivery.leased(messages.count)
-    for message in messages {
+    for call in delivery.leased(attempts: messages.map(\.attempt)) {
+      let together = call.map { messages[$0] }
       if delivery.isStopped {
         delivery.declined()
-        settle(message, .giveBack)
+        for message in together { settle(message, .giveBack) }
       } else {
-        begin(message, now: now)
+        begin(together, now: now)
       }
     }
     ask(now: now)
@@ -91,37 +109,21 @@ final class QueuePusher {
 
   // MARK: - The call
 
-  private func begin(_ message: LeasedMessage, now: Instant) {
+  private func begin(_ messages: [LeasedMessage], now: Instant) {
+    let content = PushedContent(messages, push)
     var request = ByteBuffer()
     // HTTP/1.0: the answer comes without chunks and ends with its connection.
     request.writeString("\(push.method) \(push.path) HTTP/1.0\r\nHost: \(push.service)\r\n")
-    request.writeBytes(message.message.fields)
-    // The message's id is its key at the service: what is delivered again is known again.
-    request.writeString("Idempotency-Key: ")
-    request.writeBytes(message.message.id)
-    request.writeString("\r\nContent-Length: \(message.message.body.count)\r\n\r\n")
-    request.writeBytes(message.message.body)
-    let call = InnerCall(edge: push.edge, bytesMax: QueuePusher.answerBytesMax, lines: lines(of: message)) {
-      [self] call in
-      ended(call, message, startedAt: now)
+    request.writeBytes(content.fields)
+    request.writeString("Content-Length: \(content.body.count)\r\n\r\n")
+    request.writeBytes(content.body)
+    let call = InnerCall(edge: push.edge, bytesMax: QueuePusher.answerBytesMax, lines: content.lines) { [self] call in
+      ended(call, messages, startedAt: now)
     }
     call.begin(request, by: loop.epoch, on: loop, listener: -1, peer: PeerAddress())
   }
 
-  /// What a service is told of a message, whole lines.
-  private func lines(of message: LeasedMessage) -> [UInt8] {
-    var lines = Array("Weir-Queue: \(push.name)\r\nWeir-Id: ".utf8)
-    lines += message.message.id
-    if !message.message.key.isEmpty {
-      lines += Array("\r\nWeir-Key: ".utf8)
-      lines += message.message.key
-    }
-    let enqueued = WallTime(milliseconds: message.enqueuedAt).rfc3339
-    lines += Array("\r\nWeir-Attempt: \(message.attempt)\r\nWeir-Enqueued-At: \(enqueued)\r\n".utf8)
-    return lines
-  }
-
-  private func ended(_ call: InnerCall, _ message: LeasedMessage, startedAt: Instant) {
+  private func ended(_ call: InnerCall, _ messages: [LeasedMessage], startedAt: Instant) {
     let now = loop.now()
     let head = call.headOfAnswer(loop)
     let status = head?.status ?? 0
@@ -131,20 +133,21 @@ final class QueuePusher {
     let verdict = delivery.ended(
       // An answer whose rest nobody reads is an answer.
       status: status, reason: call.isOverlong && status > 0 ? .none : call.reason, attempts: call.attempts,
-      retryAfter: retryAfter, now: now, using: &random)
+      retryAfter: retryAfter, messages: messages.count, now: now, using: &random)
+    let said: Settlement.Verdict
     switch verdict {
-    case .ack: settle(message, .ack(result: QueuePusher.result(call, head)))
-    case .giveBack: settle(message, .giveBack)
+    case .ack: said = .ack(result: QueuePusher.result(call, head))
+    case .giveBack: said = .giveBack
     case .retry, .refused:
       var wait: Int64?
       if case .retry(let after) = verdict { wait = after.map { $0 / 1_000_000 } }
-      let error = call.reason == .none ? "\(status) \(StatusPhrase.of(status))" : "\(call.reason.name)"
-      settle(
-        message,
-        .nack(
-          error: error, status: call.reason == .none ? status : 0, latency: now.since(startedAt) / 1_000_000,
-          retryAfter: wait, isFinal: verdict == .refused))
+      var error = call.reason == .none ? "\(status) \(StatusPhrase.of(status))" : "\(call.reason.name)"
+      if messages.count > 1 { error += ", for \(messages.count) in one request" }
+      said = .nack(
+        error: error, status: call.reason == .none ? status : 0, latency: now.since(startedAt) / 1_000_000,
+        retryAfter: wait, isFinal: verdict == .refused)
     }
+    for message in messages { settle(message, said) }
     ask(now: now)
   }
 
@@ -180,12 +183,13 @@ final class QueuePusher {
 extension ProxyLoop {
   /// The queues of the newest plan.
   func bringQueues(_ configuration: ProxyConfiguration) {
-    queueAPI = QueueAPI(keyFields: configuration.queueKeys)
-    for (name, pusher) in pushers where !configuration.pushes.contains(where: { $0.name == name }) {
+    messagingAPI = configuration.messaging
+    let pushes = configuration.pushes.filter { $0.settings.batch == 1 || index == 0 }
+    for (name, pusher) in pushers where !pushes.contains(where: { $0.name == name }) {
       pusher.stop()
       pushers[name] = nil
     }
-    for push in configuration.pushes {
+    for push in pushes {
       if let pusher = pushers[push.name] {
         pusher.moved(to: push)
       } else {

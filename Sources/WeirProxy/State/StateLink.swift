@@ -39,8 +39,19 @@ final class StateLink {
   private var number: UInt64 = 0
   private var outgoing: [UInt8] = []
   private var isStopped = false
-  /// What the process is told of the queues before anything else, on each connection.
-  private var queues: [QueueDeclaration] = []
+  /// What the process is told before anything else, on each connection.
+  struct Declared: Equatable {
+    var queues: [QueueDeclaration] = []
+    /// Behind the queues, for those are their groups.
+    var logs: [LogDeclaration] = []
+
+    /// As many at a time as a frame may have.
+    var requests: [StateRequest] {
+      StateLink.pieces(queues).map(StateRequest.declare) + StateLink.pieces(logs).map(StateRequest.declareLogs)
+    }
+  }
+
+  private var declared = Declared()
   private var isDeclared = true
   private var declareAt = Int64.min
 
@@ -65,29 +76,28 @@ final class StateLink {
     if state == .up { send(request, number) } else { connect() }
   }
 
-  /// The queues that this plan has; said again on each new connection, and until the process has taken it.
-  func declare(_ queues: [QueueDeclaration], now: Instant) {
-    if queues == self.queues { return }
-    self.queues = queues
+  /// What this plan has; said again on each new connection, and until the process has taken it.
+  func declare(_ declared: Declared, now: Instant) {
+    if declared == self.declared { return }
+    self.declared = declared
     isDeclared = false
-    if state == .up { sayQueues(now: now) } else { connect() }
+    if state == .up { sayDeclared(now: now) } else { connect() }
   }
 
-  private func sayQueues(now: Instant) {
+  private func sayDeclared(now: Instant) {
     isDeclared = true
     declareAt = now.nanoseconds + 1_000_000_000
-    let said = queues
-    for request in declarations {
+    let said = declared
+    for request in said.requests {
       ask(request, within: 10_000_000_000, now: now) { [self] reply in
-        if reply != .declared && said == queues { isDeclared = false }
+        if reply != .declared && said == declared { isDeclared = false }
       }
     }
   }
 
-  /// As many at a time as a frame may have.
-  private var declarations: [StateRequest] {
-    stride(from: 0, to: queues.count, by: QueueLimits.batchMax).map {
-      .declare(Array(queues[$0..<min(queues.count, $0 + QueueLimits.batchMax)]))
+  private static func pieces<Element>(_ all: [Element]) -> [[Element]] {
+    stride(from: 0, to: all.count, by: QueueLimits.batchMax).map {
+      Array(all[$0..<min(all.count, $0 + QueueLimits.batchMax)])
     }
   }
 
@@ -96,7 +106,7 @@ final class StateLink {
     if isStopped { return }
     if state == .down { connect() }
     let time = now.nanoseconds
-    if !isDeclared && state == .up && time >= declareAt { sayQueues(now: now) }
+    if !isDeclared && state == .up && time >= declareAt { sayDeclared(now: now) }
     let isUp = state == .up
     let over = asks.filter { time >= ($0.value.until) || (!isUp && time >= $0.value.downUntil) }.keys.sorted()
     for id in over { asks.removeValue(forKey: id)?.body(nil) }
@@ -136,7 +146,7 @@ final class StateLink {
     outgoing.removeAll(keepingCapacity: true)
     StateFrames.append(.hello(version: StateFrames.version), id: 0, to: &outgoing)
     // Before what needs them; a declaration that is open is said again with the rest.
-    for request in declarations {
+    for request in declared.requests {
       number &+= 1
       StateFrames.append(request, id: number, to: &outgoing)
     }
