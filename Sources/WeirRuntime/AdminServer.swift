@@ -26,6 +26,7 @@ struct AdminServer: Sendable {
     var upgrade: @Sendable (String) async -> UpgradeOutcome
     /// What waits, and what an operator does about it.
     var queues: QueueOffice
+    var logs: LogOffice
     /// Lets a caller on the port change something: `Authorization: Bearer …`; it stands in the state folder.
     var token: String
   }
@@ -80,6 +81,7 @@ struct AdminServer: Sendable {
     }
     serveDrains(router, isOwner: isOwner)
     serveQueues(router, isOwner: isOwner)
+    serveLogs(router, isOwner: isOwner)
     // What runs another program is its owner's only, whoever has the token.
     if isOwner {
       router.post("/upgrade") { [content] request, _ in

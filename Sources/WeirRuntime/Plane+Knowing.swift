@@ -32,6 +32,7 @@ extension Plane {
     // the start, while much changes and somebody looks, with every tick.
     if ticks % 5 == 0 || ticks < 30 {
       queues.count()
+      logs.count()
       await know()
     }
   }
@@ -68,6 +69,7 @@ extension Plane {
       admin: published.admin, draining: isDraining, events: happenings)
     tellOfProcesses(&status)
     status.queues = queues.last
+    status.logs = logs.last
     published.publish(snapshot, status, names: names, isReady: hasSaidReady && !isDraining)
   }
 
@@ -113,7 +115,8 @@ extension Plane {
     snapshot.deprecated = (plan.gateway?.treatments ?? []).map { $0?.retirement != nil }
     snapshot.families =
       securityFamilies(reports) + tunnelFamilies(reports) + tcpFamilies(reports) + identityFamilies()
-      + stateFamilies(reports) + Plane.queueFamilies(queues.last ?? []) + memoryFamilies()
+      + stateFamilies(reports) + Plane.queueFamilies(queues.last ?? [])
+      + Plane.logFamilies(logs.last ?? []) + memoryFamilies()
     return snapshot
   }
 
@@ -174,7 +177,7 @@ extension Plane {
           }
         },
         upgrade: { binary in await withCheckedContinuation { send.yield(.upgrade(binary, $0)) } },
-        queues: queues, token: token))
+        queues: queues, logs: logs, token: token))
     let socket = settings.state + "/admin.sock"
     // Made aside and put in the place of the one before, so that there always is one. A shorter name: paths have a limit.
     let fresh = settings.state + "/admin.new"

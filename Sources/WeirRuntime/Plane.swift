@@ -44,6 +44,7 @@ package actor Plane {
   var trimmedAt = Instant.zero
   let published = Published()
   let queues = QueueOffice()
+  let logs = LogOffice()
   let jobs: JobClock
   let journal: Journal
   var certificates: Certificates
@@ -261,6 +262,7 @@ package actor Plane {
     let server = try await ProxyServer.start(configuration, accepting: false) { send.yield(.health($0)) }
     self.server = server
     queues.enter(plan, server)
+    logs.enter(plan, server)
     jobs.enter(plan, server)
     let programs = Programs(plan: plan, state: settings.state, callsPort: Int(calls.port))
     try programs.makeStoreFolders()

@@ -10,6 +10,8 @@ package struct StatusClient: Sendable {
     case notRunning(system: String, folder: String)
     case noAnswer(String)
     case noQueue(String)
+    /// It cannot be done; a sentence.
+    case refused(String)
 
     package var description: String {
       switch self {
@@ -17,6 +19,7 @@ package struct StatusClient: Sendable {
         "'\(system)' is not running (nothing answers at \(folder)/admin.sock); start it with: weir run"
       case .noQueue(let name):
         "there is no queue '\(name)' (weir queue list tells which there are), or its state process does not answer"
+      case .refused(let why): why
       case .noAnswer(let why): "the running system gave no answer that can be read: \(why)"
       }
     }
@@ -97,6 +100,36 @@ package struct StatusClient: Sendable {
     return try decoded(
       ask(
         "POST /queues/\(escaped(queue))/\(word.rawValue)",
+        fields: "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n", body: body,
+        also: "HTTP/1.1 422"
+      ).body)
+  }
+
+  /// The topics or the streams, as the state process counts them.
+  package func logs(_ kind: Status.Log.Kind) throws -> [Status.Log] { try decoded(ask("GET /\(kind.rawValue)s").body) }
+
+  /// What stands in a topic or stream.
+  package func events(of kind: Status.Log.Kind, _ name: String, _ query: Status.LogQuery) throws -> Status.LogEvents {
+    var path = "/\(kind.rawValue)s/\(escaped(name))/events?limit=\(query.limit)"
+    if let key = query.key { path += "&key=\(escaped(key))" }
+    if let after = query.after { path += "&after=\(after)" }
+    if let from = query.from { path += "&from=\(escaped(from))" }
+    let answer = try ask("GET \(path)", also: "HTTP/1.1 422")
+    if answer.head.hasPrefix("HTTP/1.1 422") {
+      let outcome: Status.QueueOutcome = try decoded(answer.body)
+      throw Failure.refused(outcome.text)
+    }
+    return try decoded(answer.body)
+  }
+
+  /// Has a group get events again, and waits until they are in its queue.
+  package func replay(
+    _ kind: Status.Log.Kind, _ name: String, _ group: String, _ order: Status.ReplayOrder
+  ) throws -> Status.QueueOutcome {
+    let body = String(decoding: try JSONEncoder().encode(order), as: UTF8.self)
+    return try decoded(
+      ask(
+        "POST /\(kind.rawValue)s/\(escaped(name))/groups/\(escaped(group))/replay",
         fields: "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n", body: body,
         also: "HTTP/1.1 422"
       ).body)

@@ -56,6 +56,7 @@ extension Status {
         ]
       }, paint)
     out += (queues ?? []).text(colour: colour)
+    out += (logs ?? []).text(colour: colour)
     let mirrors = self.mirrors ?? []
     out += Status.table(
       [

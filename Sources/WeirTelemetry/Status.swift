@@ -139,6 +139,8 @@ package struct Status: Sendable, Codable, Equatable {
   package var mirrors: [Mirror]?
   /// Nil where there is none, or while nobody can say.
   package var queues: [Queue]?
+  /// Topics and streams; nil as `queues`.
+  package var logs: [Log]?
   /// The last ones, oldest first.
   package var events: [Happening]
 
