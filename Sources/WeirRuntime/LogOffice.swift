@@ -205,7 +205,8 @@ final class LogOffice: Sendable {
 
   private func unknown(_ kind: Status.Log.Kind, _ name: String) -> String {
     let names = shared.withLock { $0.logs.filter { $0.kind == kind }.map(\.name) }
-    return "there is no \(kind.rawValue) '\(name)'" + (names.isEmpty ? "" : "; there are: \(names.joined(separator: ", "))")
+    return "there is no \(kind.rawValue) '\(name)'"
+      + (names.isEmpty ? "" : "; there are: \(names.joined(separator: ", "))")
   }
 }
 

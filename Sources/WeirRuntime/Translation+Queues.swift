@@ -10,7 +10,7 @@ import WeirWire
 
 extension Translation {
   /// The plan's queues in the words of the state process, and who their messages are brought to.
-  static func queues(_ configuration: inout ProxyConfiguration, _ plan: Plan) {
+  static func queues(_ configuration: inout ProxyConfiguration, _ plan: Plan) throws(PlaneError) {
     func milliseconds(_ duration: Duration) -> Int64 { duration.inNanoseconds / 1_000_000 }
     configuration.queues = plan.queues.map { queue in
       let settings = queue.settings
@@ -37,7 +37,8 @@ extension Translation {
     }
     configuration.logs = plan.logs.map { declaration($0, plan) }
     configuration.messaging = MessagingAPI(
-      queues: QueueAPI(keyFields: plan.queues.reduce(into: [:]) { keys, queue in keys[queue.name] = queue.keyField }))
+      queues: QueueAPI(keyFields: plan.queues.reduce(into: [:]) { keys, queue in keys[queue.name] = queue.keyField }),
+      logs: try logs(plan))
     configuration.pushes = plan.queues.enumerated().compactMap { index, queue in
       guard let push = queue.push else { return nil }
       var settings = QueueDelivery.Settings()
@@ -51,6 +52,32 @@ extension Translation {
         brought.source = QueuePush.Source(log: log.name, group: group.name, isStream: log.isStream)
       }
       return brought
+    }
+  }
+
+  /// Topics and streams, as programs reach them.
+  private static func logs(_ plan: Plan) throws(PlaneError) -> LogAPI {
+    var logs: [LogAPI.Log] = []
+    for log in plan.logs {
+      var schema: JSONSchema?
+      if let file = log.schema { schema = try self.schema(file, of: log.name, plan) }
+      logs.append(
+        LogAPI.Log(
+          log.isStream ? .stream : .topic, log.name, key: log.keyField, types: log.types, schema: schema,
+          groups: log.groups.map(\.name)))
+    }
+    return LogAPI(logs)
+  }
+
+  private static func schema(_ file: String, of topic: String, _ plan: Plan) throws(PlaneError) -> JSONSchema {
+    let path = Files.resolve(file, in: Files.parent(of: plan.design.file))
+    let bytes: [UInt8]
+    do throws(SystemError) { bytes = try Files.bytes(path) } catch {
+      throw PlaneError("the schema of topic '\(topic)' cannot be read: \(error)")
+    }
+    do throws(JSONSchema.Unusable) { return try JSONSchema(bytes) } catch {
+      let flaws = error.flaws.map { "\($0.at): \($0.what)" }.joined(separator: "; ")
+      throw PlaneError("the schema of topic '\(topic)', \(file), cannot be used: \(flaws)")
     }
   }
 

@@ -75,7 +75,7 @@ package enum Translation {
       header.map { KeyedRoute(name: plan.routes[index], header: $0) }
     }
     if plan.needsState { configuration.statePath = StateProgram.socketPath(settings) }
-    queues(&configuration, plan)
+    try queues(&configuration, plan)
     configuration.serviceNames = plan.services.map(\.name)
     configuration.calls += IdentityAssembly.calls(plan)
     configuration.http2Services = Set(

@@ -69,7 +69,9 @@ extension Status {
     package var body: String?
     package var base64: String?
 
-    package init(position: Int64, version: Int64?, at: String, id: String, key: String?, type: String?, fields: [String]) {
+    package init(
+      position: Int64, version: Int64?, at: String, id: String, key: String?, type: String?, fields: [String]
+    ) {
       self.position = position
       self.version = version
       self.at = at
@@ -157,7 +159,8 @@ extension [Status.LogEvent] {
     Status.table(
       ["position", "version", "at", "type", "key", "id", "body"],
       map { event in
-        let body = event.body.map { $0.count > 80 ? "\($0.prefix(79))…" : $0 } ?? event.base64.map { _ in "(bytes)" } ?? ""
+        let body =
+          event.body.map { $0.count > 80 ? "\($0.prefix(79))…" : $0 } ?? event.base64.map { _ in "(bytes)" } ?? ""
         return [
           "\(event.position)", event.version.map { "\($0)" } ?? "", event.at, event.type ?? "", event.key ?? "",
           event.id, String(body.map { $0.isNewline ? " " : $0 }),

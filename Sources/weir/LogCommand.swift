@@ -32,7 +32,8 @@ struct StreamCommand: ParsableCommand, LogKind {
 struct ListLogs<Of: LogKind>: ParsableCommand {
   static var configuration: CommandConfiguration {
     CommandConfiguration(
-      commandName: "list", abstract: "All \(Of.kind.rawValue)s: how long they are, and how far those are who read them.")
+      commandName: "list", abstract: "All \(Of.kind.rawValue)s: how long they are, and how far those are who read them."
+    )
   }
   @OptionGroup var options: QueueCommand.Options
   @Option(help: "text or json.") var format = OutputFormat.text
@@ -57,7 +58,8 @@ struct ListGroups<Of: LogKind>: ParsableCommand {
 
   func run() throws {
     guard let log = try options.ask({ try $0.logs(Of.kind) }).first(where: { $0.name == name }) else {
-      Output.note("weir: there is no \(Of.kind.rawValue) '\(name)' (weir \(Of.kind.rawValue) list tells which there are)")
+      Output.note(
+        "weir: there is no \(Of.kind.rawValue) '\(name)' (weir \(Of.kind.rawValue) list tells which there are)")
       throw ExitCode.findings
     }
     switch format {
@@ -101,7 +103,8 @@ struct Replay<Of: LogKind>: ParsableCommand {
       abstract: Of.kind == .topic
         ? "A group hears events again, from a position or a time on."
         : "A projection gets events again, all of them or from a position or a time on.",
-      discussion: "They wait in their order, and what comes meanwhile behind them. What still waits there is not doubled.")
+      discussion:
+        "They wait in their order, and what comes meanwhile behind them. What still waits there is not doubled.")
   }
   @Argument(help: "The \(Of.kind.rawValue).") var name: String
   @Argument(help: "The group.") var group: String

@@ -181,7 +181,9 @@ struct QueueDeliveryTests {
         status: 422, reason: .none, attempts: 1, retryAfter: nil, messages: 3, now: at(1), using: &random)
         == .retry(after: nil))
     // Alone each is told the truth.
-    for (status, verdict) in [(204, QueueDelivery.Verdict.ack), (422, .refused), (204, .ack)] as [(UInt16, QueueDelivery.Verdict)] {
+    for (status, verdict) in [(204, QueueDelivery.Verdict.ack), (422, .refused), (204, .ack)]
+      as [(UInt16, QueueDelivery.Verdict)]
+    {
       #expect(delivery.ask(now: at(2)) == 1)
       #expect(delivery.leased(attempts: [2]) == [[0]])
       #expect(

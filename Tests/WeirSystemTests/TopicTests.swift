@@ -232,7 +232,8 @@ extension SystemTests {
 
         // One that comes later is made of everything, too, several in one request.
         try field.write(
-          Self.file(field, ledger: "list: POST shop/heard/list, late: { do: POST shop/heard/late, batch: 5, at-once: 1 }"))
+          Self.file(
+            field, ledger: "list: POST shop/heard/list, late: { do: POST shop/heard/late, batch: 5, at-once: 1 }"))
         let reload = try await field.verb(["reload", field.file, "--state", field.state])
         #expect(reload.code == 0, "\(reload)")
         try await eventually("the new one has all") {
@@ -253,7 +254,8 @@ extension SystemTests {
         try field.write(
           Self.file(
             field,
-            events: "mails: { do: POST shop/heard/mails, visibility: 3s, retry: { backoff: { first: 100ms, max: 1s } } }"))
+            events:
+              "mails: { do: POST shop/heard/mails, visibility: 3s, retry: { backoff: { first: 100ms, max: 1s } } }"))
         let run = try await field.runReady(instances: 1)
         var sent: [Int: Int] = [:]
         var n = 0
@@ -291,7 +293,8 @@ extension SystemTests {
             #expect(firsts == firsts.sorted(), "\(name), order-\(order)")
           }
         }
-        let page = try await read(field, ["topic", "events", "events", "--after", "0", "--limit", "1000"], as: Page.self)
+        let page = try await read(
+          field, ["topic", "events", "events", "--after", "0", "--limit", "1000"], as: Page.self)
         #expect(page.events.map(\.position) == Array(1...page.events.count))
         for event in page.events {
           guard let number = sent[event.position] else { continue }

@@ -31,11 +31,11 @@ enum RootKeys {
     refused: [(.simulate, "weir simulate does not play jobs yet")])
   static let topics = Key(
     "topics", .named(.components("a topic"), .section(TopicKeys.part.section)), "Events that several may hear.",
-    refused: [(.run, "weir run does not keep topics yet"), (.simulate, "weir simulate does not play topics yet")])
+    refused: [(.simulate, "weir simulate does not play topics yet")])
   static let streams = Key(
     "streams", .named(.components("a stream"), .section(StreamKeys.part.section)),
     "Ordered logs of events, and what is made of them.",
-    refused: [(.run, "weir run does not keep streams yet"), (.simulate, "weir simulate does not play streams yet")])
+    refused: [(.simulate, "weir simulate does not play streams yet")])
   static let sagas = Key(
     "sagas", .named(.components("a saga"), .section(SagaKeys.part.section)),
     "Transactions over several services, with what undoes each step.",

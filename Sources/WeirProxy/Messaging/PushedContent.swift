@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import WeirBase
+import WeirFlows
 import WeirMessaging
 import WeirWire
 
@@ -13,17 +14,28 @@ struct PushedContent {
 
   init(_ messages: [LeasedMessage], _ push: QueuePush) {
     let message = messages[0]
-    fields = message.message.fields
-    // The message's id is its key at the service: what is delivered again is known again.
-    fields += Array("Idempotency-Key: ".utf8) + message.message.id + Array("\r\n".utf8)
-    body = message.message.body
-    lines = Array("Weir-Queue: \(push.name)\r\nWeir-Id: ".utf8)
-    lines += message.message.id
-    if !message.message.key.isEmpty {
-      lines += Array("\r\nWeir-Key: ".utf8)
-      lines += message.message.key
+    if let source = push.source {
+      let (log, isStream, group) = (source.log, source.isStream, source.group)
+      // Who says `batch` gets a list, also of one.
+      let delivery =
+        push.settings.batch > 1
+        ? GroupDelivery(batch: messages, log: log, isStream: isStream, group: group)
+        : GroupDelivery(message, log: log, isStream: isStream, group: group)
+      (fields, lines, body) = (delivery.fields, delivery.lines, delivery.body)
+      if let key = delivery.idempotencyKey { fields += PushedContent.line("Idempotency-Key", key) }
+      return
     }
+    // The message's id is its key at the service: what is delivered again is known again.
+    fields = message.message.fields + PushedContent.line("Idempotency-Key", message.message.id)
+    body = message.message.body
+    lines = PushedContent.line("Weir-Queue", Array(push.name.utf8))
+    lines += PushedContent.line("Weir-Id", message.message.id)
+    if !message.message.key.isEmpty { lines += PushedContent.line("Weir-Key", message.message.key) }
     let enqueued = WallTime(milliseconds: message.enqueuedAt).rfc3339
-    lines += Array("\r\nWeir-Attempt: \(message.attempt)\r\nWeir-Enqueued-At: \(enqueued)\r\n".utf8)
+    lines += Array("Weir-Attempt: \(message.attempt)\r\nWeir-Enqueued-At: \(enqueued)\r\n".utf8)
+  }
+
+  private static func line(_ name: String, _ value: [UInt8]) -> [UInt8] {
+    Array("\(name): ".utf8) + value + [0x0d, 0x0a]
   }
 }
