@@ -153,12 +153,11 @@ extension SystemTests {
         #expect(page.events.map(\.position) == [59, 60, 61])
         let live = try await field.ask("/pass/EVENTS_URL/events?after=60&wait=1s")
         #expect(live.status == 200 && live.text.contains(#""position":61"#), "\(live.text)")
-        let metrics = try await field.metrics()
         for line in [
           #"weir_log_last_position{log="events",kind="topic"} 61"#, #"weir_group_lag{log="events",group="mails"} 0"#,
           #"weir_queue_messages{queue="events.audit",state="waiting"} 0"#,
         ] {
-          #expect(metrics.contains(line), "\(line)")
+          try await eventually("metrics have \(line)") { try await field.metrics().contains(line) }
         }
         #expect(try await verb(field, ["topic"]).out.contains("audit"))
 
