@@ -277,6 +277,11 @@ extension LogAPI {
         }
       }
       guard let schema = log.schema else { continue }
+      if let event = draft.event, event.data == nil {
+        misfits.append(
+          Flaw(draft.place.isEmpty ? "the body" : draft.data, "the event has no data, and \(log.name) has a schema"))
+        continue
+      }
       if let type = draft.type, !MediaType.isJSON(type) {
         misfits.append(
           Flaw(

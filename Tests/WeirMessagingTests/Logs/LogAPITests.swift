@@ -218,6 +218,9 @@ import WeirWire
         "POST", "/topics/strict", [("Content-Type", "application/cloudevents-batch+json")],
         #"[\#(start),"data":{"order":1}},\#(start),"data":{}},\#(start),"datacontenttype":"text/plain","data":"x"}]"#))
     #expect(batch.errors?.map(\.at) == ["$[1].data", "$[2].datacontenttype"])
+    let bare = try Self.problem(
+      Self.parse("POST", "/topics/strict", [("Content-Type", "application/cloudevents+json")], "\(start)}"))
+    #expect(bare.errors?.map(\.what) == ["the event has no data, and strict has a schema"])
     #expect(try Self.problem(Self.parse("POST", "/topics/strict", [json], "{")).errors?.first?.at == "line 1, column 2")
     #expect(
       try Self.problem(Self.parse("POST", "/topics/strict", [("Content-Type", "text/plain")], "x")).errors?.first?.at
