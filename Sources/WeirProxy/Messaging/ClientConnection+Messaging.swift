@@ -56,7 +56,7 @@ extension ClientConnection {
     return MessagingAPI.sections.contains { ClientConnection.has(bytes, section: $0, at: at, end) } ? at : nil
   }
 
-  /// `/queues/`
+  /// Whether a path goes on with such a section: `/queues/`.
   private static func has(_ bytes: borrowing Span<UInt8>, section: String, at: Int, _ end: Int) -> Bool {
     let length = section.utf8.count
     guard end - at >= length + 2, bytes[at] == 0x2f, bytes[at + length + 1] == 0x2f else { return false }
