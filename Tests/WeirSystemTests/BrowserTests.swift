@@ -7,29 +7,17 @@ extension SystemTests {
   @Suite struct BrowserTests {
     @Test func thePageIsUsedThroughTheGateway() async throws {
       try await Field.with { field in
-        let probe = try Program(
-          "/bin/sh",
-          [
-            "-c",
-            "python3 -c 'import playwright' && command -v chromium chromium-browser google-chrome | head -n 1 | grep .",
-          ],
-          in: field.folder, environment: ["HOME": ProcessInfo.processInfo.environment["HOME"] ?? field.folder])
-        if try await probe.end() != 0 {
-          let why = "no Chromium, or no Python package playwright (Tests/requirements.txt): \(probe.err)"
-          if ProcessInfo.processInfo.environment["CI"] == "true" { throw Mistake(why) }
-          print("BrowserTests: the page was not tried: \(why)")
-          return
-        }
+        guard try await Browser.isThere(field) else { return }
         try field.writeExample()
         let run = try await field.runReady()
         let base = "http://127.0.0.1:\(field.port)"
-        let seen = try await browser(["--base", base, field.folder + "/shots"], field)
+        let seen = try await browser(["--base", base], field)
         Claims.holds(
           seen.code == 0 && seen.steps.count >= 6, "Chromium: a note added, found, there after a reload, by keyboard",
           "\(seen.steps.count) steps seen, exit code \(seen.code)")
         // Search closes every connection; its check still passes, so that it stays as it is during the walk.
         try await field.fault("search-1", #"{"close":true}"#)
-        let without = try await browser(["--base", base, "--degraded", field.folder + "/shots"], field)
+        let without = try await browser(["--base", base, "--degraded"], field)
         Claims.holds(
           without.code == 0 && without.steps.contains { $0.contains("without search") },
           "Chromium: without search the page says so and goes on",
@@ -40,12 +28,7 @@ extension SystemTests {
     }
 
     private func browser(_ arguments: [String], _ field: Field) async throws -> (code: Int32, steps: [String]) {
-      let shots = ProcessInfo.processInfo.environment["WEIR_SHOTS"]
-      let words = arguments.dropLast() + [shots ?? arguments.last ?? ""]
-      let walk = try Program(
-        "/bin/sh", ["-c", "exec python3 \"$@\"", "sh", Program.root + "/Tests/Browser/notes.py"] + words,
-        in: field.folder,
-        environment: ["HOME": ProcessInfo.processInfo.environment["HOME"] ?? field.folder])
+      let walk = try Browser.walk("notes.py", arguments, field)
       let code = try await walk.end(within: .seconds(120))
       #expect(code == 0, "\(walk.out)\n\(walk.err)")
       return (code, walk.out.split(separator: "\n").map(String.init).filter { $0.hasPrefix("seen: ") })
