@@ -8,7 +8,7 @@ enum Browser {
     ["HOME": ProcessInfo.processInfo.environment["HOME"] ?? field.folder]
   }
 
-  /// Whether there is one. Without it a test says so and ends, but for a machine that tests for others (`CI=true`).
+  /// Whether there is one; without it a test says so and ends, but for a machine that tests for others (`CI=true`).
   static func isThere(_ field: Field) async throws -> Bool {
     let words =
       "python3 -c 'import playwright' && command -v chromium chromium-browser google-chrome | head -n 1 | grep ."
