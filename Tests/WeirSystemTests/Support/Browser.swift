@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
+import Testing
 
 /// A headless Chromium that uses a page as a person would: the scripts of `Tests/Browser`.
 enum Browser {
