@@ -175,7 +175,7 @@ let package = Package(
       ]),
     test("WeirIdentity", ["WeirPatterns", "WeirFlows", crypto, cryptoExtras]),
     test("WeirStorage", ["WeirBase", "WeirPatterns", "WeirWire", "WeirPlatform", "weir-state-fixture", programs]),
-    test("WeirMessaging", ["WeirBase", "WeirFlows", "WeirWire", programs]),
+    test("WeirMessaging", ["WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", programs]),
     test("WeirProcesses", ["WeirBase", "WeirPatterns", "WeirPlatform", "weir-keeper-fixture", programs]),
     test("WeirTelemetry", ["WeirBase", "WeirFlows", programs]),
     test(

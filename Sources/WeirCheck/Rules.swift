@@ -15,6 +15,7 @@ package enum Rules {
     RetryAmplification.self, RetryUnsafeMethod.self,
     RouteShadowed.self, RouteTie.self, SagaStepWithoutUndo.self, SingleInstance.self, StickyWithoutNeed.self,
     SubsetWithoutInstance.self, UnsignedWebhook.self, UnverifiedUpstream.self, VisibilityBelowWork.self,
+    WebhookInside.self,
     WideCORS.self, ZoneImbalance.self,
   ]
 

@@ -43,6 +43,8 @@ final class NodeState: Sendable {
   /// Wrong credentials by client: who sends many is not listened to for a while.
   let failures: Mutex<RateTable>
   let memory: Mutex<MemoryWatch>
+  /// How the endpoints of webhooks do; the first loop says it.
+  let webhooks = Mutex<[WebhookReading]>([])
   /// Good answers of routes whose fallback is `stale`; known by route and request, so a reload keeps them.
   let lastAnswers = Mutex(LastAnswers())
   /// By loop: has it look at the node's views, and at who waits, on its own thread.

@@ -55,6 +55,8 @@ package struct ProxyConfiguration: Sendable {
   package var logs: [LogDeclaration] = []
   /// Reads what programs send to queues, topics and streams.
   package var messaging = MessagingAPI()
+  /// Topics whose events go out to addresses of partners.
+  package var webhooks: [WebhookSettings] = []
   /// Those whose messages are brought to a service.
   package var pushes: [QueuePush] = []
   /// By service: what of a request keeps it at one instance; nil for nothing, and behind the end of the list.

@@ -91,6 +91,8 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   var messagingAPI = MessagingAPI()
   /// Messages are brought to services: not before this node takes requests.
   var takesMessages = false
+  /// Of the first loop, where a plan has webhooks: delivers them.
+  var webhooks: WebhookDriver?
   /// By the name of a queue whose messages are brought to a service.
   var pushers: [String: QueuePusher] = [:]
 
@@ -135,6 +137,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     if state == nil, let path = configuration.statePath { state = StateLink(path: path, eventLoop: eventLoop) }
     state?.declare(StateLink.Declared(queues: configuration.queues, logs: configuration.logs), now: now())
     bringQueues(configuration)
+    bringWebhooks(configuration)
   }
 
   @inline(__always)
@@ -200,7 +203,10 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     for place in silentAt.indices where silentAt[place] <= time { clients[place]?.wasSilent(now: now) }
     prober?.tick(now: now)
     state?.tick(now: now)
-    if takesMessages { for pusher in pushers.values { pusher.ask(now: now) } }
+    if takesMessages {
+      for pusher in pushers.values { pusher.ask(now: now) }
+      webhooks?.tick(now: now)
+    }
     // Idle connections to instances: each second, the oldest are at the bottom.
     if ticks % 10 == 0 {
       http2.sweep(now: time, keepAlive: times.keepAlive)
@@ -492,6 +498,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   func drain(_ promise: EventLoopPromise<Void>, until ends: Instant) {
     isDraining = true
     stopQueues()
+    webhooks?.stop()
     for old in older { old.flows.drain(until: ends, now: now()) }
     epoch.flows.drain(until: ends, now: now())
     drainEnds = ends.nanoseconds
@@ -513,6 +520,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   func leave(until ends: Instant, grace: Duration) {
     isDraining = true
     stopQueues()
+    webhooks?.stop()
     drainEnds = ends.nanoseconds
     let soon = now().advanced(by: grace.inNanoseconds).nanoseconds
     times.keepAlive = min(times.keepAlive, grace.inNanoseconds)

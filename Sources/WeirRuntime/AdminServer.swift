@@ -27,6 +27,7 @@ struct AdminServer: Sendable {
     /// What waits, and what an operator does about it.
     var queues: QueueOffice
     var logs: LogOffice
+    var webhooks: WebhookDesk
     /// Lets a caller on the port change something: `Authorization: Bearer …`; it stands in the state folder.
     var token: String
   }
@@ -82,6 +83,7 @@ struct AdminServer: Sendable {
     serveDrains(router, isOwner: isOwner)
     serveQueues(router, isOwner: isOwner)
     serveLogs(router, isOwner: isOwner)
+    serveWebhooks(router, isOwner: isOwner)
     // What runs another program is its owner's only, whoever has the token.
     if isOwner {
       router.post("/upgrade") { [content] request, _ in

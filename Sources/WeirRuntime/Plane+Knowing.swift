@@ -70,6 +70,7 @@ extension Plane {
     tellOfProcesses(&status)
     status.queues = queues.last
     status.logs = logs.last
+    status.webhooks = webhooks.last
     published.publish(snapshot, status, names: names, isReady: hasSaidReady && !isDraining)
   }
 
@@ -116,7 +117,7 @@ extension Plane {
     snapshot.families =
       securityFamilies(reports) + tunnelFamilies(reports) + tcpFamilies(reports) + identityFamilies()
       + stateFamilies(reports) + Plane.queueFamilies(queues.last ?? [])
-      + Plane.logFamilies(logs.last ?? []) + memoryFamilies()
+      + Plane.logFamilies(logs.last ?? []) + Plane.webhookFamilies(webhooks.last ?? []) + memoryFamilies()
     return snapshot
   }
 
@@ -177,7 +178,7 @@ extension Plane {
           }
         },
         upgrade: { binary in await withCheckedContinuation { send.yield(.upgrade(binary, $0)) } },
-        queues: queues, logs: logs, token: token))
+        queues: queues, logs: logs, webhooks: webhooks, token: token))
     let socket = settings.state + "/admin.sock"
     // Made aside and put in the place of the one before, so that there always is one. A shorter name: paths have a limit.
     let fresh = settings.state + "/admin.new"

@@ -218,6 +218,7 @@ extension Plane {
     plan = new
     queues.enter(new, server)
     logs.enter(new, server)
+    webhooks.enter(new, server)
     jobs.enter(new, server)
     names = Translation.names(new)
     epoch = number

@@ -45,6 +45,7 @@ package actor Plane {
   let published = Published()
   let queues = QueueOffice()
   let logs = LogOffice()
+  let webhooks = WebhookDesk()
   let jobs: JobClock
   let journal: Journal
   var certificates: Certificates
@@ -263,6 +264,7 @@ package actor Plane {
     self.server = server
     queues.enter(plan, server)
     logs.enter(plan, server)
+    webhooks.enter(plan, server)
     jobs.enter(plan, server)
     let programs = Programs(plan: plan, state: settings.state, callsPort: Int(calls.port))
     try programs.makeStoreFolders()

@@ -135,12 +135,12 @@ package struct StatusClient: Sendable {
       ).body)
   }
 
-  private func escaped(_ text: String) -> String {
+  func escaped(_ text: String) -> String {
     let plain = CharacterSet(charactersIn: "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
     return text.addingPercentEncoding(withAllowedCharacters: plain) ?? ""
   }
 
-  private func decoded<Answer: Decodable>(_ text: String) throws -> Answer {
+  func decoded<Answer: Decodable>(_ text: String) throws -> Answer {
     do { return try JSONDecoder().decode(Answer.self, from: Data(text.utf8)) } catch {
       throw Failure.noAnswer("\(error)")
     }
@@ -155,7 +155,7 @@ package struct StatusClient: Sendable {
     }
   }
 
-  private func ask(_ line: String, fields: String = "", body: String = "", also: String? = nil) throws -> (
+  func ask(_ line: String, fields: String = "", body: String = "", also: String? = nil) throws -> (
     head: String, body: String
   ) {
     let connection: Descriptor

@@ -35,10 +35,11 @@ extension Translation {
       let memory = milliseconds(JobClock.memory(of: job.schedule, now: SystemClock.wall()))
       configuration.queues[job.queue].dedup = max(configuration.queues[job.queue].dedup, memory)
     }
-    configuration.logs = plan.logs.map { declaration($0, plan) }
+    configuration.webhooks = webhooks(plan)
+    configuration.logs = plan.logs.map { declaration($0, plan) } + documents(configuration.webhooks)
     configuration.messaging = MessagingAPI(
       queues: QueueAPI(keyFields: plan.queues.reduce(into: [:]) { keys, queue in keys[queue.name] = queue.keyField }),
-      logs: try logs(plan))
+      logs: try logs(plan), webhooks: WebhookAPI(configuration.webhooks))
     configuration.pushes = plan.queues.enumerated().compactMap { index, queue in
       guard let push = queue.push else { return nil }
       var settings = QueueDelivery.Settings()

@@ -141,6 +141,8 @@ package struct Status: Sendable, Codable, Equatable {
   package var queues: [Queue]?
   /// Topics and streams; nil as `queues`.
   package var logs: [Log]?
+  /// Endpoints of webhooks; nil where the file has none.
+  package var webhooks: [Webhook]?
   /// The last ones, oldest first.
   package var events: [Happening]
 

@@ -13,7 +13,8 @@ struct Weir: ParsableCommand {
       """, version: WeirVersion.text,
     subcommands: [
       CheckCommand.self, ExplainCommand.self, SimulateCommand.self, PlanCommand.self, RunCommand.self,
-      ReloadCommand.self, UpgradeCommand.self, InstanceCommand.self, QueueCommand.self, TopicCommand.self,
+      ReloadCommand.self, UpgradeCommand.self, InstanceCommand.self, QueueCommand.self, WebhookCommand.self,
+      TopicCommand.self,
       StreamCommand.self, StatusCommand.self,
       SchemaCommand.self,
       KeyCommand.self, PlaneCommand.self, StateCommand.self,

@@ -2,9 +2,11 @@
 """Sends and takes webhooks by the reference library (`standardwebhooks`); see the tests of webhooks.
 
 webhooks.py send PORT PATH SECRET ID SECONDS BODY   posts a signed webhook, says the status
-webhooks.py take SECRET FILE                        says its port; writes a line for each webhook that holds: id, key, body
+webhooks.py take FOLDER                             says its port in the file `port`; verifies with the secrets in the file `secrets`,
+                                                    answers with the status in the file `status`, appends id and body to `taken`
 """
 import http.server
+import os
 import sys
 import urllib.error
 import urllib.request
@@ -30,28 +32,47 @@ def send(port, path, secret, id, seconds, body):
         print(error.code)
 
 
-def take(secret, file):
-    judge = Webhook(secret)
-    taken = open(file, "a", buffering=1)
+def take(folder):
+    def read(name, otherwise=""):
+        try:
+            with open(os.path.join(folder, name)) as file:
+                return file.read().strip()
+        except FileNotFoundError:
+            return otherwise
+
+    def note(name, line):
+        with open(os.path.join(folder, name), "a") as file:
+            file.write(line + "\n")
 
     class Partner(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["content-length"]))
-            status = 204
-            try:
-                judge.verify(body, {name.lower(): value for name, value in self.headers.items()})
-                taken.write(f"{self.headers['webhook-id']} {body.decode()}\n")
-            except Exception as error:
-                taken.write(f"refused {error}\n")
-                status = 400
+            fields = {name.lower(): value for name, value in self.headers.items()}
+            status = int(read("status", "204"))
+            for secret in read("secrets").split():
+                # Each of them alone must hold: while one is rotated both do.
+                try:
+                    Webhook(secret).verify(body, fields)
+                except Exception as error:
+                    note("refused", str(error))
+                    status = 400
+            if status < 300:
+                note("taken", f"{fields['webhook-id']} {body.decode()}")
+            else:
+                note("tried", f"{status} {fields['webhook-id']}")
             self.send_response(status)
+            if status == 302:
+                self.send_header("location", "http://127.0.0.1:1/inside")
+            self.send_header("content-length", "0")
             self.end_headers()
 
         def log_message(self, *words):
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Partner)
-    print(server.server_address[1], flush=True)
+    with open(os.path.join(folder, "port.new"), "w") as file:
+        file.write(str(server.server_address[1]))
+    os.rename(os.path.join(folder, "port.new"), os.path.join(folder, "port"))
     server.serve_forever()
 
 

@@ -226,7 +226,7 @@ struct PlanTests {
     #expect(design.webhooks[0].sign.value == .standard)
     #expect(design.services[0].operations.map(\.idempotent.value) == [false, true])
     #expect(
-      design.unsupported(for: .run).map(\.path) == ["sagas", "webhooks"])
+      design.unsupported(for: .run).map(\.path) == ["sagas"])
   }
 
   /// A group is a queue that its log feeds: what is said of it holds for its messages, and the log's `keep` for their age.

@@ -234,3 +234,10 @@ package struct OutgoingGuard: Sendable, Equatable {
     return bytes.indices.allSatisfy { bytes[$0] != 0x25 || isHex($0 + 1) && isHex($0 + 2) }
   }
 }
+
+extension OutgoingGuard {
+  /// The same for addresses as text; what is none is left out.
+  package func choose(_ target: Target, texts: [String]) -> Choice {
+    choose(target, resolved: texts.compactMap { WireAddress(text: $0) })
+  }
+}

@@ -42,9 +42,7 @@ enum RootKeys {
     refused: [(.run, "weir run does not run sagas yet"), (.simulate, "weir simulate does not play sagas yet")])
   static let webhooks = Key(
     "webhooks", .named(.plain("a webhook"), .section(WebhookKeys.part.section)), "Events delivered to others.",
-    refused: [
-      (.run, "weir run does not deliver webhooks yet"), (.simulate, "weir simulate does not play webhooks yet"),
-    ])
+    refused: [(.simulate, "weir simulate does not play webhooks yet")])
   static let tenants = Key(
     "tenants", .section(TenantKeys.section), "Customers who share the system, and their plans.")
   static let traffic = Key(

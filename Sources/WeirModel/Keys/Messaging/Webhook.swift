@@ -8,6 +8,8 @@ package struct Webhook: Sendable, Equatable {
   package var sign = WebhookKeys.sign.initial
   package var giveUpAfter = WebhookKeys.giveUpAfter.initial
   package var timeout = WebhookKeys.timeout.initial
+  /// Networks that deliveries may go to although they are not the internet's.
+  package var allow: [Value<String>] = []
 
   package enum Signature: String, Sendable, CaseIterable {
     case standard = "standard-webhooks"
@@ -31,6 +33,11 @@ enum WebhookKeys {
     "timeout", .duration(), default: .seconds(15), rule: "webhook.timeout (as Standard Webhooks advises)",
     "The longest that one attempt may take.", alias: ["deadline"])
 
+  static let allow = Key(
+    "allow", .list(.scalar(.network)), default: "addresses of the internet alone",
+    "Networks of your own that deliveries may go to, by http and at any port too: for partners inside, and for development.",
+    alias: ["networks", "allow-networks"])
+
   static let part = Part<Webhook>(
     "webhook", "Events delivered to others.",
     start: { layers, resolver in
@@ -42,6 +49,7 @@ enum WebhookKeys {
       .value(sign, \.sign),
       .value(giveUpAfter, \.giveUpAfter),
       .value(timeout, \.timeout),
+      .list(allow, .network, \.allow),
     ])
 }
 

@@ -1,0 +1,519 @@
+// SPDX-License-Identifier: Apache-2.0
+import NIOCore
+import Synchronization
+import WeirBase
+import WeirFlows
+import WeirMessaging
+import WeirPatterns
+import WeirPlatform
+import WeirWire
+
+/// How an endpoint does, as it is shown.
+package struct WebhookReading: Sendable, Equatable {
+  package var webhook: String
+  package var endpoint: String
+  package var url: String
+  /// Nil while it is enabled.
+  package var disabled: String?
+  /// Since this plane began.
+  package var delivered: UInt64 = 0
+  /// Attempts that were not taken.
+  package var failed: UInt64 = 0
+  package var gaveUp: UInt64 = 0
+  package var inFlight = 0
+  package var waiting: Int64 = 0
+  /// Milliseconds.
+  package var oldest: Int64?
+}
+
+/// Delivers the events of topics to the endpoints of partners.
+///
+/// Confined to the first loop, which alone has one. What is done when is decided by ``WebhookDelivery``; which endpoints there
+/// are stands in documents of the state process, and is looked up again each second: whoever changes them need not know us.
+final class WebhookDriver {
+  private unowned let loop: ProxyLoop
+  private var offices: [String: WebhookOffice] = [:]
+  private var readAt = Int64.min
+
+  init(loop: ProxyLoop) { self.loop = loop }
+
+  /// The webhooks of the newest plan.
+  func enter(_ webhooks: [WebhookSettings]) {
+    for (name, office) in offices where !webhooks.contains(where: { $0.name == name }) {
+      office.stop()
+      offices[name] = nil
+    }
+    for settings in webhooks {
+      if let office = offices[settings.name], office.moved(to: settings) { continue }
+      offices[settings.name]?.stop()
+      // Fails only where no context for TLS can be made: then nothing goes out by TLS anywhere.
+      offices[settings.name] = try? WebhookOffice(settings, loop: loop)
+    }
+  }
+
+  /// Ten times a second.
+  func tick(now: Instant) {
+    for office in offices.values { office.tick(now: now) }
+    if now.nanoseconds < readAt { return }
+    readAt = now.nanoseconds + 500_000_000
+    let readings = offices.values.flatMap(\.readings).sorted {
+      ($0.webhook, $0.endpoint) < ($1.webhook, $1.endpoint)
+    }
+    loop.node.webhooks.withLock { $0 = readings }
+  }
+
+  /// Nothing more is taken; what is under way ends.
+  func stop() { for office in offices.values { office.stop() } }
+}
+
+extension ProxyLoop {
+  /// The webhooks of the newest plan; the first loop delivers for all.
+  func bringWebhooks(_ configuration: ProxyConfiguration) {
+    guard index == 0, webhooks != nil || !configuration.webhooks.isEmpty else { return }
+    let driver = webhooks ?? WebhookDriver(loop: self)
+    webhooks = driver
+    driver.enter(configuration.webhooks)
+  }
+}
+
+/// The endpoints of one webhook of the file.
+final class WebhookOffice {
+  fileprivate static let lookEvery: Int64 = 1_000_000_000
+  fileprivate static let countEvery: Int64 = 5_000_000_000
+
+  fileprivate unowned let loop: ProxyLoop
+  fileprivate private(set) var settings: WebhookSettings
+  fileprivate let client: WebhookClient
+  fileprivate var random: SeededRandom
+  private var senders: [String: WebhookSender] = [:]
+  private var isLooking = false
+  private var lookAt = Int64.min
+  private var countAt = Int64.min
+  fileprivate private(set) var isStopped = false
+  private var wall: Int64 = 0
+
+  init(_ settings: WebhookSettings, loop: ProxyLoop) throws {
+    self.settings = settings
+    self.loop = loop
+    client = try WebhookClient(settings.outgoing)
+    random = SeededRandom(seed: loop.random.next(), stream: "webhook \(settings.name)")
+  }
+
+  /// False when it is another's: other networks, or another topic.
+  func moved(to settings: WebhookSettings) -> Bool {
+    if settings == self.settings { return true }
+    guard settings.outgoing == self.settings.outgoing, settings.topic == self.settings.topic else { return false }
+    self.settings = settings
+    for sender in senders.values { sender.settingsChanged() }
+    return true
+  }
+
+  func stop() {
+    isStopped = true
+    for sender in senders.values { sender.stop() }
+    // What they have under way keeps them until it ends.
+    senders = [:]
+  }
+
+  var readings: [WebhookReading] { senders.values.map(\.reading) }
+
+  /// Wall time that never goes back, as the flows want it.
+  fileprivate func now() -> Instant {
+    wall = max(wall, SystemClock.wall().milliseconds)
+    return Instant(nanoseconds: wall * 1_000_000)
+  }
+
+  func tick(now: Instant) {
+    if isStopped { return }
+    if !isLooking && now.nanoseconds >= lookAt { look(after: [], seen: [], now: now) }
+    if !senders.isEmpty && now.nanoseconds >= countAt {
+      countAt = now.nanoseconds + WebhookOffice.countEvery
+      count(now: now)
+    }
+    let wall = self.now()
+    for sender in senders.values { sender.tick(now: wall) }
+  }
+
+  /// Which endpoints there are.
+  private func look(after: [UInt8], seen: Set<String>, now: Instant) {
+    guard let state = loop.state else { return }
+    isLooking = true
+    state.ask(
+      .documents(log: settings.documents, after: after, limit: 200), within: 5_000_000_000, now: now
+    ) { [self] reply in
+      let now = loop.now()
+      guard !isStopped, case .documentList(let documents) = reply else {
+        isLooking = false
+        lookAt = now.nanoseconds + WebhookOffice.lookEvery
+        return
+      }
+      var seen = seen
+      for document in documents {
+        let id = String(decoding: document.key, as: UTF8.self)
+        guard let subscription = WebhookSubscription(document: document.body) else { continue }
+        seen.insert(id)
+        if let sender = senders[id] {
+          sender.apply(subscription, version: document.version)
+        } else {
+          senders[id] = WebhookSender(id, subscription, version: document.version, office: self)
+        }
+      }
+      if let last = documents.last { return look(after: last.key, seen: seen, now: now) }
+      for (id, sender) in senders where !seen.contains(id) {
+        sender.remove()
+        senders[id] = nil
+      }
+      isLooking = false
+      lookAt = now.nanoseconds + WebhookOffice.lookEvery
+    }
+  }
+
+  private func count(now: Instant) {
+    loop.state?.ask(.lookLog(log: settings.topic), within: 5_000_000_000, now: now) { [self] reply in
+      guard !isStopped, case .logCounts(let counts) = reply else { return }
+      for group in counts.groups {
+        guard group.name.hasPrefix(settings.documents + ".") else { continue }
+        senders[String(group.name.dropFirst(settings.documents.utf8.count + 1))]?.counted(group.counts)
+      }
+    }
+  }
+}
+
+/// Delivers to one endpoint.
+///
+/// Confined to its loop.
+///
+///     join ─▶ ask ─▶ leased ─▶ attempt ─▶ settled ─▶ ask …
+///       ▲                         └ disabled ─▶ saved ─▶ leave
+/// What is published while it is disabled is not kept for it: who enables it again has it replayed.
+final class WebhookSender {
+  /// How long an ask waits for messages.
+  private static let wait: Int64 = 20_000
+
+  private let id: String
+  private unowned let loop: ProxyLoop
+  // The office ends its senders before it goes itself.
+  private let office: WebhookOffice
+  private var subscription: WebhookSubscription
+  private var version: Int64
+  private var delivery: WebhookDelivery
+  private var isJoined = false
+  private var isJoining = false
+  private var isLeft = false
+  private var isLeaving = false
+  private var isSaving = false
+  /// What is kept of the endpoint differs from what stands in its document.
+  private var isDirty = false
+  private var saveAt = Int64.min
+  private var settlements: [Settlement] = []
+  private var willSettle = false
+  private(set) var reading: WebhookReading
+
+  init(_ id: String, _ subscription: WebhookSubscription, version: Int64, office: WebhookOffice) {
+    self.id = id
+    self.office = office
+    self.subscription = subscription
+    self.version = version
+    loop = office.loop
+    delivery = WebhookDelivery(
+      WebhookSender.settings(office.settings, subscription), record: subscription.record)
+    reading = WebhookReading(webhook: office.settings.name, endpoint: id, url: subscription.url)
+    read()
+  }
+
+  private static func settings(_ settings: WebhookSettings, _ subscription: WebhookSubscription)
+    -> WebhookDelivery.Settings
+  {
+    var delivery = WebhookDelivery.Settings()
+    delivery.rate = subscription.rate.map { Rate(perSecond: $0) }
+    delivery.schedule.giveUpAfter = .milliseconds(settings.giveUpAfter)
+    return delivery
+  }
+
+  private var queue: String { office.settings.queue(id) }
+
+  private func read() {
+    reading.url = subscription.url
+    reading.disabled = delivery.record.disabled.map(WebhookSubscription.word)
+    reading.inFlight = delivery.inFlight
+  }
+
+  // MARK: What changes it
+
+  func settingsChanged() {
+    delivery.moved(to: WebhookSender.settings(office.settings, subscription))
+    // Its queue has another declaration.
+    isJoined = false
+  }
+
+  /// The document, as it stands now.
+  func apply(_ subscription: WebhookSubscription, version: Int64) {
+    if version == self.version || isSaving { return }
+    self.version = version
+    self.subscription = subscription
+    delivery.moved(to: WebhookSender.settings(office.settings, subscription))
+    let isDisabled = delivery.record.disabled != nil
+    if subscription.disabled != nil && !isDisabled {
+      delivery.disable()
+    } else if subscription.disabled == nil && isDisabled && !isDirty {
+      delivery.enable()
+      isLeft = false
+      isJoined = false
+    }
+    read()
+  }
+
+  /// Its document is gone.
+  func remove() {
+    stop()
+    loop.state?.ask(
+      .leave(log: office.settings.topic, group: queue), within: 10_000_000_000, insists: true, now: loop.now()
+    ) { _ in }
+  }
+
+  func stop() { delivery.stop() }
+
+  func counted(_ counts: QueueCounts) {
+    reading.waiting = counts.waiting + counts.delayed
+    reading.oldest = counts.oldest
+    // Before its queue is full and publishers wait for it.
+    if reading.waiting > WebhookSettings.lengthMax / 10 * 8, delivery.record.disabled == nil {
+      disable()
+    }
+  }
+
+  private func disable() {
+    delivery.disable()
+    isDirty = true
+    saveAt = .min
+    read()
+  }
+
+  // MARK: Taking
+
+  func tick(now: Instant) {
+    if isDirty && !isSaving && now.nanoseconds >= saveAt { save() }
+    if delivery.isStopped { return }
+    if delivery.record.disabled != nil { return leave() }
+    if !isJoined { return join() }
+    ask(now: now)
+  }
+
+  private func join() {
+    guard !isJoining, let state = loop.state else { return }
+    isJoining = true
+    let request = StateRequest.join(log: office.settings.topic, office.settings.declaration(id))
+    state.ask(request, within: 5_000_000_000, now: loop.now()) { [self] reply in
+      isJoining = false
+      isJoined = reply == .declared
+    }
+  }
+
+  private func leave() {
+    // What is under way says first how it went, and what is kept is on the disk.
+    guard !isLeft, !isLeaving, !isDirty, !isSaving, delivery.inFlight == 0, let state = loop.state else { return }
+    isLeaving = true
+    state.ask(
+      .leave(log: office.settings.topic, group: queue), within: 5_000_000_000, now: loop.now()
+    ) { [self] reply in
+      isLeaving = false
+      if reply != nil {
+        isLeft = true
+        isJoined = false
+        reading.waiting = 0
+        reading.oldest = nil
+      }
+    }
+  }
+
+  private func ask(now: Instant) {
+    guard let state = loop.state else { return }
+    let count = delivery.ask(now: now)
+    if count == 0 { return }
+    let request = StateRequest.lease(
+      queue: queue, max: UInt16(min(count, QueueLimits.batchMax)), visibility: nil, wait: WebhookSender.wait)
+    state.ask(request, within: WebhookSender.wait * 1_000_000, now: loop.now()) { [self] in leased($0) }
+  }
+
+  private func leased(_ reply: StateReply?) {
+    let now = office.now()
+    guard case .leased(let messages) = reply else {
+      if reply == .unknownQueue { isJoined = false }
+      return delivery.unanswered(now: now)
+    }
+    delivery.leased(messages.count)
+    for message in messages {
+      let type = String(decoding: message.entry?.type ?? [], as: UTF8.self)
+      if !subscription.wants(type) {
+        delivery.skipped()
+        settle(message, .ack(result: []))
+        continue
+      }
+      switch delivery.admit(now: now, using: &office.random) {
+      case .send(let ticket): begin(message, ticket)
+      case .giveBack: settle(message, .giveBack)
+      }
+    }
+    read()
+    if isJoined && delivery.record.disabled == nil { ask(now: now) }
+  }
+
+  // MARK: An attempt
+
+  private func begin(_ message: LeasedMessage, _ ticket: CircuitBreaker.Ticket) {
+    let settings = office.settings
+    let at = SystemClock.wall()
+    // The same for all attempts of one event, and for all endpoints.
+    let position = message.entry.map { "\($0.position)" } ?? String(decoding: message.message.id, as: UTF8.self)
+    let webhookID = "msg_\(settings.topic)_\(position)"
+    var fields = WebhookSender.passed(message.message.fields)
+    fields += "\(WebhookSignature.idField): \(webhookID)\r\n"
+    fields += "\(WebhookSignature.timestampField): \(at.milliseconds / 1000)\r\n"
+    if settings.signs {
+      let signature = WebhookSignature.sign(
+        id: webhookID, at: at, body: message.message.body, with: subscription.valid(at: at))
+      fields += "\(WebhookSignature.signatureField): \(signature ?? "")\r\n"
+    }
+    let request = WebhookClient.Request(
+      url: subscription.url, fields: fields, body: message.message.body, timeout: .milliseconds(settings.timeout))
+    let startedAt = loop.now()
+    let bound = NIOLoopBound((self, message), eventLoop: loop.eventLoop)
+    office.client.send(request, on: loop.eventLoop).whenSuccess { outcome in
+      let (sender, message) = bound.value
+      sender.ended(message, ticket, outcome, startedAt: startedAt)
+    }
+  }
+
+  /// Of an event's fields what says how to read it: its type, and the attributes of a CloudEvent.
+  private static func passed(_ lines: [UInt8]) -> String {
+    let all = String(decoding: lines, as: UTF8.self).split(separator: "\r\n")
+    let kept = all.filter { line in
+      let name = line.prefix { $0 != ":" }.lowercased()
+      return name == "content-type" || name.hasPrefix("ce-")
+    }
+    return kept.map { $0 + "\r\n" }.joined()
+  }
+
+  private func ended(
+    _ message: LeasedMessage, _ ticket: CircuitBreaker.Ticket, _ outcome: WebhookClient.Outcome, startedAt: Instant
+  ) {
+    let now = office.now()
+    let before = delivery.record
+    let told: WebhookEndpoint.Outcome
+    var error: String
+    var status: UInt16 = 0
+    switch outcome {
+    case .answered(let answer, let retryAfter):
+      told = .answered(answer, retryAfter: retryAfter)
+      status = answer
+      error = "\(answer) \(StatusPhrase.of(answer))"
+    case .failed(let why):
+      told = .unanswered
+      error = why
+    }
+    error = String(decoding: error.utf8.prefix(200), as: UTF8.self)
+    let accepted = Instant(nanoseconds: message.enqueuedAt * 1_000_000)
+    let verdict = delivery.ended(
+      ticket, told, attempts: Int(message.attempt), acceptedAt: accepted, now: now, using: &office.random)
+    let latency = loop.now().since(startedAt) / 1_000_000
+    func nack(_ wait: Int64?, isFinal: Bool) -> Settlement.Verdict {
+      .nack(error: error, status: status, latency: latency, retryAfter: wait, isFinal: isFinal)
+    }
+    switch verdict {
+    case .ack:
+      reading.delivered &+= 1
+      settle(message, .ack(result: []))
+    case .retry(let after):
+      reading.failed &+= 1
+      settle(message, nack(after / 1_000_000, isFinal: false))
+    case .gaveUp:
+      reading.failed &+= 1
+      reading.gaveUp &+= 1
+      settle(message, nack(nil, isFinal: true))
+    case .giveBack: settle(message, .giveBack)
+    case .disabled:
+      reading.failed &+= 1
+      settle(message, .giveBack)
+    }
+    keep(before)
+    read()
+    if isJoined && delivery.record.disabled == nil { ask(now: now) }
+  }
+
+  // MARK: What is kept
+
+  /// What changes what is done is written at once, how often it failed every half a minute.
+  private func keep(_ before: WebhookEndpoint.Record) {
+    let record = delivery.record
+    if record == before { return }
+    let isUrgent = record.disabled != before.disabled || (record.failingSince == nil) != (before.failingSince == nil)
+    if !isDirty { saveAt = office.now().nanoseconds + 30_000_000_000 }
+    if isUrgent { saveAt = .min }
+    isDirty = true
+  }
+
+  /// Writes the document with what is known here; what another has changed meanwhile is heard first.
+  private func save() {
+    guard let state = loop.state else { return }
+    isSaving = true
+    let record = delivery.record
+    let key = Array(id.utf8)
+    let log = office.settings.documents
+    state.ask(.document(log: log, key: key), within: 5_000_000_000, now: loop.now()) { [self] reply in
+      guard case .document(let document) = reply else { return isSaved(false) }
+      // It was removed: the next look finds that, too.
+      guard let document, var found = WebhookSubscription(document: document.body) else {
+        isDirty = false
+        return isSaved(true)
+      }
+      if document.version != version {
+        isSaving = false
+        apply(found, version: document.version)
+        return
+      }
+      if record.disabled != nil && found.disabled == nil { found.disabledAt = SystemClock.wall().milliseconds }
+      found.record = record
+      let kept = found
+      state.ask(
+        .saveDocument(log: log, key: key, body: kept.document, expected: version), within: 5_000_000_000,
+        now: loop.now()
+      ) { [self] reply in
+        guard case .saved(let version) = reply else { return isSaved(false) }
+        self.version = version
+        subscription = kept
+        if delivery.record == record { isDirty = false }
+        isSaved(true)
+      }
+    }
+  }
+
+  private func isSaved(_ done: Bool) {
+    isSaving = false
+    if !done { saveAt = office.now().nanoseconds + 1_000_000_000 }
+  }
+
+  // MARK: How it went
+
+  private func settle(_ message: LeasedMessage, _ verdict: Settlement.Verdict) {
+    settlements.append(Settlement(sequence: message.sequence, attempt: message.attempt, verdict: verdict))
+    if willSettle { return }
+    willSettle = true
+    let bound = NIOLoopBound(self, eventLoop: loop.eventLoop)
+    loop.eventLoop.execute { bound.value.tell() }
+  }
+
+  private func tell() {
+    willSettle = false
+    while !settlements.isEmpty {
+      let some = Array(settlements.prefix(QueueLimits.batchMax))
+      settlements.removeFirst(some.count)
+      // It insists: what is delivered and not said to be is delivered again.
+      loop.state?.ask(.settle(queue: queue, some), within: 30_000_000_000, insists: true, now: loop.now()) { _ in }
+    }
+  }
+}
+
+extension ProxyServer {
+  /// How the endpoints of webhooks do.
+  package var webhooks: [WebhookReading] { node.webhooks.withLock { $0 } }
+}
