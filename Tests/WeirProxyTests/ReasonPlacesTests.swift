@@ -49,7 +49,7 @@ import WeirProxy
     case .stateUnavailable: .sockets("State/KeyedTests", "away")
     case .queueUnknown, .messageUnknown, .messageMalformed, .backlogFull, .leaseLost, .topicUnknown, .streamUnknown,
       .groupUnknown, .versionConflict, .eventMisfit, .snapshotUnknown:
-      .flow("HTTP of queues and logs is a translation of its own: WeirMessagingTests give them")
+      .sockets("State/MessagingTests", "reasons")
     case .connectTimeout: .flow("the loopback either accepts or refuses; a host that swallows packets takes a network")
     case .internalError: .flow("a defect of ours: no input is known that leads to it")
     }
