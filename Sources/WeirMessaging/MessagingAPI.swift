@@ -25,6 +25,7 @@ package struct MessagingAPI: Sendable {
     case group(Answering)
     case log(LogAnswering)
     case webhook(WebhookStep)
+    case saga(SagaAnswering)
 
     package func next(_ reply: StateReply) -> Outcome {
       switch self {
@@ -33,6 +34,7 @@ package struct MessagingAPI: Sendable {
         .answer(reply == .unknownQueue ? MessagingAnswer(.groupUnknown) : answering.answer(reply))
       case .log(let answering): answering.next(reply)
       case .webhook(let step): step.next(reply)
+      case .saga(let answering): answering.next(reply)
       }
     }
   }
@@ -41,7 +43,7 @@ package struct MessagingAPI: Sendable {
   package static let bodyBytesMax = QueueAPI.bodyBytesMax
 
   /// The first parts of paths that are answered here.
-  package static let sections = ["queues", "topics", "streams", "webhooks"]
+  package static let sections = ["queues", "topics", "streams", "webhooks", "sagas"]
 
   /// The answer when the state process says nothing within the time that there is.
   package static var unavailable: MessagingAnswer { Answering.unavailable }
@@ -70,6 +72,7 @@ package struct MessagingAPI: Sendable {
       }
     case "topics", "streams": logs.parse(request, now: now, using: &random)
     case "webhooks": webhooks.parse(request, now: now, using: &random)
+    case "sagas": SagaAPI().parse(request, now: now, using: &random)
     default: .answer(MessagingAnswer(.noRoute))
     }
   }

@@ -23,6 +23,7 @@ extension Plan {
         operations: [], edges: [])
     }
     compileQueues()
+    compileSagas()
     for (index, service) in design.services.enumerated() {
       services[index].operations = service.operations.map { operation in
         Plan.Operation(

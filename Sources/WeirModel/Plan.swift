@@ -40,6 +40,8 @@ package struct Plan: Sendable, Equatable {
   package var logs: [Log] = []
   /// What runs by the clock.
   package var jobs: [Job] = []
+  /// Sagas of the design, each with a queue called `sagas.<name>`.
+  package var sagas: [Saga] = []
 
   package struct Service: Sendable, Equatable {
     package var name: String

@@ -47,6 +47,8 @@ final class NodeState: Sendable {
   let webhooks = Mutex<[WebhookReading]>([])
   /// Good answers of routes whose fallback is `stale`; known by route and request, so a reload keeps them.
   let lastAnswers = Mutex(LastAnswers())
+  /// By saga: how its instances have ended here.
+  let sagas = Mutex<[String: SagaTally]>([:])
   /// By loop: has it look at the node's views, and at who waits, on its own thread.
   ///
   /// Set once, before any traffic.

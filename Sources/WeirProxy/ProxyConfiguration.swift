@@ -59,6 +59,7 @@ package struct ProxyConfiguration: Sendable {
   package var webhooks: [WebhookSettings] = []
   /// Those whose messages are brought to a service.
   package var pushes: [QueuePush] = []
+  package var sagas: [SagaWork] = []
   /// By service: what of a request keeps it at one instance; nil for nothing, and behind the end of the list.
   package var affinities: [AffinityKey?] = []
   /// By service: the cookie that keeps a client at its instance.

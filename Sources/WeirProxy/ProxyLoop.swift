@@ -95,6 +95,8 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   var webhooks: WebhookDriver?
   /// By the name of a queue whose messages are brought to a service.
   var pushers: [String: QueuePusher] = [:]
+  /// By the name of a saga.
+  var sagaRunners: [String: SagaRunner] = [:]
 
   /// The limits' times in nanoseconds.
   struct Times {
@@ -138,6 +140,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     state?.declare(StateLink.Declared(queues: configuration.queues, logs: configuration.logs), now: now())
     bringQueues(configuration)
     bringWebhooks(configuration)
+    bringSagas(configuration)
   }
 
   @inline(__always)
@@ -206,6 +209,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     if takesMessages {
       for pusher in pushers.values { pusher.ask(now: now) }
       webhooks?.tick(now: now)
+      for runner in sagaRunners.values { runner.tick(now: now) }
     }
     // Idle connections to instances: each second, the oldest are at the bottom.
     if ticks % 10 == 0 {
@@ -499,6 +503,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     isDraining = true
     stopQueues()
     webhooks?.stop()
+    stopSagas()
     for old in older { old.flows.drain(until: ends, now: now()) }
     epoch.flows.drain(until: ends, now: now())
     drainEnds = ends.nanoseconds
@@ -521,6 +526,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     isDraining = true
     stopQueues()
     webhooks?.stop()
+    stopSagas()
     drainEnds = ends.nanoseconds
     let soon = now().advanced(by: grace.inNanoseconds).nanoseconds
     times.keepAlive = min(times.keepAlive, grace.inNanoseconds)

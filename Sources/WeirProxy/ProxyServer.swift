@@ -540,6 +540,9 @@ package final class ProxyServer: Sendable {
 
   private struct DrainTimeout: Error {}
 
+  /// By saga: how its instances have ended since this node began.
+  package var sagaTallies: [String: SagaTally] { node.sagas.withLock { $0 } }
+
   /// Asks the state process, through the first loop; nil when it does not answer in time.
   package func ask(_ request: StateRequest, within time: Int64) async -> StateReply? {
     guard let bound = loops.first, let eventLoop = eventLoops.first else { return nil }

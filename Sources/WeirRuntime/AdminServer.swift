@@ -26,6 +26,8 @@ struct AdminServer: Sendable {
     var upgrade: @Sendable (String) async -> UpgradeOutcome
     /// What waits, and what an operator does about it.
     var queues: QueueOffice
+    /// Which sagas are under way or stuck, and what an operator says of them.
+    var sagas: SagaOffice
     var logs: LogOffice
     var webhooks: WebhookDesk
     /// Lets a caller on the port change something: `Authorization: Bearer …`; it stands in the state folder.
@@ -82,6 +84,7 @@ struct AdminServer: Sendable {
     }
     serveDrains(router, isOwner: isOwner)
     serveQueues(router, isOwner: isOwner)
+    serveSagas(router, isOwner: isOwner)
     serveLogs(router, isOwner: isOwner)
     serveWebhooks(router, isOwner: isOwner)
     // What runs another program is its owner's only, whoever has the token.

@@ -32,6 +32,7 @@ extension Plane {
     // the start, while much changes and somebody looks, with every tick.
     if ticks % 5 == 0 || ticks < 30 {
       queues.count()
+      sagas.count()
       logs.count()
       await know()
     }
@@ -69,6 +70,7 @@ extension Plane {
       admin: published.admin, draining: isDraining, events: happenings)
     tellOfProcesses(&status)
     status.queues = queues.last
+    status.sagas = sagas.last
     status.logs = logs.last
     status.webhooks = webhooks.last
     published.publish(snapshot, status, names: names, isReady: hasSaidReady && !isDraining)
@@ -117,7 +119,8 @@ extension Plane {
     snapshot.families =
       securityFamilies(reports) + tunnelFamilies(reports) + tcpFamilies(reports) + identityFamilies()
       + stateFamilies(reports) + Plane.queueFamilies(queues.last ?? [])
-      + Plane.logFamilies(logs.last ?? []) + Plane.webhookFamilies(webhooks.last ?? []) + memoryFamilies()
+      + Plane.logFamilies(logs.last ?? []) + Plane.webhookFamilies(webhooks.last ?? [])
+      + Plane.sagaFamilies(sagas.last ?? []) + memoryFamilies()
     return snapshot
   }
 
@@ -178,7 +181,7 @@ extension Plane {
           }
         },
         upgrade: { binary in await withCheckedContinuation { send.yield(.upgrade(binary, $0)) } },
-        queues: queues, logs: logs, webhooks: webhooks, token: token))
+        queues: queues, sagas: sagas, logs: logs, webhooks: webhooks, token: token))
     let socket = settings.state + "/admin.sock"
     // Made aside and put in the place of the one before, so that there always is one. A shorter name: paths have a limit.
     let fresh = settings.state + "/admin.new"

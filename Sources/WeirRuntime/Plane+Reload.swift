@@ -217,6 +217,7 @@ extension Plane {
     }
     plan = new
     queues.enter(new, server)
+    sagas.enter(new, server)
     logs.enter(new, server)
     webhooks.enter(new, server)
     jobs.enter(new, server)

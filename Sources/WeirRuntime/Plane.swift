@@ -44,6 +44,7 @@ package actor Plane {
   var trimmedAt = Instant.zero
   let published = Published()
   let queues = QueueOffice()
+  let sagas = SagaOffice()
   let logs = LogOffice()
   let webhooks = WebhookDesk()
   let jobs: JobClock
@@ -263,6 +264,7 @@ package actor Plane {
     let server = try await ProxyServer.start(configuration, accepting: false) { send.yield(.health($0)) }
     self.server = server
     queues.enter(plan, server)
+    sagas.enter(plan, server)
     logs.enter(plan, server)
     webhooks.enter(plan, server)
     jobs.enter(plan, server)

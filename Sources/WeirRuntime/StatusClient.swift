@@ -135,6 +135,34 @@ package struct StatusClient: Sendable {
       ).body)
   }
 
+  /// The sagas of the file.
+  package func sagas() throws -> [Status.Saga] { try decoded(ask("GET /sagas").body) }
+
+  /// A page of a saga's instances; nil when there is none of this name.
+  package func instances(of saga: String, _ state: String, after: Int64, limit: Int) throws -> Status.SagaInstances? {
+    let answer = try ask(
+      "GET /sagas/\(escaped(saga))/instances?state=\(state)&after=\(after)&limit=\(limit)", also: "HTTP/1.1 404")
+    return answer.head.hasPrefix("HTTP/1.1 404") ? nil : try decoded(answer.body)
+  }
+
+  /// One instance, whole; nil when the saga has none with this id.
+  package func instance(_ id: String, of saga: String) throws -> Status.SagaInstance? {
+    let answer = try ask("GET /sagas/\(escaped(saga))/instances/\(escaped(id))", also: "HTTP/1.1 404")
+    return answer.head.hasPrefix("HTTP/1.1 404") ? nil : try decoded(answer.body)
+  }
+
+  package func order(
+    _ word: Status.SagaOrder.Word, saga: String, id: String, _ order: Status.SagaOrder
+  ) throws -> Status.QueueOutcome {
+    let body = String(decoding: try JSONEncoder().encode(order), as: UTF8.self)
+    return try decoded(
+      ask(
+        "POST /sagas/\(escaped(saga))/instances/\(escaped(id))/\(word.rawValue)",
+        fields: "Content-Type: application/json\r\nContent-Length: \(body.utf8.count)\r\n", body: body,
+        also: "HTTP/1.1 422"
+      ).body)
+  }
+
   func escaped(_ text: String) -> String {
     let plain = CharacterSet(charactersIn: "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~")
     return text.addingPercentEncoding(withAllowedCharacters: plain) ?? ""

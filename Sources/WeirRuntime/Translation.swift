@@ -76,6 +76,7 @@ package enum Translation {
     }
     if plan.needsState { configuration.statePath = StateProgram.socketPath(settings) }
     try queues(&configuration, plan)
+    sagas(&configuration, plan)
     configuration.serviceNames = plan.services.map(\.name)
     configuration.calls += IdentityAssembly.calls(plan)
     configuration.http2Services = Set(

@@ -56,6 +56,7 @@ extension Status {
         ]
       }, paint)
     out += (queues ?? []).text(colour: colour)
+    out += (sagas ?? []).text(colour: colour)
     out += (logs ?? []).text(colour: colour)
     if let webhooks, !webhooks.isEmpty { out += "\n" + webhooks.text }
     let mirrors = self.mirrors ?? []

@@ -139,6 +139,8 @@ package struct Status: Sendable, Codable, Equatable {
   package var mirrors: [Mirror]?
   /// Nil where there is none, or while nobody can say.
   package var queues: [Queue]?
+  /// The file's sagas; nil where there is none, or nobody can say.
+  package var sagas: [Saga]?
   /// Topics and streams; nil as `queues`.
   package var logs: [Log]?
   /// Endpoints of webhooks; nil where the file has none.

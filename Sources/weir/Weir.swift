@@ -15,7 +15,7 @@ struct Weir: ParsableCommand {
       CheckCommand.self, ExplainCommand.self, SimulateCommand.self, PlanCommand.self, RunCommand.self,
       ReloadCommand.self, UpgradeCommand.self, InstanceCommand.self, QueueCommand.self, WebhookCommand.self,
       TopicCommand.self,
-      StreamCommand.self, StatusCommand.self,
+      StreamCommand.self, SagaCommand.self, StatusCommand.self,
       SchemaCommand.self,
       KeyCommand.self, PlaneCommand.self, StateCommand.self,
     ])

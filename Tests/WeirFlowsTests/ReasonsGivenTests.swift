@@ -16,7 +16,8 @@ import WeirPatterns
     case .badRequest, .targetTooLong, .headTooLarge, .bodyTooLarge, .senderTooSlow, .noRoute, .methodNotAllowed,
       .upgradeNotSupported, .expectationFailed, .tooManyConnections, .internalError, .tooManyFailures,
       .tunnelIdle, .retired, .queueUnknown, .messageUnknown, .messageMalformed, .backlogFull, .leaseLost,
-      .topicUnknown, .streamUnknown, .groupUnknown, .versionConflict, .eventMisfit, .snapshotUnknown:
+      .topicUnknown, .streamUnknown, .groupUnknown, .versionConflict, .eventMisfit, .snapshotUnknown,
+      .sagaUnknown:
       .driver
     case .limitReached, .draining, .overloaded, .identityMissing, .identityInvalid, .identityUnavailable, .replayed,
       .notAllowed, .keyMissing, .keyMalformed, .keyMismatch, .keyInUse, .answerNotKept, .stateUnavailable, .stateFull:

@@ -190,14 +190,17 @@ struct PlanTests {
     let design = try #require(read(text: text).design)
     let plan = Plan(design)
     #expect(
-      plan.queues.map(\.name) == ["mails", "jobs.tidy", "jobs.nightly", "events.list", "events.others", "log.list"])
+      plan.queues.map(\.name) == [
+        "mails", "jobs.tidy", "jobs.nightly", "events.list", "events.others", "log.list", "sagas.order",
+      ])
     #expect(plan.jobs.map(\.queue) == [1, 2])
     #expect(plan.jobs.map(\.name) == ["tidy", "nightly"])
     #expect(plan.jobs.map(\.settings.missed) == [.once, .none])
-    #expect(plan.edges.map(\.caller) == [.gateway, .queue(1), .queue(2), .queue(3), .queue(5)])
+    #expect(plan.edges.map(\.caller) == [.gateway, .queue(1), .queue(2), .queue(3), .queue(5), .queue(6), .queue(6)])
     #expect(
       plan.edges.map(\.name) == [
         "gateway→shop", "jobs.tidy→shop", "jobs.nightly→shop", "events.list→shop", "log.list→shop",
+        "sagas.order→shop", "sagas.order→shop",
       ])
     let tidy = plan.queues[1]
     #expect(tidy.push?.operation == 0)
@@ -226,7 +229,7 @@ struct PlanTests {
     #expect(design.webhooks[0].sign.value == .standard)
     #expect(design.services[0].operations.map(\.idempotent.value) == [false, true])
     #expect(
-      design.unsupported(for: .run).map(\.path) == ["sagas"])
+      design.unsupported(for: .run).map(\.path) == [])
   }
 
   /// A group is a queue that its log feeds: what is said of it holds for its messages, and the log's `keep` for their age.
@@ -299,6 +302,52 @@ struct PlanTests {
       """
     let design = try #require(read(text: text).design)
     #expect(design.unsupported(for: .run).map(\.path) == ["topics.events.engine"])
+  }
+
+  @Test("a saga has a script, an edge for each service and timeout of its steps, and a queue of its own")
+  func sagas() throws {
+    let text = """
+      weir: 1
+      system: a
+      gateway: { listen: 0, routes: { all: { path: /**, to: ship } } }
+      services: { pay: { run: pay, at-once: 4, instances: 3 }, ship: { run: ship, at-once: 5, instances: 2 } }
+      sagas:
+        order:
+          timeout: 10m
+          steps:
+            - { do: POST pay/charge, undo: POST pay/refund, timeout: 2s }
+            - { do: PUT ship/send, timeout: 2s }
+            - { do: POST pay/charge, timeout: 7s }
+      """
+    let design = try #require(read(text: text).design)
+    let plan = Plan(design)
+    #expect(design.unsupported(for: .run).isEmpty)
+    #expect(plan.needsState)
+    let saga = plan.sagas[0]
+    #expect(saga.name == "order" && plan.queues[saga.queue].name == "sagas.order")
+    #expect(
+      saga.script.lists == [
+        [.init(act: "POST pay/charge", undo: "POST pay/refund")], [.init(act: "PUT ship/send", undo: nil)],
+        [.init(act: "POST pay/charge", undo: nil)],
+      ])
+    #expect(saga.settings.within == .seconds(600))
+    #expect(saga.calls.map(\.target) == ["POST pay/charge", "POST pay/refund", "PUT ship/send"])
+    // A target of several steps has the longest of their timeouts.
+    #expect(saga.calls.map { plan.flow.edges[$0.edge].call.attempt } == [.seconds(7), .seconds(2), .seconds(2)])
+    #expect(saga.calls.allSatisfy { plan.flow.edges[$0.edge].call.retry.attempts == 1 })
+    #expect(plan.placesForSagas(0) == 12 && plan.placesForSagas(1) == 10)
+    #expect(plan.queues[saga.queue].push == nil && plan.queues[saga.queue].settings.attempts == .max)
+  }
+
+  @Test("a saga of more steps than a journal numbers is a mistake")
+  func longSaga() {
+    func file(_ count: Int) -> String {
+      let steps = Array(repeating: "POST a/b", count: count).joined(separator: ", ")
+      return "weir: 1\nsystem: a\nservices: { a: { run: a } }\nsagas: { s: { steps: [\(steps)] } }"
+    }
+    #expect(read(text: file(64)).diagnostics.isEmpty)
+    let found = read(text: file(65)).diagnostics
+    #expect(found.map(\.message) == ["a saga has at most 64 steps, and 's' has 65"])
   }
 
   @Test("what tells instances apart reaches the flows")

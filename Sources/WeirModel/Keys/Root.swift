@@ -39,7 +39,7 @@ enum RootKeys {
   static let sagas = Key(
     "sagas", .named(.components("a saga"), .section(SagaKeys.part.section)),
     "Transactions over several services, with what undoes each step.",
-    refused: [(.run, "weir run does not run sagas yet"), (.simulate, "weir simulate does not play sagas yet")])
+    refused: [(.simulate, "weir simulate does not play sagas yet")])
   static let webhooks = Key(
     "webhooks", .named(.plain("a webhook"), .section(WebhookKeys.part.section)), "Events delivered to others.",
     refused: [(.simulate, "weir simulate does not play webhooks yet")])

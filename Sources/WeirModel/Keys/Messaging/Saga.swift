@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import WeirFlows
+internal import WeirPatterns
 
 /// A transaction over several services: steps in order, and what undoes those that were done when one fails.
 package struct Saga: Sendable, Equatable {
@@ -18,6 +19,9 @@ package struct SagaStep: Sendable, Equatable {
   /// Nil: nothing undoes it.
   package var undo: Value<Errand>?
   package var timeout = SagaKeys.stepTimeout.initial
+  /// One attempt of the step, and of what undoes it.
+  package var call: Call
+  package var undoCall: Call?
 }
 
 /// One entry of `sagas:`.
@@ -36,7 +40,7 @@ enum SagaKeys {
       guard let place = layers.place, let target = layers.value(`do`),
         let to = resolver.errand(target, whatFor: "a saga")
       else { return nil }
-      return SagaStep(place: place, to: to)
+      return SagaStep(place: place, to: to, call: Call(place: place, to: to.map { .service($0.service) }))
     },
     [
       .custom(`do`.key, explain: { step, design in [.leaf(SagaKeys.do, step.to.map { $0.target(design) })] }),
@@ -70,6 +74,21 @@ extension Resolver {
     let layers = Layers([Fields(entry.node, SagaKeys.part.section)], name: entry.name)
     var saga = SagaKeys.part.read(layers, &self) ?? Saga(name: entry.name)
     saga.owner = self.owner(saga.owner, of: owner)
+    for i in saga.steps.indices {
+      let step = saga.steps[i]
+      saga.steps[i].call = delivery(of: step.to, timeout: step.timeout, place: step.place)
+      guard let undo = step.undo else { continue }
+      saga.steps[i].undoCall = delivery(of: undo, timeout: step.timeout, place: step.place)
+    }
+    let most = WeirPatterns.Saga.Settings.stepsMax
+    if saga.steps.count > most {
+      mistake(
+        "wrong-value", "a saga has at most \(most) steps, and '\(saga.name.text)' has \(saga.steps.count)",
+        at: saga.steps[most].place, spot: saga.steps[most].place.value,
+        why: "each is a number in the journal of every instance",
+        mend: "several sagas, the last step of one beginning the next")
+      saga.steps.removeSubrange(most...)
+    }
     for step in saga.steps {
       if let undo = step.undo, undo.value == step.to.value {
         mistake(
