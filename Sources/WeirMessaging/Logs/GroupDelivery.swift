@@ -21,7 +21,8 @@ package struct GroupDelivery: Sendable, Equatable {
     body = message.message.body
     lines = GroupDelivery.origin(log, isStream, group)
     let position = message.entry.map { "\($0.position)" } ?? String(decoding: message.message.id, as: UTF8.self)
-    idempotencyKey = Array("\(log)/\(position)".utf8)
+    // Of the group, for two of them may bring it to one service, which is to work on it twice.
+    idempotencyKey = Array("\(log).\(group)/\(position)".utf8)
     add("Weir-Id", message.entry?.id ?? message.message.id)
     add("Weir-Key", message.message.key)
     if let entry = message.entry { add("Weir-Type", entry.type) }
