@@ -203,7 +203,8 @@ extension Plan {
       compiled.priority = route.care.priority.value.rank
       compiled.access = access(of: route, in: gateway)
       compiled.idempotency = route.care.idempotency?.settings
-      compiled.status = UInt16(route.target.redirect?.status.value ?? route.edge.answer?.status.value ?? (route.edge.queue == nil ? 200 : 202))
+      compiled.status = UInt16(
+        route.target.redirect?.status.value ?? route.edge.answer?.status.value ?? (route.edge.queue == nil ? 200 : 202))
       compiled.parts = route.edge.compose.compactMap { part in
         edgeOfService[part.to.value].map {
           FlowPlan.Part(edge: $0, operation: part.operation, isOptional: part.optional.value)
