@@ -71,6 +71,7 @@ extension Plane {
     status.queues = queues.last
     status.logs = logs.last
     status.webhooks = webhooks.last
+    status.outboxes = outboxes.look()
     published.publish(snapshot, status, names: names, isReady: hasSaidReady && !isDraining)
   }
 
@@ -117,7 +118,8 @@ extension Plane {
     snapshot.families =
       securityFamilies(reports) + tunnelFamilies(reports) + tcpFamilies(reports) + identityFamilies()
       + stateFamilies(reports) + Plane.queueFamilies(queues.last ?? [])
-      + Plane.logFamilies(logs.last ?? []) + Plane.webhookFamilies(webhooks.last ?? []) + memoryFamilies()
+      + Plane.logFamilies(logs.last ?? []) + Plane.webhookFamilies(webhooks.last ?? [])
+      + Plane.outboxFamilies(outboxes.look() ?? []) + memoryFamilies()
     return snapshot
   }
 
