@@ -96,6 +96,13 @@ let package = Package(
     .target(
       name: "WeirMessaging", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", crypto],
       swiftSettings: common),
+    .target(name: "CWeirPostgres", linkerSettings: [.linkedLibrary("dl", .when(platforms: [.linux]))]),
+    .target(
+      name: "WeirOutbox",
+      dependencies: [
+        "WeirBase", "WeirFlows", "WeirWire", "WeirPlatform", "WeirMessaging", "CWeirPostgres",
+        .product(name: "GRDB", package: "GRDB.swift"),
+      ], swiftSettings: common),
     .target(
       name: "WeirProxy",
       dependencies: [
@@ -118,7 +125,7 @@ let package = Package(
       name: "WeirRuntime",
       dependencies: [
         "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirModel", "WeirCheck", "WeirPlatform", "WeirProxy",
-        "WeirProcesses", "WeirTelemetry", "WeirCertificates", "WeirIdentity", "WeirMessaging",
+        "WeirProcesses", "WeirTelemetry", "WeirCertificates", "WeirIdentity", "WeirMessaging", "WeirOutbox",
         nio("NIOCore"), nio("NIOPosix"), nio("NIOHTTP1"),
         .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),
@@ -176,6 +183,12 @@ let package = Package(
     test("WeirIdentity", ["WeirPatterns", "WeirFlows", crypto, cryptoExtras]),
     test("WeirStorage", ["WeirBase", "WeirPatterns", "WeirWire", "WeirPlatform", "weir-state-fixture", programs]),
     test("WeirMessaging", ["WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", programs]),
+    test(
+      "WeirOutbox",
+      [
+        "WeirBase", "WeirFlows", "WeirWire", "WeirPlatform", "WeirMessaging", programs,
+        .product(name: "GRDB", package: "GRDB.swift"),
+      ]),
     test("WeirProcesses", ["WeirBase", "WeirPatterns", "WeirPlatform", "weir-keeper-fixture", programs]),
     test("WeirTelemetry", ["WeirBase", "WeirFlows", programs]),
     test(

@@ -190,6 +190,8 @@ package struct Store: Sendable, Equatable {
   package var path: Value<String>?
   /// `host:port` of one that runs elsewhere.
   package var at: [Value<Text>]
+  /// How Weir itself reaches it: a connection string of libpq.
+  package var connection: Value<Text>?
   /// The table in which programs leave messages, in one transaction with their data.
   package var outbox: Value<String>?
   /// Connections that the server takes.

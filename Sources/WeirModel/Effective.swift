@@ -146,6 +146,7 @@ extension Design {
     all.append(.leaf(StoreKeys.engine, store.engine))
     all += .leaf(StoreKeys.path, store.path)
     if !store.at.isEmpty { all.append(.list(StoreKeys.at, store.at.map { (yamlScalar($0.value.raw), $0.origin) })) }
+    all += .leaf(StoreKeys.connection, store.connection)
     all += .leaf(StoreKeys.outbox, store.outbox)
     all += .leaf(StoreKeys.maxConnections, store.maxConnections)
     if let pool = store.pool { all.append(.map(StoreKeys.pool, [.leaf(PoolKeys.size, pool)])) }

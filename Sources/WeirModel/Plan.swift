@@ -273,7 +273,7 @@ package struct Plan: Sendable, Equatable {
 
   /// Something of it must outlive the plane: the state process runs.
   package var needsState: Bool {
-    !queues.isEmpty || !logs.isEmpty || flow.routes.contains { $0.idempotency != nil }
+    !queues.isEmpty || !logs.isEmpty || !outboxes.isEmpty || flow.routes.contains { $0.idempotency != nil }
   }
 
   /// Instances of all services and stores.

@@ -73,6 +73,7 @@ extension Plane {
     status.sagas = sagas.last
     status.logs = logs.last
     status.webhooks = webhooks.last
+    status.outboxes = outboxes.look()
     published.publish(snapshot, status, names: names, isReady: hasSaidReady && !isDraining)
   }
 
@@ -120,7 +121,8 @@ extension Plane {
       securityFamilies(reports) + tunnelFamilies(reports) + tcpFamilies(reports) + identityFamilies()
       + stateFamilies(reports) + Plane.queueFamilies(queues.last ?? [])
       + Plane.logFamilies(logs.last ?? []) + Plane.webhookFamilies(webhooks.last ?? [])
-      + Plane.sagaFamilies(sagas.last ?? []) + memoryFamilies()
+      + Plane.sagaFamilies(sagas.last ?? [])
+      + Plane.outboxFamilies(outboxes.look() ?? []) + memoryFamilies()
     return snapshot
   }
 

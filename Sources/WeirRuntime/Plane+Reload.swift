@@ -221,6 +221,7 @@ extension Plane {
     logs.enter(new, server)
     webhooks.enter(new, server)
     jobs.enter(new, server)
+    outboxes.enter(new, server, folder: Files.parent(of: new.design.file))
     names = Translation.names(new)
     epoch = number
     lastMove = move

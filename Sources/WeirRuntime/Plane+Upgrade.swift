@@ -118,6 +118,7 @@ extension Plane {
     if isDraining { return }
     isDraining = true
     published.isRetired = true
+    outboxes.stop()
     supervisor.end()
     adminTask?.cancel()
     var outcome = UpgradeOutcome(.upgraded, from: ownSide)

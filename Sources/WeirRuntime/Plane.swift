@@ -48,6 +48,7 @@ package actor Plane {
   let logs = LogOffice()
   let webhooks = WebhookDesk()
   let jobs: JobClock
+  let outboxes: OutboxOffice
   let journal: Journal
   var certificates: Certificates
 
@@ -133,6 +134,7 @@ package actor Plane {
     self.inputs = inputs
     self.send = send
     jobs = JobClock { send.yield(.say($0)) }
+    outboxes = OutboxOffice { send.yield(.say($0)) }
     let supervised = Translation.supervised(plan)
     supervisor = Supervisor(services: supervised)
     random = SeededRandom(seed: UInt64(bitPattern: SystemClock.wall().milliseconds))
@@ -298,6 +300,7 @@ package actor Plane {
     await takeOver(reports)
     // Only now: what waits in the sockets since an earlier plane died would find nobody who is ready.
     await server.accept()
+    outboxes.enter(plan, server, folder: Files.parent(of: plan.design.file))
     var commands: [Supervisor.Command] = []
     supervisor.begin(now: now, into: &commands)
     if heritage == nil, starts > 1 {
@@ -336,6 +339,7 @@ package actor Plane {
     if published.isRetired { return await hurryToFinish() }
     guard !isDraining else { return }
     isDraining = true
+    outboxes.stop()
     supervisor.end()
     journal.say("stopping: requests may finish for \(Int(settings.drainSeconds)) s")
     let clean = await server?.drain(within: .seconds(settings.drainSeconds)) ?? true

@@ -59,6 +59,7 @@ extension Status {
     out += (sagas ?? []).text(colour: colour)
     out += (logs ?? []).text(colour: colour)
     if let webhooks, !webhooks.isEmpty { out += "\n" + webhooks.text }
+    out += (outboxes ?? []).text(colour: colour)
     let mirrors = self.mirrors ?? []
     out += Status.table(
       [

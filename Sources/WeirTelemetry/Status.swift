@@ -145,6 +145,8 @@ package struct Status: Sendable, Codable, Equatable {
   package var logs: [Log]?
   /// Endpoints of webhooks; nil where the file has none.
   package var webhooks: [Webhook]?
+  /// Nil where there is none.
+  package var outboxes: [Outbox]?
   /// The last ones, oldest first.
   package var events: [Happening]
 

@@ -31,6 +31,8 @@ import Testing
       layer: 4, outside: nio.union(["Crypto", "Synchronization", "NIOSSL", "NIOTLS", "NIOHTTP2", "NIOHPACK"]),
       arrows: ["WeirIdentity", "WeirMessaging"]),
     "WeirStorage": Target(layer: 4, outside: ["GRDB", "Foundation", "FoundationEssentials"]),
+    "WeirOutbox": Target(
+      layer: 4, outside: ["GRDB", "CWeirPostgres", "Foundation", "Synchronization"], arrows: ["WeirMessaging"]),
     "WeirMessaging": Target(layer: 4, outside: ["Crypto", "Foundation"]),
     "WeirProcesses": Target(layer: 4, outside: ["Foundation", "FoundationEssentials", "Synchronization"]),
     "WeirTelemetry": Target(layer: 4, outside: ["Foundation", "FoundationEssentials"]),

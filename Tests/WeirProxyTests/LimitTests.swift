@@ -142,25 +142,29 @@ import WeirProxy
   }
 
   /// RP-8 on sockets: a service that works on four at a time and queues the rest; sixty clients want it.
+  ///
+  /// Callers who wait for their answers press only against a limit that they fill to three quarters: below that the limit
+  /// rightly stays. On a busy machine many of them are elsewhere, waiting for a processor: at 200 answers a second 14 of 44
+  /// were, whenever that took 70 ms, and a limit of 40 was never pressed. So the service is slow (80 a second), the most is
+  /// low, and 45 of 60 may be elsewhere: for more than half a second each.
   @Test("an adaptive limit comes down to what the service does, and the low is shed first")
   func adaptive() async throws {
     let places = DispatchSemaphore(value: 4)
     let backend = try Backend(answering: { _, _, _ in
       places.wait()
-      HedgingTests.pause(20)
+      HedgingTests.pause(50)
       places.signal()
       return Backend.ok()
     })
     var setup = Setup()
     setup.call.retry.attempts = 1
     setup.call.queue.wait = .milliseconds(500)
-    setup.call.timeout = .seconds(20)
+    setup.call.timeout = .seconds(60)
     setup.configure = { configuration in
       configuration.plan.services[0].adaptive = .init()
       configuration.plan.services[0].adaptive?.samplesMin = 40
       configuration.plan.services[0].adaptive?.start = 16
-      // Callers who wait for their answers press only against a limit below four thirds of their number.
-      configuration.plan.services[0].adaptive?.most = 40
+      configuration.plan.services[0].adaptive?.most = 20
       configuration.plan.routes.append(FlowPlan.Route(edge: 0))
       configuration.plan.routes[0].priority = .critical
       configuration.plan.routes[1].priority = .low
@@ -173,46 +177,48 @@ import WeirProxy
     try await withProxy(to: [backend.port], setup) { server, port in
       let isOver = Atomic<Bool>(false)
       let shed = Atomic<Int>(0)
-      let criticalRefused = Atomic<Int>(0)
       let criticalServed = Atomic<Int>(0)
-      async let load: Void = onThreads(44) { index in
+      let criticalRefused = Atomic<Int>(0)
+      let lowServed = Atomic<Int>(0)
+      let lowRefused = Atomic<Int>(0)
+      async let load: Void = onThreads(60) { index in
         let client = try Wire(port: port)
-        let path = index < 4 ? "/critical" : "/low"
+        let isCritical = index < 4
         while !isOver.load(ordering: .relaxed) {
-          let answer = try client.get(path)
+          let answer = try client.get(isCritical ? "/critical" : "/low")
           if answer.reason == "shed" { shed.add(1, ordering: .relaxed) }
+          switch (answer.status == 200, isCritical) {
+          case (true, true): criticalServed.add(1, ordering: .relaxed)
+          case (true, false): lowServed.add(1, ordering: .relaxed)
+          case (false, true): criticalRefused.add(1, ordering: .relaxed)
+          case (false, false): lowRefused.add(1, ordering: .relaxed)
+          }
           // Who is refused comes again a little later.
           if answer.status != 200 { HedgingTests.pause(50) }
-          guard index < 4 else { continue }
-          if answer.status == 200 {
-            criticalServed.add(1, ordering: .relaxed)
-          } else {
-            criticalRefused.add(1, ordering: .relaxed)
-          }
         }
       }
-      let lowest = Atomic<Int>(.max)
-      let highest = Atomic<Int>(0)
-      do {
-        try await eventually("the limit is found, and low requests are shed") {
-          let limit = await server.reports()[0].gateLimits[0] ?? 64
-          lowest.min(limit, ordering: .relaxed)
-          highest.max(limit, ordering: .relaxed)
-          return lowest.load(ordering: .relaxed) <= 12 && shed.load(ordering: .relaxed) > 50
-            && criticalServed.load(ordering: .relaxed) > 50
-        }
-      } catch {
-        let limits = "\(lowest.load(ordering: .relaxed)) to \(highest.load(ordering: .relaxed))"
-        let counts = "\(shed.load(ordering: .relaxed)) shed, \(criticalServed.load(ordering: .relaxed)) critical served"
-        isOver.store(true, ordering: .relaxed)
-        Issue.record("limits from \(limits); \(counts)")
-        throw error
+      var lowest = Int.max
+      var highest = 0
+      var isFound = false
+      let clock = ContinuousClock()
+      let end = clock.now + .seconds(120)
+      while !isFound, clock.now < end {
+        let limit = await server.reports()[0].gateLimits[0] ?? 64
+        lowest = min(lowest, limit)
+        highest = max(highest, limit)
+        isFound =
+          lowest <= 12 && shed.load(ordering: .relaxed) > 50 && criticalServed.load(ordering: .relaxed) > 200
+        HedgingTests.pause(2)
       }
       isOver.store(true, ordering: .relaxed)
       try await load
-      let refused = criticalRefused.load(ordering: .relaxed)
-      let served = criticalServed.load(ordering: .relaxed)
-      #expect(Double(refused) < 0.05 * Double(served), "\(refused) of \(served) critical ones were refused")
+      let critical = (criticalServed.load(ordering: .relaxed), criticalRefused.load(ordering: .relaxed))
+      let low = (lowServed.load(ordering: .relaxed), lowRefused.load(ordering: .relaxed))
+      let seen = "limits from \(lowest) to \(highest); served and refused: critical \(critical), low \(low)"
+      #expect(isFound, "\(seen)")
+      // A machine that stands still lets critical ones wait too long as well, four at a time.
+      let shares = (Double(critical.1) / Double(max(1, critical.0)), Double(low.1) / Double(max(1, low.0)))
+      #expect(shares.0 < shares.1 / 4, "\(seen)")
     }
   }
 }

@@ -19,14 +19,19 @@ enum StoreKeys {
   static let outbox = ScalarKey(
     "outbox", .text("a table", example: "weir_outbox"),
     "The table in which programs leave messages in the transaction of their data: Weir sends them, so that neither is without the other.",
-    refused: [(.run, "weir run does not send from an outbox yet")], alias: ["outbox-table"])
+    alias: ["outbox-table"])
+  static let connection = ScalarKey(
+    "connection",
+    .reference("a connection string or URL of libpq", example: "$(secret:orders-db)"),
+    "How Weir itself reaches a postgres store, for its outbox; without it the first address of `at`, and what libpq reads of the environment (PGUSER, PGPASSFILE and so on).",
+    alias: ["dsn", "connection-string"])
   static let work = Key(
     "work", .section(WorkKeys.storeSection), "Its time for a request.", modelOnly: true)
 
   static let section = Section(
     name: "store", doc: "Something that keeps data.",
     keys: [
-      owner.key, engine.key, path.key, at, outbox.key, maxConnections.key, pool, work,
+      owner.key, engine.key, path.key, at, connection.key, outbox.key, maxConnections.key, pool, work,
       .later("reads", "Where reads go, and how stale they may be."),
       .later("shards", "How data is spread over several servers."),
       .later("holds", "What data it keeps, and how consistent it must be."),

@@ -306,6 +306,10 @@ struct Resolver {
         mistake("wrong-value", "a \(engine.value.rawValue) store has no 'path': it runs 'at' an address", at: path)
       }
     }
+    let connection = fields.value(StoreKeys.connection)
+    if let connection { note(connection) }
+    let outbox = fields.value(StoreKeys.outbox)
+    if let engine, !entry.node.isReported { outboxMistakes(engine.value, outbox, connection) }
     let workFields = fields.section(StoreKeys.work, WorkKeys.storeSection)
     let whole = workFields.flatMap { work($0) }
     let read = workFields?.section(WorkKeys.read, WorkKeys.section).flatMap { work($0) }
@@ -313,11 +317,29 @@ struct Resolver {
     return Store(
       name: entry.name, owner: self.owner(fields.value(StoreKeys.owner), of: owner),
       engine: engine ?? Value(.other, .derived(from: "a mistake")), path: path, at: at,
-      outbox: fields.value(StoreKeys.outbox),
+      connection: connection, outbox: outbox,
       maxConnections: fields.value(StoreKeys.maxConnections),
       pool: fields.section(StoreKeys.pool, PoolKeys.section)?.value(PoolKeys.size),
       atOnce: workFields.flatMap { Layers([$0]).valueOrNone(WorkKeys.atOnce) }, work: read ?? whole,
       write: write ?? (read == nil ? nil : whole))
+  }
+
+  private mutating func outboxMistakes(
+    _ engine: Store.Engine, _ outbox: Value<String>?, _ connection: Value<Text>?
+  ) {
+    if let connection, engine != .postgres {
+      mistake("wrong-value", "only a postgres store has a 'connection'; this is \(engine.rawValue)", at: connection)
+    }
+    guard let outbox, !outbox.value.isEmpty else { return }
+    if engine != .sqlite && engine != .postgres {
+      mistake(
+        "wrong-value", "Weir sends from outboxes of sqlite and postgres stores; this is \(engine.rawValue)", at: outbox)
+    } else if !Store.isTable(outbox.value, schema: engine == .postgres) {
+      let name = engine == .postgres ? "a table, or a schema and a table" : "a table"
+      mistake(
+        "wrong-value", "'\(outbox.value)' is not \(name): letters, digits and underscores", at: outbox,
+        mend: "outbox: weir_outbox")
+    }
   }
 
   func owner(_ own: Value<String>?, of system: Value<String>?) -> Value<String>? {

@@ -110,6 +110,31 @@ import WeirPatterns
     }
   }
 
+  /// What is learned while the machine stands still again and again is noise: it is not kept when the noise is over.
+  @Test(
+    "a start under load on a machine that stands still again and again: two minutes after, the limit is the places",
+    arguments: PatternSeeds.isDebug ? [16] : [16, 32, 64], [3.0, 10])
+  func stalls(start: Int, until: Double) {
+    for seed in PatternSeeds.seeds(PatternSeeds.isDebug ? 1 : 20) {
+      var simulation = QueueSimulation()
+      simulation.workers = 4
+      simulation.mean = 20e6
+      simulation.service = .lognormal(sigma: 0.2)
+      simulation.callers = (critical: 4, low: 40)
+      simulation.adaptive?.start = start
+      simulation.adaptive?.most = 40
+      simulation.adaptive?.samplesMin = 40
+      simulation.admission.queue.wait = .milliseconds(500)
+      simulation.stallsUntil = until
+      simulation.seconds = until + 120
+      simulation.seed = seed
+      let outcome = simulation.run()
+      #expect(outcome.limits.last <= 12, "WEIR_SEED=\(seed): \(outcome.limits), work of \(outcome.service / 1e6) ms")
+      #expect(outcome.share(.critical) >= 0.98, "WEIR_SEED=\(seed)")
+      #expect(outcome.violation == nil)
+    }
+  }
+
   @Test("bounds of the settings hold")
   func bounds() {
     var settings = AdaptiveLimit.Settings()

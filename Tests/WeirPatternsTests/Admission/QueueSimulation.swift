@@ -27,6 +27,8 @@ struct QueueSimulation {
   /// Within it work takes `slowdown` times as long.
   var slow: ClosedRange<Double>?
   var slowdown = 2.0
+  /// Until so many seconds the machine stands still for 20 … 420 ms again and again, with 10 … 310 ms between.
+  var stallsUntil = 0.0
   /// Shares of critical and of normal requests; the rest is low.
   var shares = (critical: 0.05, normal: 0.15)
   var admission = PriorityAdmission.Settings()
@@ -76,6 +78,8 @@ struct QueueSimulation {
     var head = 0
     var idle = workers
     var heap: [(at: Int64, index: UInt32)] = []
+    // Time that has passed on the clock while nothing moved: all below is reckoned without it, and told with it.
+    var stood: Int64 = 0
     let end = Int64(seconds * 1e9)
     let gap = mean / Double(workers)
     // When each caller asks; with arrivals at a rate there is one.
@@ -120,7 +124,7 @@ struct QueueSimulation {
       return top
     }
     func start(_ index: UInt32, _ now: Int64) {
-      requests[Int(index)].entered = now
+      requests[Int(index)].entered = now + stood
       if idle > 0 {
         idle -= 1
         push(now + draw(now), index)
@@ -142,19 +146,26 @@ struct QueueSimulation {
         case .enters(let slot): start(slot.index, now)
         case .drops(let slot): refuse(slot, now)
         }
-        turn = gate.next(now: Instant(nanoseconds: now))
+        turn = gate.next(now: Instant(nanoseconds: now + stood))
       }
     }
     // Wake-ups of those whose wait is over, in the order of their ends: waits are all equally long.
     var wakes: [(at: Int64, slot: Slot)] = []
     var woken = 0
     var step = 0
+    var stalls = SeededRandom(seed: seed, stream: "stalls")
+    var stallAt = stallsUntil > 0 ? stalls.nanoseconds(upTo: 300_000_000) : Int64.max
 
     while true {
       let caller = comes.indices.min { comes[$0] < comes[$1] } ?? 0
       let arrival = comes[caller]
       let next = min(arrival, heap.first?.at ?? .max, woken < wakes.count ? wakes[woken].at : .max)
-      if next >= end { break }
+      while next >= stallAt {
+        stood += 20_000_000 + stalls.nanoseconds(upTo: 400_000_000)
+        stallAt += 10_000_000 + stalls.nanoseconds(upTo: 300_000_000)
+        if Double(stallAt + stood) / 1e9 >= stallsUntil { stallAt = .max }
+      }
+      if next + stood >= end { break }
       step += 1
       if step % 1024 == 0, outcome.violation == nil { outcome.violation = gate.violation() ?? limit?.violation() }
       if woken < wakes.count, wakes[woken].at == next {
@@ -186,10 +197,10 @@ struct QueueSimulation {
         }
         requests[Int(index)] = Request(rank: rank, arrived: next, entered: -1, caller: caller)
         let slot = Slot(index: index, generation: generations[Int(index)])
-        switch gate.acquire(slot, rank, now: Instant(nanoseconds: next), deadline: .distantFuture) {
+        switch gate.acquire(slot, rank, now: Instant(nanoseconds: next + stood), deadline: .distantFuture) {
         case .enter: start(index, next)
         case .waits(let until, let pushedOut):
-          wakes.append((until.nanoseconds, slot))
+          wakes.append((until.nanoseconds - stood, slot))
           if let pushedOut { refuse(pushedOut, next) }
         case .full: refuse(slot, next)
         }
@@ -215,9 +226,9 @@ struct QueueSimulation {
         } else {
           idle += 1
         }
-        let now = Instant(nanoseconds: next)
+        let now = Instant(nanoseconds: next + stood)
         var moved = false
-        if case .moved(let places)? = limit?.settle(latency: next - request.entered, now: now) {
+        if case .moved(let places)? = limit?.settle(latency: next + stood - request.entered, now: now) {
           if let limit { gate.adapt(to: limit) }
           moved = true
           if Double(next) / 1e9 >= warmUp {
