@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import WeirBase
-internal import WeirFlows
+package import WeirFlows
 package import WeirPatterns
 
 extension Plan {
@@ -150,7 +150,8 @@ extension Plan {
     return edges.count - 1
   }
 
-  private func settings(_ call: Call, to callee: Int) -> CallSettings {
+  /// What the flows need to know of a call to the service at this index.
+  package func settings(_ call: Call, to callee: Int) -> CallSettings {
     var settings = CallSettings()
     call.compile(into: &settings)
     if callee < design.services.count { design.services[callee].compile(into: &settings) }
@@ -203,7 +204,8 @@ extension Plan {
       compiled.priority = route.care.priority.value.rank
       compiled.access = access(of: route, in: gateway)
       compiled.idempotency = route.care.idempotency?.settings
-      compiled.status = UInt16(route.target.redirect?.status.value ?? route.edge.answer?.status.value ?? (route.edge.queue == nil ? 200 : 202))
+      compiled.status = UInt16(
+        route.target.redirect?.status.value ?? route.edge.answer?.status.value ?? (route.edge.queue == nil ? 200 : 202))
       compiled.parts = route.edge.compose.compactMap { part in
         edgeOfService[part.to.value].map {
           FlowPlan.Part(edge: $0, operation: part.operation, isOptional: part.optional.value)

@@ -65,7 +65,8 @@ extension Resolver {
     node.isReported = true
     mistake(
       "missing-key", "'\(node.place.path)' has no '\(RouteKeys.to.name)'", at: node.place, spot: node.place.head,
-      why: "the service that answers, or several with their weights; or `answer`, `files`, `compose`, `queue`, `redirect`",
+      why:
+        "the service that answers, or several with their weights; or `answer`, `files`, `compose`, `queue`, `redirect`",
       mend: "to: \(services.first?.name.text ?? "api")")
   }
 

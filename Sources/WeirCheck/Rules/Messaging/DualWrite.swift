@@ -13,7 +13,7 @@ enum DualWrite: Rule {
       + "service without operations any request does",
     formula: "writes − transactions over them > 0",
     mend: "Write the message into a table of the same store, in the same transaction, and name the table: `outbox: "
-      + "weir_outbox` at the store. `weir run` does not send from it yet: until then the program does, and the finding is accepted. Or write one of the "
+      + "weir_outbox` at the store; Weir sends from it, each row once. Or write one of the "
       + "two only, and make the other from it.",
     falsePositives:
       "Messages that may be missing, and a program that sends from a table of its own (accept it with the "
