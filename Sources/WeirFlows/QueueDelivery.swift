@@ -155,6 +155,9 @@ public struct QueueDelivery: Sendable, Equatable {
   /// What came when nothing is to be delivered any more: a call that is not made.
   public mutating func declined() { inFlight -= 1 }
 
+  /// One that was put aside (``declined()``) is delivered after all.
+  public mutating func resumed() { inFlight += 1 }
+
   private mutating func leaveAlone(_ now: Instant, _ random: inout SeededRandom) {
     // Several that fail together are one failure.
     if now < restsUntil { return }

@@ -98,6 +98,14 @@ package struct Requirements: Sendable, Equatable {
   package var load: Value<Rate>?
   /// In a scenario: how many messages may be lost.
   package var lostMessages: Value<Int>?
+  /// In a scenario: how many events may be worked on after a later one of their key, and how many twice.
+  package var outOfOrder: Value<Int>?
+  package var doneTwice: Value<Int>?
+  /// In a scenario: how many sagas may be neither done nor undone for good.
+  package var halfDone: Value<Int>?
+  /// In a scenario: how long a message may wait, and how long a backlog may take to go.
+  package var lag: Value<Duration>?
+  package var drain: Value<Duration>?
 }
 
 /// `p99: 250ms`.
@@ -231,6 +239,8 @@ package enum Destination: Sendable, Equatable {
 package struct Scenario: Sendable, Equatable {
   package var name: Name
   package var length: Value<Duration>
+  /// The time of day when it begins.
+  package var clock = ScenarioKeys.clock.initial
   package var traffic: [Multiplier]
   package var faults: [Fault]
   package var expect: Requirements
@@ -259,6 +269,21 @@ package struct Fault: Sendable, Equatable {
     case slow(Value<Component>, by: Value<Duration>, share: Value<Double>)
     /// A share of the requests is answered with this status.
     case fail(Value<Component>, status: Value<Int>, share: Value<Double>)
+    /// A share of the messages comes later by so much.
+    case delay(Messages, by: Value<Duration>)
+    /// A share of the messages comes again, so much later.
+    case double(Messages, by: Value<Duration>)
+  }
+
+  /// Which messages it is that something happens to on their way.
+  package struct Messages: Sendable, Equatable {
+    /// A queue, topic or stream.
+    package var to: Value<Component>
+    package var share: Value<Double>
+    /// At most so many; nil for all that are meant.
+    package var count: Value<Int>?
+    /// Index in `Design.services`: only what this one sends.
+    package var from: Value<Int>?
   }
 }
 

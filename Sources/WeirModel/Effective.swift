@@ -65,6 +65,11 @@ extension Design {
     }
     all += .leaf(RequirementKeys.load, requirements.load)
     all += .leaf(RequirementKeys.lostMessages, requirements.lostMessages)
+    all += .leaf(RequirementKeys.outOfOrder, requirements.outOfOrder)
+    all += .leaf(RequirementKeys.doneTwice, requirements.doneTwice)
+    all += .leaf(RequirementKeys.halfDone, requirements.halfDone)
+    all += .leaf(RequirementKeys.lag, requirements.lag)
+    all += .leaf(RequirementKeys.drain, requirements.drain)
     return all
   }
 
@@ -180,7 +185,7 @@ extension Design {
   }
 
   private func effective(_ scenario: Scenario) -> [Effective] {
-    var all: [Effective] = [.leaf(ScenarioKeys.length, scenario.length)]
+    var all: [Effective] = [.leaf(ScenarioKeys.length, scenario.length), .leaf(ScenarioKeys.clock, scenario.clock)]
     if !scenario.traffic.isEmpty {
       all.append(
         .map(
@@ -211,9 +216,18 @@ extension Design {
       all += [named(FaultKeys.slow, component), .leaf(FaultKeys.by, by), .leaf(FaultKeys.share, share)]
     case .fail(let component, let status, let share):
       all += [named(FaultKeys.fail, component), .leaf(FaultKeys.status, status), .leaf(FaultKeys.share, share)]
+    case .delay(let messages, let by): all += [named(FaultKeys.delay, messages.to)] + effective(messages, by)
+    case .double(let messages, let by): all += [named(FaultKeys.double, messages.to)] + effective(messages, by)
     }
     all += .leaf(FaultKeys.length, fault.length)
     return Effective(key: "", content: .map(all))
+  }
+
+  private func effective(_ messages: Fault.Messages, _ by: Value<Duration>) -> [Effective] {
+    var all: [Effective] = [.leaf(FaultKeys.by, by), .leaf(FaultKeys.share, messages.share)]
+    all += .leaf(FaultKeys.count, messages.count)
+    all += .leaf(FaultKeys.from, messages.from?.map { services[$0].name.text })
+    return all
   }
 
   private func effective(_ acceptance: Acceptance) -> Effective {

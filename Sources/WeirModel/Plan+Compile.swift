@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import WeirBase
-internal import WeirFlows
+package import WeirFlows
 package import WeirPatterns
 
 extension Plan {
@@ -150,7 +150,8 @@ extension Plan {
     return edges.count - 1
   }
 
-  private func settings(_ call: Call, to callee: Int) -> CallSettings {
+  /// What the flows need to know of a call to the service at this index.
+  package func settings(_ call: Call, to callee: Int) -> CallSettings {
     var settings = CallSettings()
     call.compile(into: &settings)
     if callee < design.services.count { design.services[callee].compile(into: &settings) }

@@ -40,22 +40,22 @@ extension Plan {
 
   /// A message that a request leaves behind.
   package struct Send: Sendable, Equatable {
-    /// Index in `queues`.
-    package var queue: Int
+    /// A queue, topic, stream or saga.
+    package var to: Component
     /// The share of the requests that send it.
     package var share: Double
+    /// Index in `queues`, if it is a queue that it goes to.
+    package var queue: Int? { if case .queue(let queue) = to { queue } else { nil } }
 
-    package init(queue: Int, share: Double) {
-      self.queue = queue
+    package init(to: Component, share: Double) {
+      self.to = to
       self.share = share
     }
   }
 
   /// What programs of a service may send to, as messages of any request.
   func sends(of service: WeirModel.Service) -> [Send] {
-    service.sends.compactMap { send in
-      if case .queue(let queue) = send.value { Send(queue: queue, share: 1) } else { nil }
-    }
+    service.sends.map { Send(to: $0.value, share: 1) }
   }
 
   /// What an operation sends, wherever it stands among its steps.
@@ -64,9 +64,7 @@ extension Plan {
       switch step {
       case .call: return []
       case .together(let steps): return sends(in: steps, of: service)
-      case .send(let send):
-        guard case .queue(let queue) = service.sends[send.send.value].value else { return [] }
-        return [Send(queue: queue, share: send.share.value)]
+      case .send(let send): return [Send(to: service.sends[send.send.value].value, share: send.share.value)]
       }
     }
   }

@@ -19,6 +19,7 @@ extension Forecast {
       ("system", .string(system)), ("total", total.json), ("verdicts", .array(verdicts.map(\.json))),
     ]
     if !queues.isEmpty { members.append(("queues", .array(queues.map(\.json)))) }
+    if !sagas.isEmpty { members.append(("sagas", .array(sagas.map(\.json)))) }
     if let scenario { members.append(("scenario", .string(scenario))) }
     if let violation { members.append(("violation", .string(violation))) }
     if let bottleneck {
@@ -99,12 +100,26 @@ extension Forecast.Service {
 
 extension Forecast.Messages {
   fileprivate var json: JSONValue {
-    .object([
+    var members: [(String, JSONValue)] = [
       ("attempts", attempts.json), ("dead", .object(dead.map { ($0.name, .double($0.share)) }.sorted { $0.0 < $1.0 })),
-      ("depth", depth.json), ("done", done.json), ("drain", drain?.inSeconds ?? .null), ("in-flight", inFlight.json),
-      ("lost", lost.json), ("name", .string(name)), ("oldest", oldest.inSeconds), ("peak", peak.json),
-      ("refused", .double(refused)), ("sent", sent.json), ("time", time.json), ("undrained", .double(undrained)),
-      ("wait", wait.inSeconds),
+      ("depth", depth.json), ("done", done.json), ("done-twice", doneTwice.json), ("drain", drain?.inSeconds ?? .null),
+      ("in-flight", inFlight.json), ("lost", lost.json), ("name", .string(name)), ("oldest", oldest.inSeconds),
+      ("out-of-order", outOfOrder.json), ("peak", peak.json), ("refused", .double(refused)), ("sent", sent.json),
+      ("time", time.json), ("undrained", .double(undrained)), ("wait", wait.inSeconds),
+    ]
+    if let kept { members.append(("kept", kept.json)) }
+    if let known { members.append(("known", known.json)) }
+    if let skipped { members.append(("skipped", skipped.json)) }
+    return .object(members.sorted { $0.0 < $1.0 })
+  }
+}
+
+extension Forecast.Saga {
+  fileprivate var json: JSONValue {
+    .object([
+      ("begun", begun.json), ("calls", calls.json), ("compensated", .double(compensated)), ("finished", finished.json),
+      ("left-done", leftDone.json), ("name", .string(name)), ("stuck", stuck.json), ("time", time.json),
+      ("under-way", underWay.json),
     ])
   }
 }

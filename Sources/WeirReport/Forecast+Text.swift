@@ -37,6 +37,7 @@ package struct ForecastText: Sendable {
     out += "\n"
     out += services(f)
     out += queues(f)
+    out += sagas(f)
     out += ended(f)
     out += events(f)
     return out
@@ -147,11 +148,47 @@ package struct ForecastText: Sendable {
         out += "  dead letters of \(q.name): "
         out += q.dead.map { "\($0.name) \(ForecastText.percent($0.share))" }.joined(separator: ", ") + "\n"
       }
+      out += order(q)
       if q.refused > 0 {
         out += "  \(q.name) was full: \(ForecastText.percent(q.refused)) of what was sent was refused\n"
       }
     }
     return out
+  }
+
+  /// What was worked on out of its order or twice, and what was done against it.
+  private func order(_ q: Forecast.Messages) -> String {
+    var out = ""
+    var wrong: [String] = []
+    if q.outOfOrder.value > 0 { wrong.append("\(ForecastText.count(q.outOfOrder.value)) out of order") }
+    if q.doneTwice.value > 0 { wrong.append("\(ForecastText.count(q.doneTwice.value)) twice") }
+    if !wrong.isEmpty { out += "  \(q.name), worked on in a story: \(wrong.joined(separator: ", "))\n" }
+    guard let kept = q.kept, let known = q.known, let skipped = q.skipped else { return out }
+    var done = ["\(ForecastText.count(kept.value)) put aside until their turn"]
+    done.append("\(ForecastText.count(known.value)) left out as known")
+    if skipped.value > 0 { done.append("\(ForecastText.count(skipped.value)) waited for in vain") }
+    return out + "  \(q.name), sorted in a story: \(done.joined(separator: ", "))\n"
+  }
+
+  /// How sagas end, and how long they take.
+  private func sagas(_ f: Forecast) -> String {
+    guard !f.sagas.isEmpty else { return "" }
+    var rows = [
+      ["saga", "begun/s", "finished/s", "undone", "stuck", "left half done", "under way", "time p50", "p99", "calls"]
+    ]
+    for s in f.sagas {
+      guard s.begun.value > 0 || s.underWay.value > 0 else {
+        rows.append([s.name, "0"] + [String](repeating: "", count: rows[0].count - 2))
+        continue
+      }
+      rows.append([
+        s.name, ForecastText.count(s.begun.value), ForecastText.count(s.finished.value),
+        s.compensated == 0 ? "0" : ForecastText.percent(s.compensated), ForecastText.count(s.stuck.value),
+        ForecastText.count(s.leftDone.value), ForecastText.count(s.underWay.value),
+        ForecastText.time(s.time.p50.value), ForecastText.withHalf(s.time.p99), ForecastText.decimal(s.calls.value, 2),
+      ])
+    }
+    return "\n" + table(rows)
   }
 
   /// Why requests and calls ended otherwise than with the callee's own answer.

@@ -78,7 +78,13 @@ extension Forecast {
         queue: Estimating.mean(seen.map { $0.innerLengths[c] }),
         wait: Estimating.ratio(seen.map { $0.innerWaits[c] }, seen.map { $0.innerWaited[c] }))
     }
-    queues = scene.queues.indices.map { Forecast.messages(scene.queues[$0].name, seen.map(\.length), $0, seen) }
+    // Those that nobody delivers are of sagas, which are told of by themselves.
+    queues = scene.queues.indices.filter { scene.queues[$0].edge != nil }.map {
+      Forecast.messages(scene, seen.map(\.length), $0, seen)
+    }
+    sagas = scene.sagas.indices.map { s in
+      Forecast.saga(scene.sagas[s].name, seen.map(\.length), seen.map { $0.sagas[s] })
+    }
     var fullest: Bottleneck?
     for service in services {
       if let utilisation = service.utilisation?.value, utilisation > (fullest?.utilisation ?? 0) {
@@ -101,25 +107,17 @@ extension Forecast {
           name: "latency \(bound.label)", required: bound.bound, isLatency: true, estimate: estimate,
           outcome: Verdict.atMost(bound.bound, estimate)))
     }
-    if let required = expectation.lostMessages { verdicts.append(Forecast.verdict(lost: required, seen)) }
+    verdicts += Forecast.messageVerdicts(expectation, seen)
   }
 
-  /// Lost messages, over all queues: every story counts, for one that is lost is lost.
-  private static func verdict(lost required: Int, _ seen: [Observation]) -> Verdict {
-    let lost = seen.map { $0.messages.reduce(0) { $0 + $1.lost } }
-    let mean = lost.isEmpty ? 0 : lost.reduce(0, +) / Double(lost.count)
-    let most = lost.max() ?? 0
-    return Verdict(
-      name: "lost messages", required: Double(required), isLatency: false, isCount: true,
-      estimate: Estimate(mean, low: lost.min() ?? 0, high: most), outcome: most <= Double(required) ? .met : .missed)
-  }
-
-  private static func messages(_ name: String, _ lengths: [Double], _ q: Int, _ seen: [Observation]) -> Messages {
+  private static func messages(_ scene: Scene, _ lengths: [Double], _ q: Int, _ seen: [Observation]) -> Messages {
+    let name = scene.queues[q].name
     let counts = seen.map { $0.messages[q] }
     let accepted = counts.map(\.accepted)
     let drained = counts.filter { $0.drain >= 0 }.map(\.drain)
     let total = accepted.reduce(0, +)
     let names = ["attempts", "expired", "refused"]
+    let isSorted = scene.queues[q].sorting != nil
     return Messages(
       name: name, sent: Estimating.ratio(accepted, lengths), done: Estimating.ratio(counts.map(\.done), lengths),
       depth: Estimating.ratio(zip(counts, lengths).map { $0.depth * $1 }, lengths),
@@ -135,7 +133,10 @@ extension Forecast {
         let hits = counts.reduce(0) { $0 + $1.dead[reason] }
         return hits > 0 && total > 0 ? NamedShare(name: names[reason], share: hits / total) : nil
       }, refused: share(counts.map(\.refused), counts.map { $0.refused + $0.accepted }),
-      lost: Estimating.mean(counts.map(\.lost)))
+      lost: Estimating.mean(counts.map(\.lost)), outOfOrder: Estimating.mean(counts.map(\.overtaken)),
+      doneTwice: Estimating.mean(counts.map(\.twice)), kept: isSorted ? Estimating.mean(counts.map(\.kept)) : nil,
+      known: isSorted ? Estimating.mean(counts.map(\.known)) : nil,
+      skipped: isSorted ? Estimating.mean(counts.map(\.skipped)) : nil)
   }
 
   private static func route(

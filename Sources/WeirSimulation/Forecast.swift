@@ -24,6 +24,7 @@ package struct Forecast: Sendable, Equatable {
   package var edges: [Flow]
   package var services: [Service]
   package var queues: [Messages] = []
+  package var sagas: [Saga] = []
   package var bottleneck: Bottleneck?
   /// Of the first replication, in their order, with times from the story's beginning.
   package var events: [NamedEvent]
@@ -122,6 +123,33 @@ package struct Forecast: Sendable, Equatable {
     package var refused: Double
     /// Accepted and never to be worked on, nor kept as dead letters: how many a story.
     package var lost: Estimate
+    /// Worked on after a later one of their key, and worked on twice: how many a story.
+    package var outOfOrder: Estimate
+    package var doneTwice: Estimate
+    /// Of those that are sorted, how many a story: put aside until their turn, left out for they were known, missing for
+    /// longer than is waited.
+    package var kept: Estimate?
+    package var known: Estimate?
+    package var skipped: Estimate?
+  }
+
+  /// What becomes of the sagas of one kind.
+  package struct Saga: Sendable, Equatable {
+    package var name: String
+    /// Begun and finished a second.
+    package var begun: Estimate
+    package var finished: Estimate
+    /// Of those that ended, the share that was undone.
+    package var compensated: Double
+    /// How many a story wait for a human, and how many were undone but for a step that stays done.
+    package var stuck: Estimate
+    package var leftDone: Estimate
+    /// Mean number under way.
+    package var underWay: Estimate
+    /// From the beginning to the end, finished or compensated.
+    package var time: Latency
+    /// Calls of steps, and of what undoes them, a saga.
+    package var calls: Estimate
   }
 
   /// What is full first when the load grows.
@@ -181,6 +209,13 @@ package struct Expectation: Sendable, Equatable {
   package var latency: [Bound] = []
   /// Messages over all queues.
   package var lostMessages: Int?
+  package var outOfOrder: Int?
+  package var doneTwice: Int?
+  /// Sagas of all kinds.
+  package var halfDone: Int?
+  /// Of the worst queue, in nanoseconds.
+  package var lag: Double?
+  package var drain: Double?
 
   package struct Bound: Sendable, Equatable {
     package var label: String
@@ -200,7 +235,7 @@ package struct Expectation: Sendable, Equatable {
     self.lostMessages = lostMessages
   }
 
-  package var isEmpty: Bool { availability == nil && latency.isEmpty && lostMessages == nil }
+  package var isEmpty: Bool { self == Expectation() }
 }
 
 extension Forecast.Verdict {

@@ -142,5 +142,10 @@ extension Expectation {
       latency: requirements.latency.map {
         Bound(label: $0.label, quantile: $0.quantile, bound: Double($0.bound.value.inNanoseconds))
       }, lostMessages: requirements.lostMessages?.value)
+    outOfOrder = requirements.outOfOrder?.value
+    doneTwice = requirements.doneTwice?.value
+    halfDone = requirements.halfDone?.value
+    lag = requirements.lag.map { Double($0.value.inNanoseconds) }
+    drain = requirements.drain.map { Double($0.value.inNanoseconds) }
   }
 }

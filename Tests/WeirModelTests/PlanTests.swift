@@ -112,10 +112,10 @@ struct PlanTests {
     #expect(plan.queues[1].push == nil)
     #expect(plan.queues[1].settings.atOnce == Int(Int32.max))
     #expect(plan.needsState)
-    #expect(plan.services[0].sends == [Plan.Send(queue: 0, share: 1), Plan.Send(queue: 1, share: 1)])
+    #expect(plan.services[0].sends == [Plan.Send(to: .queue(0), share: 1), Plan.Send(to: .queue(1), share: 1)])
     let operations = plan.services[0].operations
-    #expect(operations[0].sends == [Plan.Send(queue: 0, share: 0.5)])
-    #expect(operations[1].sends == [Plan.Send(queue: 1, share: 1)])
+    #expect(operations[0].sends == [Plan.Send(to: .queue(0), share: 0.5)])
+    #expect(operations[1].sends == [Plan.Send(to: .queue(1), share: 1)])
     #expect(operations[2].sends == plan.services[0].sends)
     #expect(operations.map(\.steps.count) == [1, 1, 1])
     let environment = plan.environment(of: 0, weirURL: "http://w/from/shop", folder: "/f") { $0.raw }

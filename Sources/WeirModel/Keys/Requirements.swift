@@ -25,11 +25,27 @@ enum RequirementKeys {
     "How many messages that a queue has accepted may neither be worked on nor be kept as dead letters.",
     modelOnly: true)
 
+  static let outOfOrder = ScalarKey(
+    "out-of-order", .count(0...1_000_000_000),
+    "How many messages may be worked on after a later one of their key: a message's number is its place among those of its key as they were sent.",
+    modelOnly: true)
+  static let doneTwice = ScalarKey(
+    "done-twice", .count(0...1_000_000_000),
+    "How many messages an operation that is not `idempotent` may work on twice.", modelOnly: true)
+  static let halfDone = ScalarKey(
+    "half-done", .count(0...1_000_000_000),
+    "How many sagas may be stuck, or be over with a step that stays done though a later one failed.", modelOnly: true)
+  static let lag = ScalarKey(
+    "lag", .duration(), "How long a message of any queue, topic or stream may wait before it is worked on.",
+    modelOnly: true)
+  static let drain = ScalarKey(
+    "drain", .duration(), "How long any backlog may take to go, from its peak on.", modelOnly: true)
+
   static let expectSection = Section(
     name: "expect", doc: "What must hold within a scenario.",
     keys: [
       availability.key, latency,
-      lostMessages.key,
+      lostMessages.key, outOfOrder.key, doneTwice.key, halfDone.key, lag.key, drain.key,
       .later("stale-reads", "How many reads may be stale, by data item."),
     ])
 }

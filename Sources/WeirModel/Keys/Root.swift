@@ -27,22 +27,17 @@ enum RootKeys {
     "queues", .named(.components("a queue"), .section(MessageQueueKeys.part.section)),
     "Work that waits until somebody does it, and is not lost.")
   static let jobs = Key(
-    "jobs", .named(.plain("a job"), .section(JobKeys.part.section)), "What runs by the clock.",
-    refused: [(.simulate, "weir simulate does not play jobs yet")])
+    "jobs", .named(.plain("a job"), .section(JobKeys.part.section)), "What runs by the clock.")
   static let topics = Key(
-    "topics", .named(.components("a topic"), .section(TopicKeys.part.section)), "Events that several may hear.",
-    refused: [(.simulate, "weir simulate does not play topics yet")])
+    "topics", .named(.components("a topic"), .section(TopicKeys.part.section)), "Events that several may hear.")
   static let streams = Key(
     "streams", .named(.components("a stream"), .section(StreamKeys.part.section)),
-    "Ordered logs of events, and what is made of them.",
-    refused: [(.simulate, "weir simulate does not play streams yet")])
+    "Ordered logs of events, and what is made of them.")
   static let sagas = Key(
     "sagas", .named(.components("a saga"), .section(SagaKeys.part.section)),
-    "Transactions over several services, with what undoes each step.",
-    refused: [(.simulate, "weir simulate does not play sagas yet")])
+    "Transactions over several services, with what undoes each step.")
   static let webhooks = Key(
-    "webhooks", .named(.plain("a webhook"), .section(WebhookKeys.part.section)), "Events delivered to others.",
-    refused: [(.simulate, "weir simulate does not play webhooks yet")])
+    "webhooks", .named(.plain("a webhook"), .section(WebhookKeys.part.section)), "Events delivered to others.")
   static let tenants = Key(
     "tenants", .section(TenantKeys.section), "Customers who share the system, and their plans.")
   static let traffic = Key(

@@ -27,6 +27,10 @@ enum TrafficKeys {
 /// One entry of `scenarios:`.
 enum ScenarioKeys {
   static let length = ScalarKey("for", .duration(), required: true, "How long it is played.", modelOnly: true)
+  static let clock = ScalarKey(
+    "clock", .timeOfDay, default: .zero, rule: "scenario.clock (midnight)",
+    "The time of day at its beginning, in UTC: for jobs that run at theirs. The day is a Monday, the 5th of a month.",
+    modelOnly: true)
   static let traffic = Key(
     "traffic", .named(.plain("traffic"), .scalar(.times)), "Traffic that is more or less than usual.", modelOnly: true)
   static let faults = Key(
@@ -36,7 +40,7 @@ enum ScenarioKeys {
     modelOnly: true)
 
   static let section = Section(
-    name: "scenario", doc: "A story of load and failures.", keys: [length.key, traffic, faults, expect])
+    name: "scenario", doc: "A story of load and failures.", keys: [length.key, clock.key, traffic, faults, expect])
 }
 
 /// One item of `faults:`.
@@ -51,14 +55,27 @@ enum FaultKeys {
   static let slow = ScalarKey("slow", .name, "Requests to this component take longer.", modelOnly: true)
   static let fail = ScalarKey(
     "fail", .name,
-    "Requests to this component are answered with an error; of a queue: messages that come in meanwhile, whenever they are delivered.",
+    "Requests to this component are answered with an error; of a queue, topic or stream: messages that come in meanwhile, whenever they are delivered.",
+    modelOnly: true)
+  static let delay = ScalarKey(
+    "delay", .name,
+    "Messages to this queue, topic or stream come late: others of their key, sent after them, overtake them.",
+    modelOnly: true)
+  static let double = ScalarKey(
+    "double", .name,
+    "Messages to this queue, topic or stream come twice, as if their sender had heard no answer: the same event, as a message of its own.",
     modelOnly: true)
   static let count = ScalarKey(
-    "count", .count(1...1000), default: 1, rule: "fault.count", "With kill: how many instances.", modelOnly: true)
-  static let by = ScalarKey("by", .duration(), "With slow: how much longer.", modelOnly: true)
+    "count", .count(1...1_000_000), rule: "one instance; of messages all that their share is",
+    "With kill: how many instances. With delay and double: how many messages at most.", modelOnly: true)
+  static let by = ScalarKey(
+    "by", .duration(), "With slow and delay: how much longer. With double: how much later the second comes.",
+    modelOnly: true)
+  static let from = ScalarKey(
+    "from", .name, rule: "whoever sends", "With delay and double: only what this service sends.", modelOnly: true)
   static let share = ScalarKey(
     "share", .share(zero: false), default: 1, rule: "fault.share (every request)",
-    "With slow and fail: the share of requests.", modelOnly: true)
+    "With slow, fail, delay and double: the share of requests or messages.", modelOnly: true)
   static let status = ScalarKey(
     "status", .count(400...599, words: "a status"), default: 500, rule: "fault.status", "With fail: the answer.",
     modelOnly: true)
@@ -66,7 +83,8 @@ enum FaultKeys {
   static let section = Section(
     name: "fault", doc: "Something that goes wrong.",
     keys: [
-      when.key, length.key, kill.key, slow.key, fail.key, count.key, by.key, share.key, status.key,
+      when.key, length.key, kill.key, slow.key, fail.key, delay.key, double.key, count.key, by.key, from.key, share.key,
+      status.key,
       .later("cut", "Two regions do not reach each other."),
       .later("lose", "A zone or region is gone."),
       .later("wipe", "A cache is empty."),

@@ -104,7 +104,9 @@ extension Resolver {
         LatencyBound(quantile: $0.quantile, label: $0.label, bound: Value($0.bound.value, origin))
       }
     }
-    return Scenario(name: entry.name, length: length, traffic: multipliers, faults: faults, expect: expect)
+    return Scenario(
+      name: entry.name, length: length, clock: Layers([fields]).valueOrInitial(ScenarioKeys.clock),
+      traffic: multipliers, faults: faults, expect: expect)
   }
 
   private mutating func fault(_ fields: Fields, length: Value<Duration>) -> Fault? {
@@ -117,7 +119,8 @@ extension Resolver {
         "wrong-value", "this begins after the scenario has ended", at: when,
         related: length.place.map { [.init($0, "it is played for so long")] } ?? [])
     }
-    let kinds = [FaultKeys.kill.name, FaultKeys.slow.name, FaultKeys.fail.name].filter { node.entry($0) != nil }
+    let kinds = [FaultKeys.kill, FaultKeys.slow, FaultKeys.fail, FaultKeys.delay, FaultKeys.double].map(\.name)
+      .filter { node.entry($0) != nil }
     guard kinds.count == 1, let kind = kinds.first else {
       mistake(
         "missing-key", kinds.isEmpty ? "this fault does not say what goes wrong" : "this fault says two things at once",
@@ -132,13 +135,18 @@ extension Resolver {
   /// Keys that belong to another kind of fault.
   private mutating func refuseStrangers(_ fields: Fields, _ kind: String) {
     let homes = [
-      (FaultKeys.count.name, ["kill"]), (FaultKeys.by.name, ["slow"]), (FaultKeys.share.name, ["slow", "fail"]),
-      (FaultKeys.status.name, ["fail"]),
+      (FaultKeys.count.name, ["kill", "delay", "double"]), (FaultKeys.by.name, ["slow", "delay", "double"]),
+      (FaultKeys.share.name, ["slow", "fail", "delay", "double"]), (FaultKeys.status.name, ["fail"]),
+      (FaultKeys.from.name, ["delay", "double"]),
     ]
     for (name, kinds) in homes where !kinds.contains(kind) {
       guard let node = fields.node(name) else { continue }
+      let homes = kinds.map { "'\($0)'" }
+      let all =
+        homes.count < 3
+        ? homes.joined(separator: " and ") : homes.dropLast().joined(separator: ", ") + " and " + homes[homes.count - 1]
       mistake(
-        "wrong-value", "'\(name)' belongs to \(kinds.map { "'\($0)'" }.joined(separator: " and ")), not to '\(kind)'",
+        "wrong-value", "'\(name)' belongs to \(all), not to '\(kind)'",
         at: node.place, mend: "leave '\(name)' out")
     }
   }
@@ -147,7 +155,7 @@ extension Resolver {
     let layers = Layers([fields])
     let share = layers.valueOrInitial(FaultKeys.share)
     if let name = fields.value(FaultKeys.kill), let index = service(name, whatFor: "kill") {
-      let count = layers.valueOrInitial(FaultKeys.count)
+      let count = fields.value(FaultKeys.count) ?? Value(1, .defaulted(rule: "fault.count (one of them)"))
       let instances = resolvedServices[index].instances
       if count.value > instances.value {
         mistake(
@@ -170,6 +178,8 @@ extension Resolver {
         name.map { _ in component },
         status: layers.valueOrInitial(FaultKeys.status), share: share)
     }
+    if let (messages, by) = messages(fields, FaultKeys.delay) { return .delay(messages, by: by) }
+    if let (messages, by) = messages(fields, FaultKeys.double) { return .double(messages, by: by) }
     return nil
   }
 }

@@ -97,6 +97,7 @@ struct Resolver {
     refuseUnknownVariables()
     refuseForRun(resolvedStores)
     refuseForSimulate(resolvedQueues)
+    refuseForSimulate(resolvedTopics.flatMap(\.subscribers) + resolvedStreams.flatMap(\.projections))
     let tenants = single(RootKeys.tenants).flatMap { self.tenants($0) }
     let gateways = single(RootKeys.gateway).flatMap { gateway($0) }.map { [$0] } ?? []
     if gateways.isEmpty, let first = roots[0].entries.first, single(RootKeys.gateway, alsoReported: true) == nil {
@@ -274,7 +275,10 @@ struct Resolver {
     Requirements(
       place: fields.node.place, availability: fields.value(RequirementKeys.availability),
       latency: fields.section(RequirementKeys.latency, LatencyKeys.section).map(latency) ?? [],
-      load: fields.value(RequirementKeys.load), lostMessages: fields.value(RequirementKeys.lostMessages))
+      load: fields.value(RequirementKeys.load), lostMessages: fields.value(RequirementKeys.lostMessages),
+      outOfOrder: fields.value(RequirementKeys.outOfOrder), doneTwice: fields.value(RequirementKeys.doneTwice),
+      halfDone: fields.value(RequirementKeys.halfDone), lag: fields.value(RequirementKeys.lag),
+      drain: fields.value(RequirementKeys.drain))
   }
 
   private func latency(_ fields: Fields) -> [LatencyBound] {

@@ -18,6 +18,15 @@ struct Snapshot: Sendable {
   var sent: [UInt64]
   /// By queue.
   var queues: [QueueSnapshot] = []
+  var sagas: [SagaSnapshot] = []
+}
+
+/// The counters of one saga.
+struct SagaSnapshot: Sendable {
+  var counts: SagaCounts
+  var times: Tally
+  /// ∫ of how many are under way.
+  var area: Int64
 }
 
 /// The counters of one queue of messages.
@@ -61,6 +70,9 @@ extension World {
           counts: queues[q].counts, waits: queues[q].waits, times: queues[q].times, area: queues[q].inside.area(at: at),
           flightArea: queues[q].inFlight.area(at: at), lost: queues[q].lost, peaks: queues[q].peaks))
     }
+    for saga in sagas {
+      snapshot.sagas.append(SagaSnapshot(counts: saga.counts, times: saga.times, area: saga.underWay.area(at: at)))
+    }
     return snapshot
   }
 
@@ -77,6 +89,10 @@ extension World {
     for q in queues.indices {
       sum += queues[q].times.sum
       count += queues[q].times.count
+    }
+    for saga in sagas {
+      sum += saga.times.sum
+      count += saga.times.count
     }
     return (sum, count)
   }
@@ -140,6 +156,13 @@ package struct MessageCounts: Sendable {
   package var peak: Double
   package var oldest: Double
   package var drain: Double
+  /// Worked on after a later one of their key, and worked on twice.
+  package var overtaken: Double
+  package var twice: Double
+  /// Put aside until their turn, left out as known, not waited for any longer.
+  package var kept: Double
+  package var known: Double
+  package var skipped: Double
 
   init(_ new: QueueSnapshot, since old: QueueSnapshot, span: Double) {
     accepted = Double(new.counts.accepted - old.counts.accepted)
@@ -155,6 +178,39 @@ package struct MessageCounts: Sendable {
     peak = Double(new.peaks.most)
     oldest = Double(new.peaks.oldest)
     drain = Double(new.peaks.drain)
+    overtaken = Double(new.counts.overtaken - old.counts.overtaken)
+    twice = Double(new.counts.twice - old.counts.twice)
+    kept = Double(new.counts.kept - old.counts.kept)
+    known = Double(new.counts.known - old.counts.known)
+    skipped = Double(new.counts.skipped - old.counts.skipped)
+  }
+}
+
+/// What happened to the sagas of one kind in an observation.
+package struct SagaSums: Sendable {
+  package var begun: Double
+  package var finished: Double
+  package var compensated: Double
+  package var leftDone: Double
+  package var stuck: Double
+  package var calls: Double
+  /// From the beginning to the end.
+  package var times: Sample
+  /// Mean number that are under way.
+  package var underWay: Double
+
+  /// Neither done nor undone for good.
+  package var halfDone: Double { stuck + leftDone }
+
+  init(_ new: SagaSnapshot, since old: SagaSnapshot, span: Double) {
+    begun = Double(new.counts.begun - old.counts.begun)
+    finished = Double(new.counts.finished - old.counts.finished)
+    compensated = Double(new.counts.compensated - old.counts.compensated)
+    leftDone = Double(new.counts.leftDone - old.counts.leftDone)
+    stuck = Double(new.counts.stuck - old.counts.stuck)
+    calls = Double(new.counts.calls - old.counts.calls)
+    times = Sample(new.times, since: old.times)
+    underWay = Double(new.area - old.area) / span
   }
 }
 
@@ -177,6 +233,7 @@ package struct Observation: Sendable {
   /// By stream.
   package var sent: [Double]
   package var messages: [MessageCounts]
+  package var sagas: [SagaSums]
 
   init(_ new: Snapshot, since old: Snapshot) {
     let span = Double(new.at - old.at)
@@ -214,5 +271,6 @@ package struct Observation: Sendable {
     innerWaited = new.queuedCount.indices.map { Double(new.queuedCount[$0] - old.queuedCount[$0]) }
     sent = new.sent.indices.map { Double(new.sent[$0] - old.sent[$0]) }
     messages = new.queues.indices.map { MessageCounts(new.queues[$0], since: old.queues[$0], span: span) }
+    sagas = new.sagas.indices.map { SagaSums(new.sagas[$0], since: old.sagas[$0], span: span) }
   }
 }

@@ -47,7 +47,7 @@ extension Scene {
       flow.services[index].members.isDiscovered = false
     }
     self.init(plan: flow, components: components, edges: edges, routes: routes, traffic: traffic)
-    queues = plan.queues.map(QueueModel.init)
+    addMessaging(of: plan)
     for (index, service) in design.services.enumerated() {
       if let share = service.availability?.value, share < 1 {
         always.append(FaultModel(.away(share: 1 - share), component: index, when: 0))
@@ -72,7 +72,7 @@ extension Scene {
       ? service.edges.map { edge in [CallItem(plan, edge: edge, operation: nil, share: 1, writes: false)] } : []
     let sent = service.operations.isEmpty ? service.sends : []
     var operations = [
-      OperationModel(work: WorkModel(design.work), stages: everything, sends: sent.map(SendItem.init))
+      OperationModel(work: WorkModel(design.work), stages: everything, sends: sent.map { SendItem($0, plan) })
     ]
     for operation in service.operations {
       let method = Plan.method(operation.method)
@@ -81,7 +81,7 @@ extension Scene {
         OperationModel(
           work: WorkModel(operation.work ?? design.work),
           stages: operation.steps.map { items(of: $0, plan, writes: writes) }, method: method,
-          sends: operation.sends.map(SendItem.init)))
+          sends: operation.sends.map { SendItem($0, plan) }))
     }
     var model = ComponentModel(
       name: service.name, workers: (design.worksAtOnce ?? design.atOnce)?.value ?? .max, operations: operations)
@@ -122,21 +122,33 @@ extension Scene {
             when: when,
             length: length))
       case .fail(let component, let status, let share):
-        if case .queue(let queue) = component.value {
-          faults.append(
-            FaultModel(
-              .poison(queue: queue, status: UInt16(clamping: status.value), share: share.value), component: 0,
-              when: when,
-              length: length))
+        switch component.value {
+        case .service, .store: break
+        case .queue, .topic, .stream, .saga:
+          for queue in queues(of: Scene.sink(component.value, plan)) {
+            let kind = FaultModel.Kind.poison(
+              queue: queue, status: UInt16(clamping: status.value), share: share.value)
+            faults.append(FaultModel(kind, component: 0, when: when, length: length))
+          }
           continue
         }
         faults.append(
           FaultModel(
             .fail(status: UInt16(clamping: status.value), share: share.value),
             component: plan.index(of: component.value), when: when, length: length))
+      case .delay(let messages, let by):
+        let kind = FaultModel.Kind.delay(Scene.fault(messages, by: by, plan))
+        faults.append(FaultModel(kind, component: 0, when: when, length: length))
+      case .double(let messages, let by):
+        let kind = FaultModel.Kind.double(Scene.fault(messages, by: by, plan))
+        faults.append(FaultModel(kind, component: 0, when: when, length: length))
       }
     }
+    clock = Scene.monday + scenario.clock.value.inNanoseconds / 1_000_000
   }
+
+  /// Midnight of Monday, the 5th of January 2026, in milliseconds since 1970: when a story begins that does not say.
+  package static let monday: Int64 = 1_767_571_200_000
 
   /// Requests a second, over all traffic.
   package var load: Double { traffic.reduce(0) { $0 + $1.rate.perSecond } }
@@ -161,18 +173,6 @@ extension CallItem {
     self.init(
       edge: edge, operation: callee, share: share, optional: written.call.optional.value,
       tellsCallee: !written.isModelOnly)
-  }
-}
-
-extension SendItem {
-  fileprivate init(_ send: Plan.Send) { self.init(queue: send.queue, share: send.share) }
-}
-
-extension QueueModel {
-  fileprivate init(_ queue: Plan.Queue) {
-    self.init(
-      name: queue.name, settings: queue.settings, edge: queue.push?.edge, operation: (queue.push?.operation ?? -1) + 1,
-      isKeyed: queue.keyField != nil)
   }
 }
 

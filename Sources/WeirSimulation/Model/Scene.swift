@@ -17,6 +17,13 @@ package struct Scene: Sendable, Equatable {
   package var routes: [String]
   package var traffic: [TrafficModel]
   package var queues: [QueueModel] = []
+  package var logs: [LogModel] = []
+  package var jobs: [JobModel] = []
+  package var sagas: [SagaModel] = []
+  /// By route of the plan: the queue that takes its requests; nil where one is answered.
+  package var routeQueues: [Int?] = []
+  /// What the clock on the wall says when the story begins, in milliseconds since 1970.
+  package var clock = Scene.monday
   /// What goes wrong, by the story's clock.
   package var faults: [FaultModel] = []
   /// What is always wrong, the warm-up included.
@@ -155,6 +162,10 @@ package struct FaultModel: Sendable, Equatable {
     case away(share: Double)
     /// A share of the messages that a queue accepts is answered with this status whenever it is delivered.
     case poison(queue: Int, status: UInt16, share: Double)
+    /// Messages come late.
+    case delay(MessageFault)
+    /// Messages come twice.
+    case double(MessageFault)
   }
 
   package var kind: Kind

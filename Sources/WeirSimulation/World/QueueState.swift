@@ -17,6 +17,14 @@ struct QueueState {
     var wasLeased = false
     /// What it is answered whenever it is delivered; 0 for what the callee makes of it.
     var poison: UInt16 = 0
+    /// The same for all that are the same event.
+    var event: UInt64 = 0
+    /// Its place among those of its key, as they were sent; 0: there is none.
+    var number: Int64 = 0
+    /// It came twice.
+    var isDoubled = false
+    /// How often it was worked on.
+    var works: UInt16 = 0
   }
 
   private(set) var queue: DeliveryQueue
@@ -36,6 +44,22 @@ struct QueueState {
   private var changes: [DeliveryQueue.Change] = []
   /// By key: the last message that was given out.
   private var lastOfKey: [UInt64: Int64] = [:]
+  let batch: Int
+  /// By the first of them: what went in one request.
+  private var batches: [Int64: [DeliveryQueue.Leased]] = [:]
+  /// By key: the highest number that was worked on.
+  private var worked: [UInt64: Int64] = [:]
+  /// Of events that came twice: those that were worked on.
+  private var doubledDone: Set<UInt64> = []
+  let isOrdered: Bool
+  private let isIdempotent: Bool
+  private var sorted: SortedDelivery?
+  /// Those that are sorted: by whom they were leased.
+  private var leases: [Int64: (loop: Int, lease: DeliveryQueue.Leased)] = [:]
+  /// They are to be delivered at the next turn.
+  private var going: [Int64] = []
+  /// When the leases of those that are kept are extended.
+  private var extendAt = Int64.max
   /// A share of the messages that come in now is never worked on.
   var poison: (status: UInt16, share: Double) = (0, 0)
   /// When the one event that wakes it is due; `Int64.max` without one.
@@ -60,13 +84,21 @@ struct QueueState {
     self.edge = edge
     self.operation = operation
     isKeyed = model.isKeyed
+    isOrdered = model.isOrdered
+    isIdempotent = model.isIdempotent
+    batch = max(1, model.batch)
+    sorted = model.sorting.map { SortedDelivery($0) }
   }
 
   // MARK: - What happens to it
 
+  /// There is no room for one more.
+  var isFull: Bool { queue.count >= queue.settings.length }
+
   /// False when it has no room.
-  mutating func offer(_ key: UInt64, client: UInt64, now: Instant) -> Bool {
-    let mine = Draws.mixed(key ^ salt)
+  mutating func offer(_ sent: Envelope, now: Instant) -> Bool {
+    let client = sent.client
+    let mine = Draws.mixed(sent.key ^ salt)
     // Zero stands for no key.
     let entry = DeliveryQueue.Entry(
       id: accepted + 1, key: isKeyed ? client | 1 : 0, due: now, expires: queue.settings.expiry(due: now))
@@ -77,6 +109,9 @@ struct QueueState {
     accepted += 1
     counts.accepted += 1
     var message = Message(key: mine, client: client, acceptedAt: now.nanoseconds)
+    message.event = sent.event
+    message.number = sent.number
+    message.isDoubled = sent.isDoubled
     if poison.share > 0, Draws.unit(Draws.mixed(mine)) < poison.share { message.poison = poison.status }
     messages[accepted] = message
     inside.enter(at: now.nanoseconds)
@@ -95,8 +130,20 @@ struct QueueState {
         note(change.id, change.settled, now: now)
       }
     }
+    extendKept(now: now)
+    if let sorted, sorted.nextWake <= now {
+      for change in self.sorted?.tick(now: now, into: &going) ?? [] where change.atGap == .skip {
+        counts.skipped += change.last - change.first + 1
+      }
+    }
     if let oldest = queue.readings.oldest { peaks.oldest = max(peaks.oldest, now.since(oldest)) }
     while serve(now: now, into: &given) {}
+    for token in going {
+      guard let one = leases[token] else { continue }
+      deliveries[one.loop].resumed()
+      given.append(one)
+    }
+    going.removeAll(keepingCapacity: true)
     let readings = queue.readings
     peaks.note(Int64(readings.waiting + readings.delayed), at: now.nanoseconds)
   }
@@ -119,15 +166,53 @@ struct QueueState {
     deliveries[first.loop].leased(leased.count)
     for lease in leased {
       take(lease.id, now: now)
-      given.append((first.loop, lease))
+      if sorted == nil { given.append((first.loop, lease)) } else { sort(lease, on: first.loop, now: now) }
     }
     return true
+  }
+
+  /// What was leased is put where it belongs: delivered in its turn, or known already.
+  private mutating func sort(_ lease: DeliveryQueue.Leased, on loop: Int, now: Instant) {
+    // What is kept takes no place of those that are delivered.
+    deliveries[loop].declined()
+    guard let message = messages[lease.id] else { return }
+    let event = SortedDelivery.Event(
+      token: lease.id, id: .init(high: message.event, low: 0), stream: message.client,
+      number: message.number > 0 ? message.number : nil)
+    leases[lease.id] = (loop, lease)
+    if extendAt == .max { extendAt = now.nanoseconds &+ queue.settings.visibility.inNanoseconds / 2 }
+    switch sorted?.came(event, now: now, into: &going) {
+    case .taken?: if !going.contains(lease.id) { counts.kept += 1 }
+    case .duplicate?:
+      counts.known += 1
+      messages[lease.id]?.isDoubled = true
+      note(lease.id, queue.ack(lease.id, attempt: lease.attempt, now: now), now: now, isKnown: true)
+    case .late?:
+      note(
+        lease.id, queue.nack(lease.id, attempt: lease.attempt, isFinal: true, now: now, using: &random), now: now)
+    case .full?, nil:
+      note(
+        lease.id,
+        queue.nack(lease.id, attempt: lease.attempt, retryAfter: 1_000_000_000, now: now, using: &random), now: now)
+    }
+  }
+
+  /// Who waits for its turn does not lose its lease.
+  private mutating func extendKept(now: Instant) {
+    guard now.nanoseconds >= extendAt else { return }
+    let visibility = queue.settings.visibility.inNanoseconds
+    for (_, one) in leases.sorted(by: { $0.key < $1.key }) {
+      _ = queue.extend(one.lease.id, attempt: one.lease.attempt, by: visibility, now: now)
+    }
+    extendAt = leases.isEmpty ? .max : now.nanoseconds &+ visibility / 2
   }
 
   /// When time alone can change something; what has passed waits for something else.
   func nextWake(now: Instant) -> Instant {
     var wake = queue.nextWake > now ? queue.nextWake : .distantFuture
     for delivery in deliveries where delivery.nextWake > now { wake = min(wake, delivery.nextWake) }
+    if let sorted, sorted.nextWake > now { wake = min(wake, sorted.nextWake) }
+    if extendAt < .max { wake = min(wake, Instant(nanoseconds: extendAt)) }
     return wake
   }
 
@@ -144,8 +229,49 @@ struct QueueState {
     lastOfKey[message.client] = id
   }
 
+  /// So many go in one request, named by the first of them.
+  mutating func pack(_ leases: [DeliveryQueue.Leased]) {
+    if let first = leases.first, leases.count > 1 { batches[first.id] = leases }
+  }
+
+  /// What went in the request that is named by this message.
+  private func members(_ first: Int64) -> [Int64] { batches[first].map { $0.map(\.id) } ?? [first] }
+
+  /// An instance has done what a message asks for, whether anybody hears of it or not.
+  mutating func worked(_ first: Int64) {
+    for id in members(first) {
+      guard let message = messages[id] else {
+        // It was settled meanwhile: somebody has done it before.
+        if !isIdempotent { counts.twice += 1 }
+        continue
+      }
+      messages[id]?.works &+= 1
+      if message.works > 0 {
+        if message.works == 1, !isIdempotent { counts.twice += 1 }
+        continue
+      }
+      if message.isDoubled, !doubledDone.insert(message.event).inserted {
+        if !isIdempotent { counts.twice += 1 }
+        continue
+      }
+      guard isOrdered, message.number > 0 else { continue }
+      let last = worked[message.client] ?? 0
+      if message.number < last { counts.overtaken += 1 } else { worked[message.client] = message.number }
+    }
+  }
+
+  /// The request that is named by this message is over: so is each that went in it.
+  mutating func requestEnded(
+    _ first: Int64, attempt: UInt16, loop: Int, _ ending: RequestEnding, tries: UInt8, now: Instant
+  ) {
+    guard let all = batches.removeValue(forKey: first) else {
+      return ended(first, attempt: attempt, loop: loop, ending, tries: tries, now: now)
+    }
+    for lease in all { ended(lease.id, attempt: lease.attempt, loop: loop, ending, tries: tries, now: now) }
+  }
+
   /// A delivery is over; `tries`: how often the service was tried.
-  mutating func ended(
+  private mutating func ended(
     _ id: Int64, attempt: UInt16, loop: Int, _ ending: RequestEnding, tries: UInt8, now: Instant
   ) {
     let verdict = deliveries[loop].ended(
@@ -162,8 +288,11 @@ struct QueueState {
     note(id, settled, now: now)
   }
 
-  private mutating func note(_ id: Int64, _ settled: DeliveryQueue.Settled, now: Instant) {
+  private mutating func note(
+    _ id: Int64, _ settled: DeliveryQueue.Settled, now: Instant, isKnown: Bool = false
+  ) {
     guard let message = messages[id] else { return }
+    if sorted != nil { noteSorted(id, settled) }
     if message.leasedAt >= 0, settled != .lost {
       inFlight.leave(enteredAt: message.leasedAt, now: now.nanoseconds)
       messages[id]?.leasedAt = -1
@@ -171,7 +300,7 @@ struct QueueState {
     switch settled {
     case .done:
       counts.done += 1
-      times.record(now.nanoseconds &- message.acceptedAt)
+      if !isKnown { times.record(now.nanoseconds &- message.acceptedAt) }
     case .dead(let reason):
       counts.dead[Int(reason.rawValue) - 1] += 1
       if !queue.settings.keepsDead { counts.dropped += 1 }
@@ -188,6 +317,16 @@ struct QueueState {
     inside.leave(enteredAt: message.acceptedAt, now: now.nanoseconds)
   }
 
+  private mutating func noteSorted(_ id: Int64, _ settled: DeliveryQueue.Settled) {
+    switch settled {
+    case .done: sorted?.ended(id, isOver: true, into: &going)
+    case .dead: sorted?.ended(id, isOver: true, isDead: true, into: &going)
+    case .retry, .givenBack: sorted?.ended(id, isOver: false, into: &going)
+    case .lost, .extended: return
+    }
+    leases[id] = nil
+  }
+
   // MARK: - Asking
 
   func message(_ id: Int64) -> Message? { messages[id] }
@@ -199,7 +338,7 @@ struct QueueState {
 
   /// What is wrong with it, or nil.
   func violation(at now: Int64) -> String? {
-    if let wrong = queue.violation() { return wrong }
+    if let wrong = queue.violation() ?? sorted?.violation() { return wrong }
     for delivery in deliveries {
       if let wrong = delivery.violation() { return wrong }
     }
@@ -234,6 +373,24 @@ struct QueueCounts: Sendable, Equatable {
   var dropped: Int64 = 0
   /// Given out after a later one of their key.
   var outOfOrder: Int64 = 0
+  /// Worked on after one of their key that was sent later, and worked on twice.
+  var overtaken: Int64 = 0
+  var twice: Int64 = 0
+  /// Of those that are sorted: kept until their turn, known already, not waited for any longer.
+  var kept: Int64 = 0
+  var known: Int64 = 0
+  var skipped: Int64 = 0
+}
+
+/// A message on its way to a queue or log.
+struct Envelope {
+  /// Its chance.
+  var key: UInt64
+  var client: UInt64
+  /// What it is, however often it is sent.
+  var event: UInt64
+  var number: Int64
+  var isDoubled = false
 }
 
 /// The worst of a queue since somebody has last looked: how many have waited, and how long it took until they did not.

@@ -19,6 +19,9 @@ enum EventKind {
   static let patience: UInt8 = 11
   static let open: UInt8 = 12
   static let queue: UInt8 = 13
+  static let job: UInt8 = 14
+  static let late: UInt8 = 15
+  static let saga: UInt8 = 16
 }
 
 /// A place and its tenant, of at most 2⁴⁰ generations and 2²⁴ places: what fits into an event.
@@ -75,6 +78,9 @@ struct Job: Sendable, BitwiseCopyable {
   var poison: UInt16 = 0
   /// It is a connection: taken at once, worked on until it is over.
   var lasts = false
+  /// The message that it is about, in which queue; −1: none.
+  var queue: Int32 = -1
+  var message: Int64 = 0
 }
 
 /// What the driver knows of a call, at the index of its slot.
@@ -108,6 +114,9 @@ struct CallContext: Sendable, BitwiseCopyable {
   var message: Int64 = 0
   var queue: Int32 = -1
   var lease: UInt16 = 0
+  /// The saga that makes it; −1: none.
+  var saga: Int32 = -1
+  var sagaAttempt: UInt16 = 0
   /// How often an instance was tried.
   var tries: UInt8 = 0
   var poison: UInt16 = 0

@@ -80,6 +80,15 @@ extension World {
         return
       case .answer:
         if !routeParts[Int(facts.route)].isEmpty { return beginParts(l, slot, facts) }
+        let queue = routeQueues[Int(facts.route)]
+        if queue >= 0 {
+          let key = loops[l].requests[Int(slot.index)].key
+          let reason = send(to: .queue(queue), key: key, client: facts.client, from: -1) ? Reason.none : .backlogFull
+          let status = reason == .none ? routeStatuses[Int(facts.route)] : reason.status
+          loops[l].flows.end(
+            request: slot, as: RequestEnding(status: status, reason: reason, phase: .queue), now: now)
+          return
+        }
         // What the gateway answers by itself takes no time.
         loops[l].flows.end(
           request: slot, as: RequestEnding(status: routeStatuses[Int(facts.route)]), now: now)
@@ -321,6 +330,8 @@ extension World {
       callIsOver(context.parent, failed: failed && !context.optional)
     } else if context.queue >= 0 {
       messageIsOver(l, context, ending)
+    } else if context.saga >= 0 {
+      stepIsOver(l, context, ending)
     }
   }
 

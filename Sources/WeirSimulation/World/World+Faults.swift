@@ -14,10 +14,10 @@ extension World {
       return
     }
     faultIsOn[i] = true
-    if case .poison(let queue, let status, let share) = fault.kind {
-      queues[queue].poison = (status, share)
-    } else {
-      components[fault.component].faults += 1
+    switch fault.kind {
+    case .poison(let queue, let status, let share): queues[queue].poison = (status, share)
+    case .delay, .double: messageFaults += 1
+    case .kill, .slow, .fail, .away: components[fault.component].faults += 1
     }
     if let length = fault.length {
       agenda.schedule(EventKind.faultEnds, at: now.nanoseconds &+ length, payload: UInt64(i))
@@ -27,11 +27,11 @@ extension World {
   mutating func faultEnds(_ i: Int) {
     guard faultIsOn[i] else { return }
     faultIsOn[i] = false
-    if case .poison(let queue, _, _) = faults[i].kind {
-      queues[queue].poison = (0, 0)
-      return
+    switch faults[i].kind {
+    case .poison(let queue, _, _): queues[queue].poison = (0, 0)
+    case .delay, .double: messageFaults -= 1
+    case .kill, .slow, .fail, .away: components[faults[i].component].faults -= 1
     }
-    components[faults[i].component].faults -= 1
   }
 
   /// What the faults in force make of a request's work: longer, or an answer instead of it.
@@ -49,7 +49,7 @@ extension World {
       }
       let chance = Draws.unit(Draws.mixed(jobs[j].key ^ faultSalts[i] &+ UInt64(jobs[j].attempt)))
       switch faults[i].kind {
-      case .kill, .away, .poison: break
+      case .kill, .away, .poison, .delay, .double: break
       case .slow(let by, let share): if chance < share { work &+= by }
       case .fail(let status, let share):
         if chance < share {

@@ -22,7 +22,8 @@ extension World {
       generation: handle.generation, key: context.key, client: context.client, call: slot,
       deadline: context.tellsCallee ? loops[l].flows.calls[slot].deadline.nanoseconds : .max, instance: Int32(place),
       epoch: instances[place].epoch, operation: context.operation, loop: UInt8(l), stage: .onTheWay, attempt: number,
-      method: context.method, poison: context.poison, lasts: context.lasts)
+      method: context.method, poison: context.poison, lasts: context.lasts, queue: context.queue,
+      message: context.message)
     if isHedge { loops[l].calls[index].hedge = handle } else { loops[l].calls[index].job = handle }
     guard isUp else {
       // The refusal is back after the way there and back.
@@ -191,6 +192,7 @@ extension World {
   private mutating func finish(_ handle: Handle) {
     let j = handle.index
     jobs[j].stage = .answering
+    if jobs[j].queue >= 0, jobs[j].status == 200 { queues[Int(jobs[j].queue)].worked(jobs[j].message) }
     freeWorker(Int(jobs[j].instance))
     if network == 0 {
       answered(handle)

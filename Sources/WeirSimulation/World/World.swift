@@ -39,6 +39,22 @@ package struct World: ~Copyable {
   var itemOperations: [Int32]
   var sends: [SendItem] = []
   var queues = Bank<QueueState>()
+  /// Topics and streams.
+  let logs: [LogModel]
+  /// By log, then by queue: the number of each key's last message.
+  var numbers: [[UInt64: Int64]] = []
+  /// Messages that are held up on their way in; the places are used again.
+  var late: [(message: Envelope, to: Sink)] = []
+  var freeLate: [Int] = []
+  /// How many faults in force do something to messages, and how many messages each may still meet.
+  var messageFaults = 0
+  var faultLeft: [Int]
+  let clockJobs: [JobModel]
+  var sagas: [SagaState] = []
+  /// Calls that sagas have ordered in this moment.
+  var dueSteps: [DueStep] = []
+  /// The wall's milliseconds at the world's beginning.
+  let clock: Int64
   /// Queues that something has happened to in this moment.
   var dueQueues = Bank<Int32>()
   /// What one turn of a queue gives out; kept for its memory.
@@ -60,6 +76,8 @@ package struct World: ~Copyable {
   var splits: [FlowPlan.Split?] = []
   /// By route: what one answers with that answers by itself.
   var routeStatuses: [UInt16] = []
+  /// By route: the queue that takes its requests; −1 where one is answered.
+  var routeQueues: [Int] = []
   /// By stream, then by edge of its route's split: what the callee does.
   var splitOperations: [[Int32]] = []
   var due = Bank<Int32>()
@@ -170,6 +188,7 @@ package struct World: ~Copyable {
     streams = Bank()
     splits = plan.routes.map(\.split)
     routeStatuses = plan.routes.map(\.status)
+    routeQueues = plan.routes.indices.map { $0 < scene.routeQueues.count ? scene.routeQueues[$0] ?? -1 : -1 }
     for model in scene.traffic {
       let route = plan.routes[model.route]
       let edges = route.split?.edges ?? [route.edge].compactMap { $0 }
@@ -197,8 +216,26 @@ package struct World: ~Copyable {
     faults = scene.always + scene.faults
     faultSalts = faults.indices.map { Draws.salt(seed, "fault \($0)") }
     faultIsOn = Array(repeating: false, count: faults.count)
+    faultLeft = faults.map {
+      switch $0.kind {
+      case .delay(let fault), .double(let fault): fault.count
+      case .kill, .slow, .fail, .away, .poison: .max
+      }
+    }
+    logs = scene.logs
+    numbers = Array(repeating: [:], count: scene.logs.count + scene.queues.count)
+    clockJobs = scene.jobs
+    clock = scene.clock - storyBegins / 1_000_000
+    for (i, model) in scene.sagas.enumerated() {
+      let steps = model.steps.map { step in
+        SagaState.Step(
+          act: World.resolved(step.act, plan, components), undo: step.undo.map { World.resolved($0, plan, components) })
+      }
+      sagas.append(SagaState(model, steps: steps, seed: seed, index: i))
+    }
 
     for i in streams.indices { scheduleArrival(i) }
+    for i in clockJobs.indices { scheduleJob(i) }
     agenda.schedule(EventKind.merge, at: NodeFlows.mergeEvery, payload: 0)
     for (i, fault) in faults.enumerated() {
       agenda.schedule(
@@ -239,8 +276,9 @@ package struct World: ~Copyable {
       steps &+= 1
       work(event)
       if !due.isEmpty { handOutPlaces() }
-      while !dueQueues.isEmpty {
+      while !dueQueues.isEmpty || !dueSteps.isEmpty {
         turnQueues()
+        if !dueSteps.isEmpty { callSteps() }
         if !due.isEmpty { handOutPlaces() }
       }
     }
@@ -263,6 +301,9 @@ package struct World: ~Copyable {
     case EventKind.health: checkHealth(Int(event.payload))
     case EventKind.open: opened(Handle(raw: event.payload))
     case EventKind.queue: queueWakes(Int(event.payload))
+    case EventKind.job: jobIsDue(Int(event.payload))
+    case EventKind.late: lateComes(Int(event.payload))
+    case EventKind.saga: sagaWakes(event.payload)
     default: losePatience(event.payload)
     }
   }
@@ -333,6 +374,9 @@ package struct World: ~Copyable {
     }
     for q in queues.indices {
       if let wrong = queues[q].violation(at: at) { return "queue \(q): \(wrong)" }
+    }
+    for saga in sagas {
+      if let wrong = saga.violation() { return "saga \(saga.name): \(wrong)" }
     }
     return agenda.violation() ?? timers.violation()
   }

@@ -19,7 +19,7 @@ struct OfferedLoad {
   /// By service of the design.
   private(set) var services: [Share]
   private(set) var stores: [Share]
-  /// By queue of the design: messages a second that are put into it.
+  /// By queue of the plan, groups of topics and streams included: messages a second that are put into it.
   private(set) var queues: [Double]
   /// By service, own work and calls: in nanoseconds; the first is that of a request that names no operation, then one for
   /// each operation.
@@ -33,7 +33,7 @@ struct OfferedLoad {
     let design = subject.design
     services = Array(repeating: Share(), count: design.services.count)
     stores = Array(repeating: Share(), count: design.stores.count)
-    queues = Array(repeating: 0, count: design.queues.count)
+    queues = Array(repeating: 0, count: subject.plan.queues.count)
     let total = design.traffic.reduce(0) { $0 + $1.rate.value.perSecond }
     scale = design.requirements.load.map { total > 0 ? $0.value.perSecond / total : 1 } ?? 1
     times = design.services.map { [Double](repeating: 0, count: $0.operations.count + 1) }
@@ -106,9 +106,11 @@ struct OfferedLoad {
   private mutating func spread() {
     let design = subject.design
     var rates = design.services.map { [Double](repeating: 0, count: $0.operations.count + 1) }
+    var direct = Sent(queues: [Double](repeating: 0, count: queues.count), steps: [])
     for (index, rate) in entering().enumerated() {
       switch design.traffic[index].to.value {
       case .gateway(_, _, let gateway, let route, let operations, let copied):
+        if let queue = design.gateways[gateway].routes[route].edge.queue { direct.queues[queue.value] += rate }
         for part in design.gateways[gateway].routes[route].edge.compose {
           let call = design.gateways[gateway].calls.first { $0.to.value == .service(part.to.value) }
           rates[part.to.value][part.operation.map { $0 + 1 } ?? 0] += rate * (call.map(tries) ?? 1)
@@ -132,23 +134,49 @@ struct OfferedLoad {
       }
     }
     // What is sent arrives somewhere, and may be sent on from there; a circle of queues is walked once.
-    for _ in 0...design.queues.count {
-      let sent = flow(rates)
-      if sent.allSatisfy({ $0 == 0 }) { break }
+    for _ in 0...queues.count + design.sagas.count {
+      var sent = flow(rates)
+      for index in queues.indices { sent.queues[index] += direct.queues[index] }
+      direct = Sent(queues: [Double](repeating: 0, count: queues.count), steps: [])
+      if sent.isNothing { break }
       rates = design.services.map { [Double](repeating: 0, count: $0.operations.count + 1) }
-      for (index, rate) in sent.enumerated() {
+      for (index, rate) in sent.queues.enumerated() {
         queues[index] += rate
         guard let push = subject.plan.queues[index].push else { continue }
         let most = subject.plan.queues[index].settings.rate?.perSecond ?? .infinity
-        rates[push.service][push.operation.map { $0 + 1 } ?? 0] += min(rate, most)
+        rates[push.service][push.operation.map { $0 + 1 } ?? 0] += min(rate, most) / Double(max(1, push.batch))
       }
+      for step in sent.steps { rates[step.to.service][step.to.operation.map { $0 + 1 } ?? 0] += step.rate }
+    }
+  }
+
+  /// What is sent in a second.
+  private struct Sent {
+    /// By queue of the plan.
+    var queues: [Double]
+    /// Of sagas that are begun.
+    var steps: [(to: Errand, rate: Double)]
+
+    var isNothing: Bool { queues.allSatisfy { $0 == 0 } && steps.isEmpty }
+  }
+
+  /// A message to a topic or stream is one to each of its groups; a saga that is begun is all of its steps.
+  private func add(_ rate: Double, of send: Plan.Send, to sent: inout Sent) {
+    let plan = subject.plan
+    switch send.to {
+    case .queue(let index): sent.queues[index] += rate
+    case .topic(let index): for group in plan.logs[index].groups { sent.queues[group.queue] += rate }
+    case .stream(let index):
+      for group in plan.logs[plan.design.topics.count + index].groups { sent.queues[group.queue] += rate }
+    case .saga(let index): for step in plan.design.sagas[index].steps { sent.steps.append((step.to.value, rate)) }
+    case .service, .store: break
     }
   }
 
   /// Adds what comes of requests at these rates, by service and slot; the messages that are sent, by queue.
-  private mutating func flow(_ entering: [[Double]]) -> [Double] {
+  private mutating func flow(_ entering: [[Double]]) -> Sent {
     var rates = entering
-    var sent = [Double](repeating: 0, count: queues.count)
+    var sent = Sent(queues: [Double](repeating: 0, count: queues.count), steps: [])
     for service in subject.order {
       for slot in rates[service].indices where rates[service][slot] > 0 {
         let rate = rates[service][slot]
@@ -159,7 +187,7 @@ struct OfferedLoad {
         }
         let planned = subject.plan.services[service]
         for send in slot > 0 ? planned.operations[slot - 1].sends : planned.sends {
-          sent[send.queue] += rate * send.share
+          if rate * send.share > 0 { add(rate * send.share, of: send, to: &sent) }
         }
       }
     }

@@ -2,6 +2,7 @@
 internal import Foundation
 internal import WeirBase
 internal import WeirModel
+internal import WeirPatterns
 
 /// Who works on messages, as the rules of messaging see them: queues with `to`, subscribers with `do`, projections.
 struct Consumer {
@@ -17,8 +18,19 @@ struct Consumer {
   var deadLetters: Value<Bool>
   /// Whether messages of one key are delivered in order.
   var isKeyed: Bool
-  /// Index in `Design.queues`.
-  var queue: Int?
+  /// Index in `Plan.queues`.
+  var queue: Int
+  /// A queue of its own, not a group of a topic or stream.
+  var isQueue = true
+  /// How many messages may wait or be in work.
+  var length: Int
+  /// Deliveries a second; nil for no limit.
+  var rate: Value<Rate>?
+  /// Messages in one request.
+  var batch = 1
+  /// What has come before is not delivered, and what comes late is put where it belongs.
+  var dedup: EventDedup?
+  var sequence: EventSequence?
   /// What is delivered more than once is worked on more than once, but for what `idempotent` says.
   var isIdempotent: Bool
   /// `POST mailer/send`.
@@ -33,18 +45,22 @@ struct Consumer {
         Consumer(
           name: queue.name.text, place: queue.name.place, to: to, call: call, atOnce: queue.atOnce,
           visibility: queue.visibility, retry: queue.retry, deadLetters: queue.deadLetters,
-          isKeyed: queue.key != nil, queue: index, isIdempotent: isIdempotent(to.value, design),
-          target: target(to.value, design)))
+          isKeyed: queue.key != nil, queue: index, length: queue.length.value, rate: queue.rate,
+          isIdempotent: isIdempotent(to.value, design), target: target(to.value, design)))
     }
     let streams = design.streams.map { ($0.name, true, $0.projections) }
-    for (name, isKeyed, subscribers) in design.topics.map({ ($0.name, $0.key != nil, $0.subscribers) }) + streams {
-      for subscriber in subscribers {
+    let logs = design.topics.map({ ($0.name, $0.key != nil, $0.subscribers) }) + streams
+    for (log, (name, isKeyed, subscribers)) in logs.enumerated() {
+      for (subscriber, group) in zip(subscribers, subject.plan.logs[log].groups) {
         guard let to = subscriber.to, let call = subscriber.call else { continue }
         found.append(
           Consumer(
             name: "\(name.text) → \(subscriber.name.text)", place: subscriber.name.place, to: to, call: call,
             atOnce: subscriber.atOnce, visibility: subscriber.visibility, retry: subscriber.retry,
-            deadLetters: subscriber.deadLetters, isKeyed: isKeyed, isIdempotent: isIdempotent(to.value, design),
+            deadLetters: subscriber.deadLetters, isKeyed: isKeyed, queue: group.queue,
+            isQueue: false,
+            length: subject.plan.queues[group.queue].settings.length, batch: subscriber.batch.value,
+            dedup: subscriber.dedup, sequence: subscriber.sequence, isIdempotent: isIdempotent(to.value, design),
             target: target(to.value, design)))
       }
     }

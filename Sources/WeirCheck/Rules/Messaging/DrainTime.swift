@@ -10,7 +10,8 @@ enum DrainTime: Rule {
       "While a consumer is away λ × D messages pile up in D; afterwards new ones come as before, so only μ − λ of its "
       + "speed is left for the backlog: λ = 80/s, μ = 100/s and 30 s leave 2400 messages, which take 120 s. At 95 % it "
       + "is 19 times the outage: ten minutes in the morning are late until noon.",
-    detection: "for each queue that is pushed: what `traffic` sends to it, against what its consumer can do by `work` "
+    detection:
+      "for each queue, topic and stream that is pushed: what `traffic` sends to it, against what its consumer can do by `work` "
       + "and `at-once` (or `rate`); a warning when draining takes more than 4 times the outage, or a 10 min outage fills "
       + "the queue; an error when more comes than can be done",
     formula: "drain = λ × D ÷ (μ − λ)",
@@ -25,22 +26,22 @@ enum DrainTime: Rule {
   static let timesMost = 4.0
 
   static func find(_ subject: Subject) -> [Finding] {
-    if subject.design.traffic.isEmpty || subject.design.queues.isEmpty { return [] }
+    if subject.design.traffic.isEmpty || subject.plan.queues.isEmpty { return [] }
     let load = OfferedLoad(subject)
-    return Consumer.all(subject).compactMap { consumer in
-      consumer.queue.flatMap { finding(consumer, subject.design.queues[$0], load.queues[$0], load, subject) }
-    }
+    return Consumer.all(subject).compactMap { finding($0, load.queues[$0.queue], load, subject) }
   }
 
   private static func finding(
-    _ consumer: Consumer, _ queue: MessageQueue, _ lambda: Double, _ load: OfferedLoad, _ subject: Subject
+    _ consumer: Consumer, _ lambda: Double, _ load: OfferedLoad, _ subject: Subject
   ) -> Finding? {
     let target = consumer.to.value
-    let held = load.held(target.service, operation: target.operation) / 1e9
-    guard lambda > 0, held > 0 || queue.rate != nil else { return nil }
-    var mu = Double(queue.rate?.value.perSecond ?? .infinity)
+    // What goes in one request shares its time.
+    let batch = Double(max(1, consumer.batch))
+    let held = load.held(target.service, operation: target.operation) / 1e9 / batch
+    guard lambda > 0, held > 0 || consumer.rate != nil else { return nil }
+    var mu = Double(consumer.rate?.value.perSecond ?? .infinity)
     if held > 0 {
-      var places = Double(queue.atOnce?.value ?? Int(Int32.max))
+      var places = Double(consumer.atOnce?.value ?? Int(Int32.max))
       let service = subject.design.services[target.service]
       if let atOnce = service.atOnce {
         let all = Double(atOnce.value * service.instances.value)
@@ -50,22 +51,22 @@ enum DrainTime: Rule {
       }
       mu = min(mu, places / held)
     }
-    let (name, can) = (queue.name.text, Say.rate(mu))
+    let (name, can) = (consumer.name, Say.rate(mu))
     let inputs = [
       Finding.Input("λ, messages to \(name)", Say.rate(lambda)),
       Finding.Input("μ, what \(consumer.target) can do", can, consumer.work(subject)?.place),
-      Finding.Input("at-once of \(name)", String(queue.atOnce?.value ?? 0), queue.atOnce?.place),
+      Finding.Input("at-once of \(name)", String(consumer.atOnce?.value ?? 0), consumer.atOnce?.place),
       Finding.Input("D, an outage", Say.time(outage)),
     ]
-    let length = Double(queue.length.value)
+    let length = Double(consumer.length)
     if lambda >= mu {
       let full =
         lambda > mu
         ? ", and \(name) is full after \(time(length / (lambda - mu)))" : ""
       return info.finding(
         "\(name) gets \(Say.rate(lambda)) and its consumer can do \(can): it grows without end",
-        at: queue.name.place, spot: queue.name.place.head, caret: "\(Say.rate(lambda)) ≥ \(can)",
-        why: "\(Say.rate(lambda - mu)) more wait every second\(full)", mend: mend(queue, consumer, lambda, held),
+        at: consumer.place, spot: consumer.place.head, caret: "\(Say.rate(lambda)) ≥ \(can)",
+        why: "\(Say.rate(lambda - mu)) more wait every second\(full)", mend: mend(consumer, lambda, held),
         formula: "λ ≥ μ", inputs: inputs, result: "\(Say.rate(lambda)) ≥ \(can)", severity: .error)
     }
     let seconds = Double(outage.inNanoseconds) / 1e9
@@ -77,14 +78,14 @@ enum DrainTime: Rule {
     return info.finding(
       overflows
         ? "an outage of \(Say.time(outage)) leaves \(left) messages for \(name), which holds "
-          + "\(queue.length.value): \(Say.rate(lambda)) × \(Say.time(outage))"
+          + "\(consumer.length): \(Say.rate(lambda)) × \(Say.time(outage))"
         : "after an outage of \(Say.time(outage)) \(name) takes \(lasts) to drain: \(left) messages ÷ (\(can) − "
-          + "\(Say.rate(lambda)))", at: queue.name.place, spot: queue.name.place.head,
-      caret: overflows ? "\(left) > \(queue.length.value)" : "\(lasts)",
+          + "\(Say.rate(lambda)))", at: consumer.place, spot: consumer.place.head,
+      caret: overflows ? "\(left) > \(consumer.length)" : "\(lasts)",
       why: overflows
         ? "after \(time(length / lambda)) of it those who send are refused (429)"
         : "until then each message is late, by up to \(Say.time(outage)) and more",
-      mend: overflows ? "length: \(Say.count(atLeast: backlog * 2))" : mend(queue, consumer, lambda, held),
+      mend: overflows && consumer.isQueue ? "length: \(Say.count(atLeast: backlog * 2))" : mend(consumer, lambda, held),
       inputs: inputs, result: overflows ? "\(left) messages" : lasts)
   }
 
@@ -95,9 +96,9 @@ enum DrainTime: Rule {
   }
 
   /// So that it can do half as much again as comes: then it drains in twice the outage.
-  private static func mend(_ queue: MessageQueue, _ consumer: Consumer, _ lambda: Double, _ held: Double) -> String {
+  private static func mend(_ consumer: Consumer, _ lambda: Double, _ held: Double) -> String {
     let wanted = lambda * 1.5
-    if let rate = queue.rate, rate.value.perSecond < wanted { return "rate: \(Say.count(atLeast: wanted))/s" }
+    if let rate = consumer.rate, rate.value.perSecond < wanted { return "rate: \(Say.count(atLeast: wanted))/s" }
     return "at-once: \(Say.count(atLeast: wanted * held)), with as many places at the service"
   }
 }

@@ -9,7 +9,8 @@ enum OrderAcrossKeys: Rule {
       + "all that have come meanwhile. *Order placed* and *order cancelled* meet the wrong way round, stock is taken for "
       + "an order that is gone. With 10 at once and one retry in 1000, at 100 messages/s, it is one each ten seconds.",
     detection: "a topic without `key` whose subscriber has several events in work at once; a queue without `key` into "
-      + "which several operations put messages (a note); `key` together with `key-at-once` above 1",
+      + "which several operations put messages (a note); `key` together with `key-at-once` above 1; a topic with `key` "
+      + "into which several services put events, and a subscriber without `sequence` (a note)",
     formula: "at-once of what has no order > 1",
     mend: "Name the member that says what a message is about: `key: order_id`. Messages of one key keep their order, "
       + "those of different keys are worked on at the same time as before. Or `at-once: 1`.",
@@ -25,6 +26,24 @@ enum OrderAcrossKeys: Rule {
           finding(
             "\(topic.name.text) has no key, and \(subscriber.name.text) works on \(atOnce.value) of its events at once: "
               + "a later one may be done first", atOnce, subscriber.name, mend: "key: order_id at \(topic.name.path)"))
+      }
+    }
+    for (index, topic) in subject.design.topics.enumerated() where topic.key != nil {
+      let senders = subject.design.services.filter { $0.sends.contains { $0.value == .topic(index) } }.map(\.name.text)
+      if senders.count < 2 { continue }
+      for subscriber in topic.subscribers where subscriber.to != nil && subscriber.sequence == nil {
+        found.append(
+          info.finding(
+            "\(senders.count) services send to \(topic.name.text) (\(Say.list(senders))), and \(subscriber.name.text) "
+              + "gets events of one key as they came, not as they happened", at: subscriber.name.place,
+            spot: subscriber.name.place.head, caret: "\(senders.count) ways in",
+            why: "what is held up on one way is overtaken by what was sent after it on the other: stock is taken for "
+              + "orders that are not paid",
+            mend: "sequence: number, a member that counts the events of each \(topic.key?.value ?? "key") from 1",
+            inputs: [
+              Finding.Input("services that send to \(topic.name.text)", String(senders.count), topic.name.place)
+            ],
+            result: "\(senders.count) > 1", severity: .note))
       }
     }
     for (index, queue) in subject.design.queues.enumerated() {

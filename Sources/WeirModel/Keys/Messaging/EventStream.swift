@@ -55,7 +55,10 @@ extension Resolver {
     let layers = Layers([Fields(entry.node, StreamKeys.part.section)], name: entry.name)
     var stream = StreamKeys.part.read(layers, &self) ?? EventStream(name: entry.name)
     stream.owner = self.owner(stream.owner, of: owner)
-    for index in stream.projections.indices { settle(&stream.projections[index]) }
+    for index in stream.projections.indices {
+      settle(&stream.projections[index])
+      checkOrder(of: stream.projections[index], key: stream.key, isStream: true, place: entry.name.place)
+    }
     for (index, event) in stream.events.enumerated() {
       guard let first = stream.events[..<index].first(where: { $0.value == event.value }) else { continue }
       mistake(

@@ -33,6 +33,9 @@ package struct Subscriber: Sendable, Equatable {
   package var visibility = MessageQueueKeys.visibility.initial
   package var retry = MessageRetry()
   package var deadLetters = MessageQueueKeys.deadLetters.initial
+  /// Nil: events are delivered as they come.
+  package var sequence: EventSequence?
+  package var dedup: EventDedup?
 
   init(name: Name) { self.name = name }
 }
@@ -102,6 +105,8 @@ enum SubscriberKeys {
       .value(MessageQueueKeys.visibility, \.visibility),
       .part(MessageQueueKeys.retry, \.retry, MessageRetryKeys.part),
       .value(MessageQueueKeys.deadLetters, \.deadLetters),
+      .optionalPart(sequence, \.sequence, EventSequenceKeys.part),
+      .optionalPart(dedup, \.dedup, EventDedupKeys.part),
     ])
 }
 
@@ -113,6 +118,7 @@ extension Resolver {
     for index in topic.subscribers.indices {
       settle(&topic.subscribers[index])
       checkKeep(of: topic, topic.subscribers[index])
+      checkOrder(of: topic.subscribers[index], key: topic.key, isStream: false, place: entry.name.place)
     }
     if topic.engine.value == .nats, let place = topic.engine.place {
       refuse(

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+import WeirBase
+import WeirFlows
+import WeirPatterns
+
+/// Sagas: what a runner does in a run, in virtual time.
+///
+/// Decided is by `Saga`; its journal is written in no time, and nobody who runs it dies.
+extension World {
+  /// A call that a saga has ordered; made when the event of the moment is over, so that no call leads into itself.
+  struct DueStep {
+    var saga: Int
+    var instance: Int
+    var generation: UInt32
+    var step: Int
+    var isUndo: Bool
+    var attempt: Int
+  }
+
+  static func resolved(
+    _ call: SagaModel.Call, _ plan: FlowPlan, _ components: borrowing Bank<Component>
+  ) -> SagaState.Call {
+    SagaState.Call(
+      edge: call.edge, operation: components[plan.edges[call.edge].service].firstOperation + Int32(call.operation))
+  }
+
+  var wall: WallTime { WallTime(milliseconds: clock &+ now.nanoseconds / 1_000_000) }
+
+  /// Rounded up: at the millisecond before nothing is due.
+  private func virtual(_ time: WallTime) -> Int64 {
+    let milliseconds = min(max(0, time.milliseconds &- clock), Int64.max / 2_000_000)
+    return max(now.nanoseconds, milliseconds &* 1_000_000)
+  }
+
+  /// A program begins a saga.
+  mutating func begin(saga s: Int, key: UInt64, client: UInt64) {
+    let i = sagas[s].add(key: key, client: client, now: now.nanoseconds)
+    let wall = wall
+    goOn(s, i) { saga, _, entries, actions in saga.begin(now: wall, writing: &entries, doing: &actions) }
+  }
+
+  /// The time has come that a saga has named.
+  mutating func sagaWakes(_ payload: UInt64) {
+    let s = Int(payload >> 32)
+    let i = Int(payload & 0xffff_ffff)
+    guard sagas[s].instances[i].timerAt == now.nanoseconds else { return }
+    sagas[s].instances[i].timerAt = .max
+    if sagas[s].instances[i].isFree { return }
+    let wall = wall
+    goOn(s, i) { saga, _, entries, actions in saga.wake(now: wall, writing: &entries, doing: &actions) }
+  }
+
+  /// Tells a saga something, and carries out what it orders.
+  private mutating func goOn(
+    _ s: Int, _ i: Int, _ input: (inout Saga, inout SeededRandom, inout [Saga.Entry], inout [Saga.Action]) -> Void
+  ) {
+    let actions = sagas[s].goOn(i, input)
+    for action in actions {
+      var due = DueStep(
+        saga: s, instance: i, generation: sagas[s].instances[i].generation, step: 0, isUndo: false, attempt: 0)
+      switch action {
+      case .call(let step, let attempt): (due.step, due.attempt) = (step, attempt)
+      case .undo(let step, let attempt): (due.step, due.isUndo, due.attempt) = (step, true, attempt)
+      case .stuck:
+        sagas[s].stuck(i)
+        continue
+      case .finished, .compensated: continue
+      }
+      dueSteps.append(due)
+    }
+    if sagas[s].instances[i].saga.hasEnded { return sagas[s].end(i, now: now.nanoseconds) }
+    if let next = sagas[s].instances[i].saga.nextWake { wake(s, i, at: virtual(next)) }
+  }
+
+  private mutating func wake(_ s: Int, _ i: Int, at: Int64) {
+    guard at < sagas[s].instances[i].timerAt else { return }
+    sagas[s].instances[i].timerAt = at
+    agenda.schedule(EventKind.saga, at: at, payload: UInt64(s) << 32 | UInt64(i))
+  }
+
+  /// Makes the calls that were ordered.
+  mutating func callSteps() {
+    var at = 0
+    while at < dueSteps.count {
+      let due = dueSteps[at]
+      at += 1
+      let instance = sagas[due.saga].instances[due.instance]
+      guard instance.generation == due.generation, !instance.isFree else { continue }
+      let step = sagas[due.saga].steps[due.step]
+      guard let call = due.isUndo ? step.undo : step.act else { continue }
+      // Each attempt has luck of its own.
+      let place = UInt64(due.step) << 32 | UInt64(due.isUndo ? 1 : 0) << 31 | UInt64(due.attempt)
+      let key = Draws.mixed(instance.key ^ place &* 0x9fb2_1c65_1e98_df25)
+      var facts = RequestFacts(client: instance.client, method: .keyed, body: .replayable)
+      facts.affinity = instance.client | 1
+      var context = CallContext(key: key, operation: call.operation, edge: Int32(call.edge), method: .keyed)
+      context.client = instance.client
+      context.saga = Int32(due.saga)
+      context.message = Int64(due.generation) << 32 | Int64(due.instance)
+      context.lease = UInt16(due.step) << 1 | (due.isUndo ? 1 : 0)
+      context.sagaAttempt = UInt16(clamping: due.attempt)
+      begin(loops.count == 1 ? 0 : Int(key % UInt64(loops.count)), call: call.edge, facts, context)
+    }
+    dueSteps.removeAll(keepingCapacity: true)
+  }
+
+  /// The call of a saga's step is over.
+  mutating func stepIsOver(_ l: Int, _ context: CallContext, _ ending: RequestEnding) {
+    let s = Int(context.saga)
+    let i = Int(context.message & 0xffff_ffff)
+    guard Int64(sagas[s].instances[i].generation) == context.message >> 32 else { return }
+    let step = Int(context.lease >> 1)
+    let isUndo = context.lease & 1 == 1
+    let attempt = Int(context.sagaAttempt)
+    sagas[s].counts.calls += 1
+    let wall = wall
+    let failure = World.failure(ending, tries: context.tries)
+    goOn(s, i) { saga, random, entries, actions in
+      switch (failure, isUndo) {
+      case (nil, false): saga.stepDone(step, now: wall, writing: &entries, doing: &actions)
+      case (nil, true): saga.undone(step, now: wall, writing: &entries, doing: &actions)
+      case (let failure?, false):
+        saga.stepFailed(
+          step, attempt: attempt, failure, now: wall, using: &random, writing: &entries, doing: &actions)
+      case (let failure?, true):
+        saga.undoFailed(
+          step, attempt: attempt, isFinal: failure == .refused, now: wall, using: &random, writing: &entries,
+          doing: &actions)
+      }
+    }
+  }
+
+  /// What an answer says of its step, as a runner takes it; nil: done.
+  ///
+  /// As for messages of queues (``QueueDelivery``), but that 409 is an earlier attempt which is still under way.
+  private static func failure(_ ending: RequestEnding, tries: UInt8) -> Saga.Failure? {
+    guard ending.reason == .none else {
+      if tries == 0 { return .notDone }
+      switch ending.reason {
+      case .connectFailed, .connectTimeout, .tlsFailed: return tries == 1 ? .notDone : .unknown
+      default: return .unknown
+      }
+    }
+    switch ending.status {
+    case 200..<300: return nil
+    case 425, 429, 503: return .notDone
+    case 408, 409: return .unknown
+    case 400..<500: return .refused
+    default: return .unknown
+    }
+  }
+}
+
+/// A saga of the world: those under way, with their journals, and how those ended that are over.
+struct SagaState {
+  struct Call {
+    var edge: Int
+    /// In the world's flat array.
+    var operation: Int32
+  }
+
+  struct Step {
+    var act: Call
+    var undo: Call?
+  }
+
+  struct Instance {
+    var key: UInt64
+    var client: UInt64
+    var beganAt: Int64
+    var generation: UInt32 = 0
+    var saga: Saga
+    var timerAt = Int64.max
+    var isStuck = false
+    var isFree = false
+  }
+
+  let name: String
+  let steps: [Step]
+  private let plan: Saga.Plan
+  private let settings: Saga.Settings
+  private var random: SeededRandom
+  private let salt: UInt64
+  var instances: [Instance] = []
+  private var free: [Int] = []
+  var counts = SagaCounts()
+  /// From its beginning until it is finished or compensated.
+  private(set) var times = Tally()
+  /// ∫ of how many are under way.
+  private(set) var underWay = QueueGauge()
+
+  init(_ model: SagaModel, steps: [Step], seed: UInt64, index: Int) {
+    name = model.name
+    self.steps = steps
+    plan = model.plan
+    settings = model.settings
+    random = SeededRandom(seed: seed, stream: "saga \(model.name)")
+    salt = Draws.salt(seed, "sagas of \(model.name)")
+  }
+
+  mutating func add(key: UInt64, client: UInt64, now: Int64) -> Int {
+    counts.begun += 1
+    underWay.enter(at: now)
+    var instance = Instance(key: Draws.mixed(key ^ salt), client: client, beganAt: now, saga: Saga(plan, settings))
+    guard let place = free.popLast() else {
+      instances.append(instance)
+      return instances.count - 1
+    }
+    instance.generation = instances[place].generation
+    instance.timerAt = instances[place].timerAt
+    instances[place] = instance
+    return place
+  }
+
+  /// What it writes is in its journal at once.
+  mutating func goOn(
+    _ i: Int, _ input: (inout Saga, inout SeededRandom, inout [Saga.Entry], inout [Saga.Action]) -> Void
+  ) -> [Saga.Action] {
+    var entries: [Saga.Entry] = []
+    var actions: [Saga.Action] = []
+    input(&instances[i].saga, &random, &entries, &actions)
+    return actions
+  }
+
+  /// A human has to look at it; several of its steps may wait for that.
+  mutating func stuck(_ i: Int) {
+    if !instances[i].isStuck { counts.stuck += 1 }
+    instances[i].isStuck = true
+  }
+
+  mutating func end(_ i: Int, now: Int64) {
+    let instance = instances[i]
+    if instance.saga.phase == .finished {
+      counts.finished += 1
+    } else {
+      counts.compensated += 1
+      if instance.saga.steps.contains(where: { $0.stage == .done }) { counts.leftDone += 1 }
+    }
+    times.record(now &- instance.beganAt)
+    underWay.leave(enteredAt: instance.beganAt, now: now)
+    instances[i].generation &+= 1
+    instances[i].isFree = true
+    free.append(i)
+  }
+
+  /// What is wrong with it, or nil.
+  func violation() -> String? {
+    var inside: Int64 = 0
+    for instance in instances where !instance.isFree {
+      inside += 1
+      if let wrong = instance.saga.violation() { return wrong }
+    }
+    if inside != counts.begun - counts.finished - counts.compensated {
+      return "\(counts.begun) were begun, \(counts.finished + counts.compensated) are over, \(inside) under way"
+    }
+    return nil
+  }
+}
+
+/// How sagas have ended since the beginning.
+struct SagaCounts: Sendable, Equatable {
+  var begun: Int64 = 0
+  var finished: Int64 = 0
+  var compensated: Int64 = 0
+  /// Of those: a step stays done.
+  var leftDone: Int64 = 0
+  /// For a human to look at.
+  var stuck: Int64 = 0
+  /// Of steps and of what undoes them.
+  var calls: Int64 = 0
+}
