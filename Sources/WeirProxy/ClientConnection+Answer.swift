@@ -237,6 +237,7 @@ extension ClientConnection {
   }
 
   /// Answers what the file says without asking anybody; the head's own fields stand in the loop's scratch.
+  ///
   /// `reason`: why it is a refusal.
   func answerOurselves(status: UInt16, body: [UInt8] = [], reason: Reason = .none, now: Instant) {
     if call == .none && edge < 0 { input.moveReaderIndex(forwardBy: head.length) }
