@@ -22,22 +22,16 @@ extension SystemTests {
       try field.write(lines.joined(separator: "\n"))
     }
 
-    /// Starts it and waits until it is ready; nil when this version of `weir run` refuses a key of the file, as it then says.
-    private func start(_ field: Field) async throws -> Program? {
+    /// Starts it and waits until it is ready.
+    private func start(_ field: Field) async throws -> Program {
       try write(field)
       let run = try field.run()
-      var isRefused = false
       try await eventually("the shop is ready:\n\(run.out)\n\(run.err)", within: .seconds(120)) {
-        guard run.isRunning else {
-          isRefused = run.says.contains("[not-supported]")
-          if isRefused { return true }
-          throw Mistake("the run ended early:\n\(run.out)\n\(run.err)")
-        }
+        guard run.isRunning else { throw Mistake("the run ended early:\n\(run.out)\n\(run.err)") }
         guard let status = try? await field.status() else { return false }
         return status.services.flatMap(\.instances).count { $0.state == "ready" && $0.pid != nil } == Self.instances
       }
-      if isRefused { print("ShopTests: the shop was not run:\n\(run.says)") }
-      return isRefused ? nil : run
+      return run
     }
 
     private func fault(_ field: Field, _ service: String, _ json: String) async throws {
@@ -101,7 +95,7 @@ extension SystemTests {
     @Test("orders while payments are killed and mail is down: done once or taken back once, told once, mailed later")
     func ordersAreDoneOnce() async throws {
       try await Field.with { field in
-        guard let run = try await start(field) else { return }
+        let run = try await start(field)
         try await eventually("the partner has registered", within: .seconds(120)) {
           try await !rows(field, "partner", "SELECT 1 FROM secrets").isEmpty
         }
@@ -178,7 +172,7 @@ extension SystemTests {
     func theShopIsUsedInABrowser() async throws {
       try await Field.with { field in
         guard try await Browser.isThere(field) else { return }
-        guard let run = try await start(field) else { return }
+        let run = try await start(field)
         let base = "http://127.0.0.1:\(field.port)"
         let walk = try Browser.walk("shop.py", ["--base", base], field)
         let code = try await walk.end(within: .seconds(400))
