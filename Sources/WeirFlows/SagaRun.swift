@@ -196,23 +196,9 @@ public struct SagaRun: Sendable, Equatable {
     let count = records.count
     records.append(.answered(call.step, isUndo: call.isUndo, answer))
     input { saga, entries, actions in
-      switch (outcome, call.isUndo) {
-      case (.done, false): saga.stepDone(call.step, now: now, writing: &entries, doing: &actions)
-      case (.done, true): saga.undone(call.step, now: now, writing: &entries, doing: &actions)
-      case (_, false):
-        let failure: Saga.Failure =
-          switch outcome {
-          case .refused: .refused
-          case .notDone: .notDone
-          case .done, .unknown: .unknown
-          }
-        saga.stepFailed(
-          call.step, attempt: call.attempt, failure, now: now, using: &random, writing: &entries, doing: &actions)
-      case (_, true):
-        saga.undoFailed(
-          call.step, attempt: call.attempt, isFinal: outcome == .refused, now: now, using: &random, writing: &entries,
-          doing: &actions)
-      }
+      saga.ended(
+        call.step, isUndo: call.isUndo, attempt: call.attempt, outcome, now: now, using: &random, writing: &entries,
+        doing: &actions)
     }
     // An answer that changes nothing is not worth a line.
     if records.count == count + 1 { records.removeLast() }
@@ -323,5 +309,29 @@ public struct SagaRun: Sendable, Equatable {
     if stage == .running && !isAppending && !records.isEmpty { return "something is decided, and not appended" }
     if stage == .running && !isAppending && !isCalling { return "nothing is open" }
     return nil
+  }
+}
+
+extension Saga {
+  /// A call that was ordered has ended; what its outcome means, for runner and simulator.
+  public mutating func ended(
+    _ step: Int, isUndo: Bool, attempt: Int, _ outcome: SagaRun.Outcome, now: WallTime,
+    using random: inout SeededRandom, writing entries: inout [Entry], doing actions: inout [Action]
+  ) {
+    let failure: Failure
+    switch outcome {
+    case .done where isUndo: return undone(step, now: now, writing: &entries, doing: &actions)
+    case .done: return stepDone(step, now: now, writing: &entries, doing: &actions)
+    case .refused: failure = .refused
+    case .notDone: failure = .notDone
+    case .unknown: failure = .unknown
+    }
+    if isUndo {
+      undoFailed(
+        step, attempt: attempt, isFinal: failure == .refused, now: now, using: &random, writing: &entries,
+        doing: &actions)
+    } else {
+      stepFailed(step, attempt: attempt, failure, now: now, using: &random, writing: &entries, doing: &actions)
+    }
   }
 }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
-import Synchronization
 import WeirBase
 import WeirModel
 import WeirProxy
@@ -15,59 +14,29 @@ final class LogOffice: Sendable {
   static let replayPatience: Int64 = 600_000_000_000
   static let pageMax = 1000
 
-  private struct Shared {
-    var server: ProxyServer?
-    var logs: [(name: String, kind: Status.Log.Kind)] = []
-    var last: [Status.Log]?
-    var isCounting = false
-  }
-
-  private let shared = Mutex(Shared())
+  private let census = Census<(name: String, kind: Status.Log.Kind), Status.Log>()
 
   /// A plan is in force.
   func enter(_ plan: Plan, _ server: ProxyServer) {
-    shared.withLock {
-      $0.server = server
-      $0.logs = plan.logs.compactMap { log in
-        switch log.kind {
-        case .topic: (log.name, .topic)
-        case .stream: (log.name, .stream)
-        }
+    let logs: [(name: String, kind: Status.Log.Kind)] = plan.logs.map { log in
+      switch log.kind {
+      case .topic: (log.name, .topic)
+      case .stream: (log.name, .stream)
       }
-      if $0.logs.isEmpty { $0.last = nil }
     }
+    census.enter(logs, server)
   }
 
   /// As they were counted last; nil where there is none, or while nobody can say.
-  var last: [Status.Log]? { shared.withLock { $0.last } }
+  var last: [Status.Log]? { census.last }
 
-  /// Has them counted anew, beside whatever else is done; one count at a time.
-  func count() {
-    let begins = shared.withLock { shared in
-      if shared.isCounting || shared.logs.isEmpty { return false }
-      shared.isCounting = true
-      return true
-    }
-    guard begins else { return }
-    Task {
-      let logs = await all()
-      shared.withLock {
-        $0.isCounting = false
-        $0.last = logs
-      }
-    }
-  }
-
-  private func ask(_ request: StateRequest, within time: Int64 = QueueOffice.patience) async -> StateReply? {
-    guard let server = shared.withLock({ $0.server }) else { return nil }
-    return await server.ask(request, within: time)
-  }
+  func count() { census.count { await self.all() } }
 
   /// Those of the file, in its order; nil while nobody can say.
   func all(_ kind: Status.Log.Kind? = nil) async -> [Status.Log]? {
     var logs: [Status.Log] = []
-    for log in shared.withLock({ $0.logs }) where kind == nil || log.kind == kind {
-      guard case .logCounts(let counts) = await ask(.lookLog(log: log.name)) else { return nil }
+    for log in census.things where kind == nil || log.kind == kind {
+      guard case .logCounts(let counts) = await census.ask(.lookLog(log: log.name)) else { return nil }
       logs.append(
         Status.Log(
           name: log.name, kind: log.kind, first: Int(counts.first), last: Int(counts.last), bytes: Int(counts.bytes),
@@ -88,7 +57,7 @@ final class LogOffice: Sendable {
   }
 
   private func has(_ kind: Status.Log.Kind, _ name: String) -> Bool {
-    shared.withLock { $0.logs.contains { $0.name == name && $0.kind == kind } }
+    census.things.contains { $0.name == name && $0.kind == kind }
   }
 
   // MARK: - Entries
@@ -114,10 +83,10 @@ final class LogOffice: Sendable {
       }
       after = position - 1
     } else if query.after == nil, key == nil {
-      guard case .logCounts(let counts) = await ask(.lookLog(log: name)) else { return .unanswered }
+      guard case .logCounts(let counts) = await census.ask(.lookLog(log: name)) else { return .unanswered }
       after = max(0, counts.last - Int64(limit))
     }
-    let reply = await ask(.read(log: name, key: key, after: after, limit: UInt16(limit), wait: 0))
+    let reply = await census.ask(.read(log: name, key: key, after: after, limit: UInt16(limit), wait: 0))
     guard case .entries(let entries) = reply else { return .unanswered }
     let next = key == nil ? entries.last?.position : entries.last?.version
     return .events(
@@ -142,7 +111,7 @@ final class LogOffice: Sendable {
   /// The first position at or after a time; nil for what is none, or when nobody answers.
   private func position(_ name: String, at time: String) async -> Int64? {
     guard let milliseconds = LogOffice.milliseconds(time) else { return nil }
-    guard case .position(let position) = await ask(.seek(log: name, time: milliseconds)) else { return nil }
+    guard case .position(let position) = await census.ask(.seek(log: name, time: milliseconds)) else { return nil }
     return position
   }
 
@@ -181,14 +150,14 @@ final class LogOffice: Sendable {
     guard let from, from >= 1, from <= order.to ?? .max else {
       return refused("say from which position on, 1 or more, or from which time")
     }
-    guard case .logCounts(let counts) = await ask(.lookLog(log: name)) else { return refused(LogOffice.silence) }
+    guard case .logCounts(let counts) = await census.ask(.lookLog(log: name)) else { return refused(LogOffice.silence) }
     guard let queue = counts.groups.map(\.name).first(where: { LogOffice.short($0, of: name) == group }) else {
       let groups = counts.groups.map { LogOffice.short($0.name, of: name) }
       return refused(
         "the \(kind.rawValue) '\(name)' has no group '\(group)'"
           + (groups.isEmpty ? "" : "; it has: \(groups.joined(separator: ", "))"))
     }
-    let reply = await ask(
+    let reply = await census.ask(
       .replay(log: name, group: queue, from: from, to: order.to), within: LogOffice.replayPatience)
     switch reply {
     case .steered(let count):
@@ -204,7 +173,7 @@ final class LogOffice: Sendable {
   private static let silence = "the state process does not answer; see logs/weir.state.log in the state folder"
 
   private func unknown(_ kind: Status.Log.Kind, _ name: String) -> String {
-    let names = shared.withLock { $0.logs.filter { $0.kind == kind }.map(\.name) }
+    let names = census.things.filter { $0.kind == kind }.map(\.name)
     return "there is no \(kind.rawValue) '\(name)'"
       + (names.isEmpty ? "" : "; there are: \(names.joined(separator: ", "))")
   }

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
-import Synchronization
 import WeirBase
 import WeirMessaging
 import WeirModel
@@ -16,54 +15,21 @@ final class QueueOffice: Sendable {
   static let patience: Int64 = 5_000_000_000
   static let pageMax = 1000
 
-  private struct Shared {
-    var server: ProxyServer?
-    var names: [String] = []
-    var last: [Status.Queue]?
-    var isCounting = false
-  }
-
-  private let shared = Mutex(Shared())
+  private let census = Census<String, Status.Queue>()
 
   /// A plan is in force.
-  func enter(_ plan: Plan, _ server: ProxyServer) {
-    shared.withLock {
-      $0.server = server
-      $0.names = plan.queues.map(\.name)
-      if $0.names.isEmpty { $0.last = nil }
-    }
-  }
+  func enter(_ plan: Plan, _ server: ProxyServer) { census.enter(plan.queues.map(\.name), server) }
 
   /// As they were counted last; nil where there is none, or while nobody can say.
-  var last: [Status.Queue]? { shared.withLock { $0.last } }
+  var last: [Status.Queue]? { census.last }
 
-  /// Has them counted anew, beside whatever else is done; one count at a time.
-  func count() {
-    let begins = shared.withLock { shared in
-      if shared.isCounting || shared.names.isEmpty { return false }
-      shared.isCounting = true
-      return true
-    }
-    guard begins else { return }
-    Task {
-      let queues = await all()
-      shared.withLock {
-        $0.isCounting = false
-        $0.last = queues
-      }
-    }
-  }
-
-  private func ask(_ request: StateRequest) async -> StateReply? {
-    guard let server = shared.withLock({ $0.server }) else { return nil }
-    return await server.ask(request, within: QueueOffice.patience)
-  }
+  func count() { census.count { await self.all() } }
 
   /// The queues of the file, in its order; nil while nobody can say.
   func all() async -> [Status.Queue]? {
     var queues: [Status.Queue] = []
-    for name in shared.withLock({ $0.names }) {
-      guard case .counts(let counts) = await ask(.look(queue: name, .counts)) else { return nil }
+    for name in census.things {
+      guard case .counts(let counts) = await census.ask(.look(queue: name, .counts)) else { return nil }
       queues.append(
         Status.Queue(
           name: name, paused: counts.isPaused, waiting: Int(counts.waiting), blocked: Int(counts.blocked),
@@ -87,7 +53,7 @@ final class QueueOffice: Sendable {
   func messages(_ queue: String, _ state: String, _ after: Int64, _ limit: Int) async -> Status.Messages? {
     guard let state = QueueOffice.states[state], after >= 0, QueueOffice.mayBeName(queue) else { return nil }
     let limit = min(max(1, limit), QueueOffice.pageMax)
-    let reply = await ask(.look(queue: queue, .list(state, after: after, limit: UInt16(limit))))
+    let reply = await census.ask(.look(queue: queue, .list(state, after: after, limit: UInt16(limit))))
     guard case .messages(let views) = reply else { return nil }
     return Status.Messages(
       messages: views.map(QueueOffice.message), next: views.count == limit ? views.last?.sequence : nil)
@@ -95,7 +61,7 @@ final class QueueOffice: Sendable {
 
   func message(_ queue: String, _ id: String) async -> Status.Message? {
     guard QueueOffice.mayBeName(queue), QueueOffice.mayBeID(id),
-      case .message(let view?) = await ask(.look(queue: queue, .message(id: Array(id.utf8))))
+      case .message(let view?) = await census.ask(.look(queue: queue, .message(id: Array(id.utf8))))
     else { return nil }
     var message = QueueOffice.message(view)
     message.fields = String(decoding: view.fields, as: UTF8.self).split(separator: "\r\n").map(String.init)
@@ -141,7 +107,7 @@ final class QueueOffice: Sendable {
       var sequences: [Int64] = []
       for id in ids {
         guard QueueOffice.mayBeID(id) else { return refused("the queue '\(queue)' has no message '\(id)'") }
-        switch await ask(.look(queue: queue, .message(id: Array(id.utf8)))) {
+        switch await census.ask(.look(queue: queue, .message(id: Array(id.utf8)))) {
         case .message(let view?): sequences.append(view.sequence)
         case .message(nil): return refused("the queue '\(queue)' has no message '\(id)'")
         case let other: return refused(queue, other)
@@ -150,7 +116,7 @@ final class QueueOffice: Sendable {
       if sequences.isEmpty { return refused("no messages are named") }
       steer = word == .redrive ? .redrive(sequences) : .remove(sequences)
     }
-    let reply = await ask(.steer(queue: queue, steer))
+    let reply = await census.ask(.steer(queue: queue, steer))
     guard case .steered(let count) = reply else { return refused(queue, reply) }
     let messages = "\(count) message\(count == 1 ? "" : "s")"
     let text =
@@ -168,7 +134,7 @@ final class QueueOffice: Sendable {
   private func refused(_ queue: String, _ reply: StateReply?) -> Status.QueueOutcome {
     switch reply {
     case .unknownQueue:
-      let names = shared.withLock { $0.names }
+      let names = census.things
       return refused(
         "there is no queue '\(queue)'" + (names.isEmpty ? "" : "; there are: \(names.joined(separator: ", "))"))
     case .failed(.full): return refused("there is no room on the disk")

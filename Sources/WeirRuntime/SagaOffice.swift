@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
-import Synchronization
 import WeirBase
 import WeirFlows
 import WeirMessaging
@@ -16,56 +15,22 @@ import WeirWire
 final class SagaOffice: Sendable {
   static let pageMax = 200
 
-  private struct Shared {
-    var server: ProxyServer?
-    var names: [String] = []
-    var last: [Status.Saga]?
-    var isCounting = false
-  }
-
-  private let shared = Mutex(Shared())
+  private let census = Census<String, Status.Saga>()
 
   /// A plan is in force.
-  func enter(_ plan: Plan, _ server: ProxyServer) {
-    shared.withLock {
-      $0.server = server
-      $0.names = plan.sagas.map(\.name)
-      if $0.names.isEmpty { $0.last = nil }
-    }
-  }
+  func enter(_ plan: Plan, _ server: ProxyServer) { census.enter(plan.sagas.map(\.name), server) }
 
   /// As they were counted last; nil where there is none, or while nobody can say.
-  var last: [Status.Saga]? { shared.withLock { $0.last } }
+  var last: [Status.Saga]? { census.last }
 
-  /// Has them counted anew, beside whatever else is done; one count at a time.
-  func count() {
-    let begins = shared.withLock { shared in
-      if shared.isCounting || shared.names.isEmpty { return false }
-      shared.isCounting = true
-      return true
-    }
-    guard begins else { return }
-    Task {
-      let sagas = await all()
-      shared.withLock {
-        $0.isCounting = false
-        $0.last = sagas
-      }
-    }
-  }
-
-  private func ask(_ request: StateRequest) async -> StateReply? {
-    guard let server = shared.withLock({ $0.server }) else { return nil }
-    return await server.ask(request, within: QueueOffice.patience)
-  }
+  func count() { census.count { await self.all() } }
 
   /// The sagas of the file, in its order; nil while nobody can say.
   func all() async -> [Status.Saga]? {
-    let (names, server) = shared.withLock { ($0.names, $0.server) }
-    let tallies = server?.sagaTallies ?? [:]
+    let tallies = census.server?.sagaTallies ?? [:]
     var sagas: [Status.Saga] = []
-    for name in names {
-      guard case .counts(let counts) = await ask(.look(queue: SagaAPI.log(name), .counts)) else { return nil }
+    for name in census.things {
+      guard case .counts(let counts) = await census.ask(.look(queue: SagaAPI.log(name), .counts)) else { return nil }
       let tally = tallies[name] ?? SagaTally()
       let ended = tally.finished + tally.compensated
       sagas.append(
@@ -77,7 +42,7 @@ final class SagaOffice: Sendable {
     return sagas
   }
 
-  private func isKnown(_ saga: String) -> Bool { shared.withLock { $0.names.contains(saga) } }
+  private func isKnown(_ saga: String) -> Bool { census.things.contains(saga) }
   private static func mayBeID(_ id: String) -> Bool { (1...QueueLimits.idBytesMax).contains(id.utf8.count) }
 
   private static let states: [String: MessageState] = [
@@ -88,7 +53,7 @@ final class SagaOffice: Sendable {
   func instances(_ saga: String, _ state: String, _ after: Int64, _ limit: Int) async -> Status.SagaInstances? {
     guard let state = SagaOffice.states[state], after >= 0, isKnown(saga) else { return nil }
     let limit = min(max(1, limit), SagaOffice.pageMax)
-    let reply = await ask(.look(queue: SagaAPI.log(saga), .list(state, after: after, limit: UInt16(limit))))
+    let reply = await census.ask(.look(queue: SagaAPI.log(saga), .list(state, after: after, limit: UInt16(limit))))
     guard case .messages(let views) = reply else { return nil }
     var found: [Status.SagaInstance] = []
     for view in views {
@@ -102,7 +67,7 @@ final class SagaOffice: Sendable {
   func instance(_ saga: String, _ id: String) async -> Status.SagaInstance? {
     guard SagaOffice.mayBeID(id), isKnown(saga), let journal = await journal(saga, Array(id.utf8)) else { return nil }
     var view: MessageView?
-    if case .message(let found) = await ask(.look(queue: SagaAPI.log(saga), .message(id: Array(id.utf8)))) {
+    if case .message(let found) = await census.ask(.look(queue: SagaAPI.log(saga), .message(id: Array(id.utf8)))) {
       view = found
     }
     if journal.isEmpty && view == nil { return nil }
@@ -113,7 +78,7 @@ final class SagaOffice: Sendable {
   private func journal(_ saga: String, _ id: [UInt8]) async -> [[UInt8]]? {
     var bodies: [[UInt8]] = []
     while true {
-      let reply = await ask(
+      let reply = await census.ask(
         .read(log: SagaAPI.log(saga), key: id, after: Int64(bodies.count), limit: SagaAPI.pageMax, wait: 0))
       guard case .entries(let entries) = reply else { return nil }
       if entries.isEmpty { return bodies }
@@ -150,7 +115,7 @@ final class SagaOffice: Sendable {
     _ saga: String, _ id: String, _ word: Status.SagaOrder.Word, _ order: Status.SagaOrder
   ) async -> Status.QueueOutcome {
     guard isKnown(saga) else {
-      let names = shared.withLock { $0.names }
+      let names = census.things
       return refused(
         "there is no saga '\(saga)'" + (names.isEmpty ? "" : "; there are: \(names.joined(separator: ", "))"))
     }
@@ -197,7 +162,7 @@ final class SagaOffice: Sendable {
     }
     let entry = NewEntry(
       id: Array(UUID().uuidString.utf8), key: Array(id.utf8), body: body, expected: Int64(journal.count))
-    switch await ask(.append(log: SagaAPI.log(saga), [entry])) {
+    switch await census.ask(.append(log: SagaAPI.log(saga), [entry])) {
     case .appended: break
     case .conflict: return refused("'\(id)' has moved on meanwhile: look again")
     case .failed(.full): return refused("there is no room on the disk")
@@ -208,14 +173,15 @@ final class SagaOffice: Sendable {
 
   /// A saga that has come to rest is taken up again; one that is under way learns of the order by itself.
   private func goOn(_ saga: String, _ id: String, _ text: String) async -> Status.QueueOutcome {
-    guard case .message(let view) = await ask(.look(queue: SagaAPI.log(saga), .message(id: Array(id.utf8)))) else {
+    guard case .message(let view) = await census.ask(.look(queue: SagaAPI.log(saga), .message(id: Array(id.utf8))))
+    else {
       return unanswered
     }
     guard let view else {
       return refused("\(text), and it is not in the queue any more: begin it again with the same id, and it goes on")
     }
     if view.state == .dead {
-      guard case .steered(1) = await ask(.steer(queue: SagaAPI.log(saga), .redrive([view.sequence]))) else {
+      guard case .steered(1) = await census.ask(.steer(queue: SagaAPI.log(saga), .redrive([view.sequence]))) else {
         return refused("\(text); take it up again with: weir queue redrive \(SagaAPI.log(saga)) \(id)")
       }
     }

@@ -123,7 +123,8 @@ extension [Status.Saga] {
       map { saga in
         [
           saga.name, "\(saga.running)", saga.stuck == 0 ? "0" : paint.red("\(saga.stuck)"), "\(saga.finished)",
-          "\(saga.compensated)", "\(saga.turned)", saga.mean.map { Status.length($0) } ?? "",
+          "\(saga.compensated)", "\(saga.turned)",
+          saga.mean.map { $0 < 10 ? "\(Int(($0 * 1000).rounded())) ms" : Status.length($0) } ?? "",
         ]
       }, paint)
   }

@@ -35,13 +35,13 @@ struct ListLogs<Of: LogKind>: ParsableCommand {
       commandName: "list", abstract: "All \(Of.kind.rawValue)s: how long they are, and how far those are who read them."
     )
   }
-  @OptionGroup var options: QueueCommand.Options
+  @OptionGroup var options: RunningSystem
   @Option(help: "text or json.") var format = OutputFormat.text
 
   func run() throws {
     let logs = try options.ask { try $0.logs(Of.kind) }
     switch format {
-    case .json: Output.result(try QueueCommand.json(logs))
+    case .json: Output.result(try Output.json(logs))
     case .text: Output.result(logs.isEmpty ? "no \(Of.kind.rawValue)s" : logs.text(colour: Output.mayColour))
     }
   }
@@ -53,7 +53,7 @@ struct ListGroups<Of: LogKind>: ParsableCommand {
       commandName: "groups", abstract: "Who reads a \(Of.kind.rawValue), and how far each has come.")
   }
   @Argument(help: "Its name.") var name: String
-  @OptionGroup var options: QueueCommand.Options
+  @OptionGroup var options: RunningSystem
   @Option(help: "text or json.") var format = OutputFormat.text
 
   func run() throws {
@@ -63,7 +63,7 @@ struct ListGroups<Of: LogKind>: ParsableCommand {
       throw ExitCode.findings
     }
     switch format {
-    case .json: Output.result(try QueueCommand.json(log.groups))
+    case .json: Output.result(try Output.json(log.groups))
     case .text: Output.result(log.groups.isEmpty ? "no groups" : [log].groupsText(colour: Output.mayColour))
     }
   }
@@ -77,7 +77,7 @@ struct ShowEvents<Of: LogKind>: ParsableCommand {
   }
   @Argument(help: "Its name.") var name: String
   @Option(help: "Of one key only; then --after is a version.") var key: String?
-  @OptionGroup var options: QueueCommand.Options
+  @OptionGroup var options: RunningSystem
   @Option(help: "Those behind this position.") var after: Int64?
   @Option(help: "Those since this time, as 2026-11-22T09:00:00Z.") var from: String?
   @Option(help: "How many at most, up to 1000.") var limit = 20
@@ -88,7 +88,7 @@ struct ShowEvents<Of: LogKind>: ParsableCommand {
     let query = Status.LogQuery(key: key, after: after, from: from, limit: limit)
     let page = try options.ask { try $0.events(of: Of.kind, name, query) }
     switch format {
-    case .json: Output.result(try QueueCommand.json(page))
+    case .json: Output.result(try Output.json(page))
     case .text:
       Output.result(page.events.isEmpty ? "no events" : page.events.text(colour: Output.mayColour))
       if let next = page.next, after != nil || from != nil || key != nil { Output.note("more: --after \(next)") }
@@ -112,7 +112,7 @@ struct Replay<Of: LogKind>: ParsableCommand {
   @Option(help: "Since this time, as 2026-11-22T09:00:00Z.") var since: String?
   @Flag(help: "All that there are.") var all = false
   @Option(help: "Up to this position.") var to: Int64?
-  @OptionGroup var options: QueueCommand.Options
+  @OptionGroup var options: RunningSystem
 
   func run() throws {
     guard [from != nil, since != nil, all].count(where: { $0 }) == 1 else {

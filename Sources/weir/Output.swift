@@ -13,6 +13,12 @@ enum OutputFormat: String, ExpressibleByArgument, CaseIterable {
 enum Output {
   static func result(_ text: String) { write(text, to: .standardOutput) }
 
+  static func json(_ value: some Encodable) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(value), as: UTF8.self)
+  }
+
   static func note(_ text: String) { write(text, to: .standardError) }
 
   /// A closed pipe (`weir explain … | head`) ends the program quietly, as other tools do.

@@ -12,35 +12,15 @@ struct QueueCommand: ParsableCommand {
       List.self, Messages.self, Show.self, Redrive.self, Remove.self, Purge.self, Pause.self, Resume.self,
     ], defaultSubcommand: List.self)
 
-  struct Options: ParsableArguments {
-    @Option(help: "The system's file.", completion: .file(extensions: ["yaml", "yml"])) var file = "weir.yaml"
-    @Option(help: "The state folder, where it is not beside the file.") var state: String?
-
-    func ask<Answer>(_ body: (StatusClient) throws -> Answer) throws -> Answer {
-      let client = try StatusClient.of(file, state: state)
-      do { return try body(client) } catch let error as StatusClient.Failure {
-        Output.note("weir: \(error)")
-        throw ExitCode.findings
-      }
-    }
-
-    func order(_ word: Status.QueueOrder.Word, _ queue: String, _ order: Status.QueueOrder = .init()) throws {
-      let outcome = try ask { try $0.order(word, queue: queue, order) }
-      if outcome.isDone { return Output.result(outcome.text) }
-      Output.note("weir: \(outcome.text)")
-      throw ExitCode.findings
-    }
-  }
-
   struct List: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "All queues: what waits, is in flight, is dead.")
-    @OptionGroup var options: Options
+    @OptionGroup var options: RunningSystem
     @Option(help: "text or json.") var format = OutputFormat.text
 
     func run() throws {
       let queues = try options.ask { try $0.queues() }
       switch format {
-      case .json: Output.result(try QueueCommand.json(queues))
+      case .json: Output.result(try Output.json(queues))
       case .text:
         Output.result(queues.isEmpty ? "no queues" : queues.text(colour: Output.mayColour))
       }
@@ -57,7 +37,7 @@ struct QueueCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "The messages of a queue: the dead ones, unless another state is named.")
     @Argument(help: "The queue.") var queue: String
-    @OptionGroup var options: Options
+    @OptionGroup var options: RunningSystem
     @Option(help: "waiting, delayed, in-flight or dead.") var only = MessageState.dead
     @Option(help: "How many at most, up to 1000.") var limit = 50
     @Option(help: "Behind this place: `next` of the page before.") var after: Int64 = 0
@@ -67,7 +47,7 @@ struct QueueCommand: ParsableCommand {
       guard (1...1000).contains(limit) else { throw ValidationError("--limit is from 1 to 1000") }
       let page = try options.ask { try $0.messages(of: queue, only.rawValue, after: after, limit: limit) }
       switch format {
-      case .json: Output.result(try QueueCommand.json(page))
+      case .json: Output.result(try Output.json(page))
       case .text:
         Output.result(
           page.messages.isEmpty ? "no \(only.rawValue) messages" : page.messages.text(colour: Output.mayColour))
@@ -80,7 +60,7 @@ struct QueueCommand: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "One message: its attempts, fields and body.")
     @Argument(help: "The queue.") var queue: String
     @Argument(help: "The message's id.") var id: String
-    @OptionGroup var options: Options
+    @OptionGroup var options: RunningSystem
     @Option(help: "text or json.") var format = OutputFormat.text
 
     func run() throws {
@@ -89,7 +69,7 @@ struct QueueCommand: ParsableCommand {
         throw ExitCode.findings
       }
       switch format {
-      case .json: Output.result(try QueueCommand.json(message))
+      case .json: Output.result(try Output.json(message))
       case .text: Output.result(message.text(colour: Output.mayColour))
       }
     }
@@ -101,7 +81,7 @@ struct QueueCommand: ParsableCommand {
     @Argument(help: "The queue.") var queue: String
     @Argument(help: "Ids of dead messages.") var ids: [String] = []
     @Flag(help: "All that are dead.") var all = false
-    @OptionGroup var options: Options
+    @OptionGroup var options: RunningSystem
 
     func run() throws {
       guard all != !ids.isEmpty else { throw ValidationError("name messages, or say --all") }
@@ -113,7 +93,7 @@ struct QueueCommand: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Messages are thrown away, whatever state they are in.")
     @Argument(help: "The queue.") var queue: String
     @Argument(help: "Ids of messages.") var ids: [String]
-    @OptionGroup var options: Options
+    @OptionGroup var options: RunningSystem
 
     func run() throws { try options.order(.remove, queue, .init(ids: ids)) }
   }
@@ -125,7 +105,7 @@ struct QueueCommand: ParsableCommand {
     @Argument(help: "The queue.") var queue: String
     @Flag(help: "Every message, those that wait included.") var all = false
     @Flag(help: "Yes, throw them away.") var yes = false
-    @OptionGroup var options: Options
+    @OptionGroup var options: RunningSystem
 
     func run() throws {
       guard yes else {
@@ -140,20 +120,25 @@ struct QueueCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Nothing is taken out of a queue any more; what comes is kept, what is in flight ends.")
     @Argument(help: "The queue.") var queue: String
-    @OptionGroup var options: Options
+    @OptionGroup var options: RunningSystem
     func run() throws { try options.order(.pause, queue) }
   }
 
   struct Resume: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "A paused queue goes on.")
     @Argument(help: "The queue.") var queue: String
-    @OptionGroup var options: Options
+    @OptionGroup var options: RunningSystem
     func run() throws { try options.order(.resume, queue) }
   }
+}
 
-  static func json(_ value: some Encodable) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(value), as: UTF8.self)
+extension RunningSystem {
+  fileprivate func order(
+    _ word: Status.QueueOrder.Word, _ queue: String, _ order: Status.QueueOrder = .init()
+  ) throws {
+    let outcome = try ask { try $0.order(word, queue: queue, order) }
+    if outcome.isDone { return Output.result(outcome.text) }
+    Output.note("weir: \(outcome.text)")
+    throw ExitCode.findings
   }
 }

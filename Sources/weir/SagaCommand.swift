@@ -19,7 +19,7 @@ struct SagaCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "All sagas, or the instances of one: the stuck ones, unless another state is named.")
     @Argument(help: "The saga; all of them unless named.") var saga: String?
-    @OptionGroup var options: QueueCommand.Options
+    @OptionGroup var options: RunningSystem
     @Option(help: "waiting, in-flight (a call is out), delayed (waits for its next attempt) or stuck.")
     var only = InstanceState.stuck
     @Option(help: "How many at most, up to 200.") var limit = 50
@@ -31,7 +31,7 @@ struct SagaCommand: ParsableCommand {
       guard let saga else {
         let sagas = try options.ask { try $0.sagas() }
         switch format {
-        case .json: Output.result(try QueueCommand.json(sagas))
+        case .json: Output.result(try Output.json(sagas))
         case .text: Output.result(sagas.isEmpty ? "no sagas" : sagas.text(colour: Output.mayColour))
         }
         return
@@ -43,7 +43,7 @@ struct SagaCommand: ParsableCommand {
         throw ExitCode.findings
       }
       switch format {
-      case .json: Output.result(try QueueCommand.json(page))
+      case .json: Output.result(try Output.json(page))
       case .text:
         Output.result(
           page.instances.isEmpty ? "none is \(only.rawValue)" : page.instances.text(colour: Output.mayColour))
@@ -57,7 +57,7 @@ struct SagaCommand: ParsableCommand {
       abstract: "One instance: each step, how often it was called, and what was answered.")
     @Argument(help: "The saga.") var saga: String
     @Argument(help: "The instance's id.") var id: String
-    @OptionGroup var options: QueueCommand.Options
+    @OptionGroup var options: RunningSystem
     @Option(help: "text or json.") var format = OutputFormat.text
 
     func run() throws {
@@ -66,7 +66,7 @@ struct SagaCommand: ParsableCommand {
         throw ExitCode.findings
       }
       switch format {
-      case .json: Output.result(try QueueCommand.json(instance))
+      case .json: Output.result(try Output.json(instance))
       case .text: Output.result(instance.text(colour: Output.mayColour))
       }
     }
@@ -95,7 +95,7 @@ struct SagaCommand: ParsableCommand {
     @Argument(help: "The instance's id.") var id: String
     @Argument(help: "The step, from 1.") var step: Int
     @Argument(help: "done, not-done or again.") var verdict: Verdict
-    @OptionGroup var options: QueueCommand.Options
+    @OptionGroup var options: RunningSystem
 
     func run() throws {
       try options.order(.steer, saga, id, Status.SagaOrder(step: step, verdict: verdict.said))
@@ -107,13 +107,13 @@ struct SagaCommand: ParsableCommand {
       commandName: "turn-back", abstract: "A saga that goes forward is undone instead.")
     @Argument(help: "The saga.") var saga: String
     @Argument(help: "The instance's id.") var id: String
-    @OptionGroup var options: QueueCommand.Options
+    @OptionGroup var options: RunningSystem
 
     func run() throws { try options.order(.turnBack, saga, id, Status.SagaOrder()) }
   }
 }
 
-extension QueueCommand.Options {
+extension RunningSystem {
   fileprivate func order(
     _ word: Status.SagaOrder.Word, _ saga: String, _ id: String, _ order: Status.SagaOrder
   ) throws {

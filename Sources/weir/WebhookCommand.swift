@@ -12,45 +12,16 @@ struct WebhookCommand: ParsableCommand {
       List.self, Show.self, Add.self, Remove.self, Enable.self, Disable.self, Rotate.self, Replay.self,
     ], defaultSubcommand: List.self)
 
-  struct Options: ParsableArguments {
-    @Option(help: "The system's file.", completion: .file(extensions: ["yaml", "yml"])) var file = "weir.yaml"
-    @Option(help: "The state folder, where it is not beside the file.") var state: String?
-
-    func ask<Answer>(_ body: (StatusClient) throws -> Answer) throws -> Answer {
-      let client = try StatusClient.of(file, state: state)
-      do { return try body(client) } catch let error as StatusClient.Failure {
-        Output.note("weir: \(error)")
-        throw ExitCode.findings
-      }
-    }
-
-    /// Prints the answer's JSON, or says why it was refused.
-    func order(_ body: (StatusClient) throws -> (isDone: Bool, json: String)) throws {
-      let answer = try ask(body)
-      let read = try? JSONSerialization.jsonObject(with: Data(answer.json.utf8))
-      if answer.isDone {
-        let pretty = try read.map {
-          try JSONSerialization.data(
-            withJSONObject: $0, options: [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes])
-        }
-        return Output.result(pretty.map { String(decoding: $0, as: UTF8.self) } ?? answer.json)
-      }
-      let detail = (read as? [String: Any])?["detail"] as? String
-      Output.note("weir: \(detail ?? "it was refused")")
-      throw ExitCode.findings
-    }
-  }
-
   struct List: ParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "All endpoints: what was delivered, what failed, what waits.")
-    @OptionGroup var options: Options
+    @OptionGroup var options: RunningSystem
     @Option(help: "text or json.") var format = OutputFormat.text
 
     func run() throws {
       let webhooks = try options.ask { try $0.webhooks() }
       switch format {
-      case .json: Output.result(try QueueCommand.json(webhooks))
+      case .json: Output.result(try Output.json(webhooks))
       case .text: Output.result(webhooks.isEmpty ? "no endpoints" : webhooks.text)
       }
     }
@@ -61,7 +32,7 @@ struct WebhookCommand: ParsableCommand {
       abstract: "One endpoint: where, which types, since when it fails; its secrets are not shown.")
     @Argument(help: "The webhook.") var webhook: String
     @Argument(help: "The endpoint's id.") var endpoint: String
-    @OptionGroup var options: Options
+    @OptionGroup var options: RunningSystem
     func run() throws { try options.order { try $0.webhook("GET", webhook, endpoint) } }
   }
 
@@ -74,7 +45,7 @@ struct WebhookCommand: ParsableCommand {
     @Option(help: "A type of events that it wants, as order.paid or order.*; may stand several times; none: all.")
     var type: [String] = []
     @Option(help: "How many deliveries it takes, as 10/s.") var rate: String?
-    @OptionGroup var options: Options
+    @OptionGroup var options: RunningSystem
 
     func run() throws {
       var body: [String: Any] = ["url": url]
@@ -90,7 +61,7 @@ struct WebhookCommand: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "An endpoint is forgotten, with what waits for it.")
     @Argument(help: "The webhook.") var webhook: String
     @Argument(help: "The endpoint's id.") var endpoint: String
-    @OptionGroup var options: Options
+    @OptionGroup var options: RunningSystem
     func run() throws { try options.order { try $0.webhook("DELETE", webhook, endpoint) } }
   }
 
@@ -99,7 +70,7 @@ struct WebhookCommand: ParsableCommand {
       abstract: "An endpoint gets what is published from now on; what it has missed is replayed.")
     @Argument(help: "The webhook.") var webhook: String
     @Argument(help: "The endpoint's id.") var endpoint: String
-    @OptionGroup var options: Options
+    @OptionGroup var options: RunningSystem
     func run() throws { try options.order { try $0.webhook("POST", webhook, endpoint, "enable") } }
   }
 
@@ -108,7 +79,7 @@ struct WebhookCommand: ParsableCommand {
       abstract: "Nothing is sent to an endpoint any more, and nothing is kept for it.")
     @Argument(help: "The webhook.") var webhook: String
     @Argument(help: "The endpoint's id.") var endpoint: String
-    @OptionGroup var options: Options
+    @OptionGroup var options: RunningSystem
     func run() throws { try options.order { try $0.webhook("POST", webhook, endpoint, "disable") } }
   }
 
@@ -117,7 +88,7 @@ struct WebhookCommand: ParsableCommand {
       abstract: "A new secret, shown this once; the old one signs along for 24 hours.")
     @Argument(help: "The webhook.") var webhook: String
     @Argument(help: "The endpoint's id.") var endpoint: String
-    @OptionGroup var options: Options
+    @OptionGroup var options: RunningSystem
     func run() throws { try options.order { try $0.webhook("POST", webhook, endpoint, "rotate") } }
   }
 
@@ -127,11 +98,29 @@ struct WebhookCommand: ParsableCommand {
     @Argument(help: "The webhook.") var webhook: String
     @Argument(help: "The endpoint's id.") var endpoint: String
     @Option(help: "From when on, as 2026-11-21T09:00:00Z.") var from: String
-    @OptionGroup var options: Options
+    @OptionGroup var options: RunningSystem
 
     func run() throws {
       let json = String(decoding: try JSONSerialization.data(withJSONObject: ["from": from]), as: UTF8.self)
       try options.order { try $0.webhook("POST", webhook, endpoint, "replay", body: json) }
     }
+  }
+}
+
+extension RunningSystem {
+  /// Prints the answer's JSON, or says why it was refused.
+  fileprivate func order(_ body: (StatusClient) throws -> (isDone: Bool, json: String)) throws {
+    let answer = try ask(body)
+    let read = try? JSONSerialization.jsonObject(with: Data(answer.json.utf8))
+    if answer.isDone {
+      let pretty = try read.map {
+        try JSONSerialization.data(
+          withJSONObject: $0, options: [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes])
+      }
+      return Output.result(pretty.map { String(decoding: $0, as: UTF8.self) } ?? answer.json)
+    }
+    let detail = (read as? [String: Any])?["detail"] as? String
+    Output.note("weir: \(detail ?? "it was refused")")
+    throw ExitCode.findings
   }
 }

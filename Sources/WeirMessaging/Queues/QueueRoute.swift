@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+internal import Crypto
 package import WeirBase
 internal import WeirFlows
 internal import WeirWire
@@ -9,8 +10,8 @@ internal import WeirWire
 ///     GET  /reports/<id>     what became of it               200, 404
 ///
 /// Callers are strangers: of their fields only what describes the body goes with the message, and nothing of theirs says
-/// which key, priority or time it has. The id is the request's `Idempotency-Key`, so that who asks twice is served once; without
-/// one it is drawn, and cannot be guessed. Who knows the id may see state and result, and nothing else of the message.
+/// which key, priority or time it has. The id is made of the request's `Idempotency-Key` and of who the caller is, so that who asks
+/// twice is served once, and nobody for another; without a key it is drawn, and cannot be guessed. Who knows the id may see state and result, and nothing else of the message.
 package struct QueueRoute: Sendable, Equatable {
   package var queue: String
   /// Parts of the path that are the route's own: `/reports/**` has one.
@@ -18,12 +19,15 @@ package struct QueueRoute: Sendable, Equatable {
 
   /// What the gateway knows of who asks.
   package struct Caller: Sendable, Equatable {
+    /// By which it is told from others; empty for one that nobody knows: these have their keys in common.
+    package var name: [UInt8]
     /// Whole lines that tell the service who it is; they were checked when they were made.
     package var fields: [UInt8]
     /// Messages of tenants are taken in turn.
     package var tenant: [UInt8]
 
-    package init(fields: [UInt8] = [], tenant: [UInt8] = []) {
+    package init(name: [UInt8] = [], fields: [UInt8] = [], tenant: [UInt8] = []) {
+      self.name = name
       self.fields = fields
       self.tenant = tenant
     }
@@ -51,7 +55,7 @@ package struct QueueRoute: Sendable, Equatable {
     case 0: return enqueue(request, parts, caller, api, now, &random)
     case 1:
       guard request.method == "GET" || request.method == "HEAD" else {
-        return QueueRoute.refused(request.method, "GET")
+        return QueueRoute.refused("GET")
       }
       guard let id = rest.first.flatMap({ Percent.decode($0) }), QueueAPI.isID(Array(id.utf8)) else {
         return .refuse(MessagingAnswer(.messageUnknown))
@@ -61,7 +65,13 @@ package struct QueueRoute: Sendable, Equatable {
     }
   }
 
-  private static func refused(_ method: String, _ allowed: String) -> QueueAPI.Parsed {
+  private static func id(_ key: String, of caller: Caller) -> String {
+    if caller.name.isEmpty { return key }
+    let digest = SHA256.hash(data: caller.name + [0] + Array(key.utf8))
+    return digest.prefix(16).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+  }
+
+  private static func refused(_ allowed: String) -> QueueAPI.Parsed {
     .refuse(
       MessagingAnswer(
         .methodNotAllowed, detail: "Send it with POST; GET below this path shows what became of it.",
@@ -72,7 +82,7 @@ package struct QueueRoute: Sendable, Equatable {
     _ request: MessagingRequest, _ parts: ArraySlice<Substring>, _ caller: Caller, _ api: QueueAPI, _ now: WallTime,
     _ random: inout SeededRandom
   ) -> QueueAPI.Parsed {
-    guard ["POST", "PUT", "PATCH"].contains(request.method) else { return QueueRoute.refused(request.method, "POST") }
+    guard ["POST", "PUT", "PATCH"].contains(request.method) else { return QueueRoute.refused("POST") }
     var fields = request.fields.filter { QueueRoute.taken.contains($0.name.lowercased()) }
     let keys = request.values("idempotency-key")
     if keys.count > 1 {
@@ -86,7 +96,7 @@ package struct QueueRoute: Sendable, Equatable {
           "\(Flaw.quoted(key)) is no id: 1 to \(QueueLimits.idBytesMax) visible ASCII characters", mend: "Send a UUID.")
         return .refuse(MessagingAnswer(.messageMalformed, flaws: [flaw]))
       }
-      fields.append(MessagingField("Weir-Id", key))
+      fields.append(MessagingField("Weir-Id", QueueRoute.id(key, of: caller)))
     }
     let inner = MessagingRequest(method: "POST", path: "/queues/\(queue)", fields: fields, body: request.body)
     let parsed = api.parse(inner, now: now, using: &random)

@@ -21,7 +21,8 @@ final class MessagingExchange {
   fileprivate let route: QueueRoute?
   fileprivate let caller: QueueRoute.Caller
 
-  static let bodyMax = MessagingAPI.bodyBytesMax
+  /// The largest body: what comes from outside is one message, what comes from a program may be many.
+  fileprivate var bodyMax: Int64 { Int64(route == nil ? MessagingAPI.bodyBytesMax : QueueLimits.bodyBytesMax) }
   /// A body up to this size is parsed on the loop: that takes less than a millisecond.
   static let parsedHere = 64 << 10
 
@@ -74,7 +75,8 @@ extension ClientConnection {
   func enqueue(_ route: QueueRoute, now: Instant) {
     prepareAnswerLines()
     let caller = QueueRoute.Caller(
-      fields: principal?.fields ?? [], tenant: principal?.tenant.map { Array($0.utf8) } ?? [])
+      name: principal.map { Array("\($0.identity) \($0.subject)".utf8) } ?? [], fields: principal?.fields ?? [],
+      tenant: principal?.tenant.map { Array($0.utf8) } ?? [])
     principal = nil
     beginMessaging(at: Int(head.path.start), route: route, caller: caller, now: now)
   }
@@ -101,7 +103,7 @@ extension ClientConnection {
           fields: fields), route: route, caller: caller)
     }
     messaging = exchange
-    if case .length(let length) = head.framing, length > Int64(MessagingExchange.bodyMax) {
+    if case .length(let length) = head.framing, length > exchange.bodyMax {
       return refuse(.bodyTooLarge, now: now)
     }
     takeHead()
@@ -136,7 +138,7 @@ extension ClientConnection {
         bodyLeft -= Int64(taken)
         isWhole = bodyLeft == 0
       case .chunked:
-        reading: while exchange.chunks.announced <= Int64(MessagingExchange.bodyMax) {
+        reading: while exchange.chunks.announced <= exchange.bodyMax {
           switch exchange.chunks.next(bytes, from: &taken) {
           case .data(let run): take(run)
           case .needMore: break reading
@@ -156,7 +158,7 @@ extension ClientConnection {
       closeAfter = true
       return refuse(error.reason, with: OwnAnswers.detailed(error.reason, error), now: now)
     }
-    if exchange.chunks.announced > Int64(MessagingExchange.bodyMax) {
+    if exchange.chunks.announced > exchange.bodyMax {
       closeAfter = true
       return refuse(.bodyTooLarge, now: now)
     }

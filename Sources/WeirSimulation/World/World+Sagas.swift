@@ -5,7 +5,7 @@ import WeirPatterns
 
 /// Sagas: what a runner does in a run, in virtual time.
 ///
-/// Decided is by `Saga`; its journal is written in no time, and nobody who runs it dies.
+/// Decided is by `Saga`, and by `SagaRun` what an answer means; its journal is written in no time, and nobody who runs it dies.
 extension World {
   /// A call that a saga has ordered; made when the event of the moment is over, so that no call leads into itself.
   struct DueStep {
@@ -114,39 +114,10 @@ extension World {
     let attempt = Int(context.sagaAttempt)
     sagas[s].counts.calls += 1
     let wall = wall
-    let failure = World.failure(ending, tries: context.tries)
+    let outcome = SagaRun.outcome(status: ending.status, reason: ending.reason, attempts: context.tries)
     goOn(s, i) { saga, random, entries, actions in
-      switch (failure, isUndo) {
-      case (nil, false): saga.stepDone(step, now: wall, writing: &entries, doing: &actions)
-      case (nil, true): saga.undone(step, now: wall, writing: &entries, doing: &actions)
-      case (let failure?, false):
-        saga.stepFailed(
-          step, attempt: attempt, failure, now: wall, using: &random, writing: &entries, doing: &actions)
-      case (let failure?, true):
-        saga.undoFailed(
-          step, attempt: attempt, isFinal: failure == .refused, now: wall, using: &random, writing: &entries,
-          doing: &actions)
-      }
-    }
-  }
-
-  /// What an answer says of its step, as a runner takes it; nil: done.
-  ///
-  /// As for messages of queues (``QueueDelivery``), but that 409 is an earlier attempt which is still under way.
-  private static func failure(_ ending: RequestEnding, tries: UInt8) -> Saga.Failure? {
-    guard ending.reason == .none else {
-      if tries == 0 { return .notDone }
-      switch ending.reason {
-      case .connectFailed, .connectTimeout, .tlsFailed: return tries == 1 ? .notDone : .unknown
-      default: return .unknown
-      }
-    }
-    switch ending.status {
-    case 200..<300: return nil
-    case 425, 429, 503: return .notDone
-    case 408, 409: return .unknown
-    case 400..<500: return .refused
-    default: return .unknown
+      saga.ended(
+        step, isUndo: isUndo, attempt: attempt, outcome, now: wall, using: &random, writing: &entries, doing: &actions)
     }
   }
 }

@@ -47,6 +47,19 @@ import WeirWire
     #expect(then.answer(.queueFull(retryAfter: 2500)).status == Reason.backlogFull.status)
   }
 
+  @Test("a key is its caller's: another's is another message, the same one's the same")
+  func keys() {
+    func id(_ name: String, _ key: String = "r-1") -> String? {
+      let fields = [MessagingField("Idempotency-Key", key)]
+      let parsed = parse("POST", "/api/reports", fields, of: .init(name: Array(name.utf8)))
+      guard case .ask(.enqueue(_, let messages), _) = parsed else { return nil }
+      return messages.first.map { String(decoding: $0.id, as: UTF8.self) }
+    }
+    #expect(id("") == "r-1")
+    #expect(id("0 alice")?.count == 32 && id("0 alice") == id("0 alice"))
+    #expect(Set([id("0 alice"), id("0 bob"), id("1 alice"), id("0 alice", "r-2")]).count == 4)
+  }
+
   @Test("without a key the id is drawn; a path with a slash at its end is the same")
   func draws() {
     for path in ["/api/reports", "/api/reports/"] {

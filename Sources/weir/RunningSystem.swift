@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+import ArgumentParser
+import WeirRuntime
+
+/// Which running system a verb talks to.
+struct RunningSystem: ParsableArguments {
+  @Option(help: "The system's file.", completion: .file(extensions: ["yaml", "yml"])) var file = "weir.yaml"
+  @Option(help: "The state folder, where it is not beside the file.") var state: String?
+
+  func ask<Answer>(_ body: (StatusClient) throws -> Answer) throws -> Answer {
+    let client = try StatusClient.of(file, state: state)
+    do { return try body(client) } catch let error as StatusClient.Failure {
+      Output.note("weir: \(error)")
+      throw ExitCode.findings
+    }
+  }
+}
