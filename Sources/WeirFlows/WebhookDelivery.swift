@@ -164,8 +164,8 @@ public struct WebhookDelivery: Sendable, Equatable {
     }
   }
 
-  /// By an operator.
-  public mutating func disable() { endpoint.disable() }
+  /// By an operator, or for a cause that no attempt has shown.
+  public mutating func disable(_ cause: WebhookEndpoint.Cause = .byOperator) { endpoint.disable(cause) }
 
   /// By an operator: with nothing held against it.
   public mutating func enable() {

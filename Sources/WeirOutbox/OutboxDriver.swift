@@ -152,13 +152,14 @@ package final class OutboxDriver: Sendable {
   private func frame(
     _ row: OutboxRow, _ api: MessagingAPI, _ random: inout SeededRandom
   ) -> Result<StateRequest, Flaw> {
+    if let flaw = row.flaw { return .failure(Flaw(description: flaw)) }
     guard let body = row.body else {
       return .failure(
         Flaw(description: "a message has at most \(OutboxTable.bodyBytesMax) bytes, this has \(row.bytes)"))
     }
     let parts = row.target.split(separator: "/", omittingEmptySubsequences: false)
-    guard parts.count == 2, MessagingAPI.sections.contains(String(parts[0])) else {
-      let some = MessagingAPI.sections.map { "\($0)/<name>" }.joined(separator: ", ")
+    guard parts.count == 2, OutboxTable.sections.contains(String(parts[0])) else {
+      let some = OutboxTable.sections.map { "\($0)/<name>" }.joined(separator: ", ")
       return .failure(Flaw(description: "'\(row.target)' is no target; it is one of \(some)"))
     }
     let id = id(of: row)

@@ -14,10 +14,12 @@ package struct OutboxRow: Sendable, Equatable {
   package var bytes: Int
   /// When it was written, as the database says it.
   package var created: String
+  /// What of it is not what its column holds, so that nobody could take it; nil: nothing.
+  package var flaw: String?
 
   package init(
     id: Int64, target: String, key: String? = nil, type: String? = nil, headers: String? = nil, body: [UInt8]?,
-    bytes: Int, created: String
+    bytes: Int, created: String, flaw: String? = nil
   ) {
     self.id = id
     self.target = target
@@ -27,6 +29,7 @@ package struct OutboxRow: Sendable, Equatable {
     self.body = body
     self.bytes = bytes
     self.created = created
+    self.flaw = flaw
   }
 }
 
@@ -60,6 +63,8 @@ package protocol OutboxSource: AnyObject {
 
 /// What the documented table looks like; docs/outbox.md shows the same.
 package struct OutboxTable: Sendable, Equatable {
+  /// Where a message may go: the first part of `target`.
+  package static let sections = ["queues", "topics", "streams", "sagas"]
   package static let columns = ["id", "target", "key", "type", "headers", "body", "created"]
   package static let countedMax = 100_000
   /// Bodies that are read at a time.
@@ -71,12 +76,12 @@ package struct OutboxTable: Sendable, Equatable {
 
   package init(name: String) { self.name = name }
 
-  /// As it stands in SQL.
+  /// As it stands in SQL: a word of SQL's own, and capital letters, are what the file says.
   var quoted: String { name.split(separator: ".").map { "\"\($0)\"" }.joined(separator: ".") }
 
   package var sqlite: String {
     """
-    CREATE TABLE \(name) (
+    CREATE TABLE \(quoted) (
       id      INTEGER PRIMARY KEY AUTOINCREMENT,
       target  TEXT NOT NULL,
       key     TEXT,
@@ -90,7 +95,7 @@ package struct OutboxTable: Sendable, Equatable {
 
   package var postgres: String {
     """
-    CREATE TABLE \(name) (
+    CREATE TABLE \(quoted) (
       id      bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
       target  text NOT NULL,
       key     text,

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import CWeirPostgres
+internal import WeirBase
 internal import WeirPlatform
 
 /// An outbox in a PostgreSQL database, through PostgreSQL's own client library (libpq, found at run time).
@@ -11,23 +12,26 @@ package final class PostgresOutbox: OutboxSource {
   private let target: String
   private let database: String
   private let table: OutboxTable
+  private let patience: Int64
   private var connection: OpaquePointer?
+  /// What no sentence may say: the target, and the passwords in it.
+  private var secrets: [String]
+
+  /// How long the server may work on a command; a row is read and deleted in milliseconds, so it is in trouble by then.
+  package static let patience: Int64 = 30_000_000_000
 
   /// - Parameters:
   ///   - target: a connection string or URL of libpq, which may hold a password and is never told.
   ///   - database: what it is called in sentences.
-  package init(target: String, database: String, table: OutboxTable) {
+  ///   - patience: nanoseconds after which the server is told to give a command up, and, if it says nothing, is left.
+  package init(
+    target: String, database: String, table: OutboxTable, patience: Int64 = PostgresOutbox.patience
+  ) {
+    self.target = target
     self.database = database
     self.table = table
-    var whole = target
-    let more = ["connect_timeout=5", "tcp_user_timeout=10000", "application_name=weir"]
-      .filter { !target.contains($0.prefix { $0 != "=" } + "=") }
-    if target.hasPrefix("postgres://") || target.hasPrefix("postgresql://") {
-      if !more.isEmpty { whole += (target.contains("?") ? "&" : "?") + more.joined(separator: "&") }
-    } else {
-      whole += " " + more.joined(separator: " ")
-    }
-    self.target = whole
+    self.patience = patience
+    secrets = [target]
   }
 
   deinit { close() }
@@ -37,13 +41,13 @@ package final class PostgresOutbox: OutboxSource {
   ) throws(OutboxProblem) -> [OutboxRow] {
     let rows = try run(
       """
-      SELECT o.id, o.target, o.key, o.type, o.headers::text, octet_length(o.body),
+      SELECT o.id, o.target::text, o.key::text, o.type::text, o.headers::text, octet_length(o.body),
         to_char(o.created AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         CASE WHEN octet_length(o.body) <= \(OutboxTable.bodyBytesMax) THEN encode(o.body, 'hex') END
       FROM (
         SELECT id, sum(bytes) OVER (ORDER BY id) - bytes AS before FROM (
           SELECT id, least(octet_length(body), \(OutboxTable.bodyBytesMax)) AS bytes FROM \(table.quoted)
-          WHERE NOT (target = ANY($1::text[])) AND NOT (id = ANY($2::bigint[]))
+          WHERE NOT (coalesce(target::text, '') = ANY($1::text[])) AND NOT (id = ANY($2::bigint[]))
           ORDER BY id LIMIT \(limit)) AS next
       ) AS found JOIN \(table.quoted) AS o ON o.id = found.id
       WHERE found.before < \(OutboxTable.readBytesMax) ORDER BY o.id
@@ -51,7 +55,8 @@ package final class PostgresOutbox: OutboxSource {
     return rows.map { row in
       OutboxRow(
         id: row[0].flatMap { Int64($0) } ?? 0, target: row[1] ?? "", key: row[2], type: row[3], headers: row[4],
-        body: row[7].map(PostgresOutbox.bytes), bytes: row[5].flatMap { Int($0) } ?? 0, created: row[6] ?? "")
+        body: row[7].map(PostgresOutbox.bytes), bytes: row[5].flatMap { Int($0) } ?? 0, created: row[6] ?? "",
+        flaw: row[5] == nil ? "it has no body" : nil)
     }
   }
 
@@ -109,26 +114,51 @@ package final class PostgresOutbox: OutboxSource {
   private func execute(_ command: String, _ parameters: [String] = []) throws(OutboxProblem) -> [[String?]] {
     guard let connection else { throw OutboxProblem("the connection to \(database) is lost") }
     let texts = parameters.map { Array($0.utf8CString) }
-    let result = PostgresOutbox.pointers(texts) { weir_pg_run(connection, command, Int32(texts.count), $0) }
-    guard let result else { throw failed(connection) }
-    defer { weir_pg_clear(result) }
+    let isSent = PostgresOutbox.pointers(texts) { weir_pg_send(connection, command, Int32(texts.count), $0) } == 1
+    guard isSent else { throw failed(connection) }
+    let until = SystemClock.now().advanced(by: patience + patience / 5)
+    var results: [OpaquePointer] = []
+    defer { for result in results { weir_pg_clear(result) } }
+    repeat { try hear(connection, until) } while weir_pg_next(connection).map { results.append($0) } != nil
+    guard let result = results.last else { throw failed(connection) }
     guard weir_pg_succeeded(result) == 1 else { throw failed(connection) }
-    let width = PostgresOutbox.columns(command)
+    let width = Int(weir_pg_columns(result))
     return (0..<weir_pg_rows(result)).map { row in
       (0..<width).map { weir_pg_value(result, row, Int32($0)).map { String(cString: $0) } }
     }
   }
 
-  /// What is asked is ours: how many columns an answer has is known from the question.
-  private static func columns(_ command: String) -> Int {
-    command.hasPrefix("SELECT o.id") ? 8 : command.hasPrefix("SELECT (SELECT") ? 2 : command.hasPrefix("SELECT") ? 1 : 0
+  /// Writes and reads until there is a result, or none is to come any more.
+  ///
+  /// The server's own limit is shorter: who gets here because of time has a server, or a network, that says nothing at all.
+  private func hear(_ connection: OpaquePointer, _ until: Instant) throws(OutboxProblem) {
+    while true {
+      let left = weir_pg_flush(connection)
+      let taken = left < 0 ? -1 : weir_pg_take(connection)
+      if taken == 1 { return }
+      if taken < 0 { throw failed(connection) }
+      let now = SystemClock.now()
+      if now >= until {
+        close()
+        throw OutboxProblem("\(database) does not answer")
+      }
+      var interests = [Poll.Interest(weir_pg_socket(connection), write: left > 0)]
+      _ = try? Poll.wait(&interests, nanoseconds: until.since(now))
+    }
   }
 
   private func failed(_ connection: OpaquePointer) -> OutboxProblem {
-    let why = String(cString: weir_pg_error(connection)).split(separator: "\n").joined(separator: " ")
+    let why = words(of: connection)
     // Also after an error of SQL: the table is looked at anew.
     close()
     return OutboxProblem("\(database) failed: \(why)")
+  }
+
+  /// What libpq says is wrong, without what is nobody's business.
+  private func words(of connection: OpaquePointer) -> String {
+    var words = String(cString: weir_pg_error(connection)).split(separator: "\n").joined(separator: " ")
+    for secret in secrets where !secret.isEmpty { words = words.replacing(secret, with: "…") }
+    return words
   }
 
   private func open() throws(OutboxProblem) {
@@ -137,18 +167,33 @@ package final class PostgresOutbox: OutboxSource {
       throw OutboxProblem(
         "PostgreSQL's client library is not on this machine (libpq.so.5); install it: apt-get install libpq5")
     }
+    // Of a text that is none libpq would say the whole; and take a word alone for a database's name.
+    guard let options = weir_pg_parse(target) else {
+      throw OutboxProblem("the connection of \(database) is no connection string and no URL of libpq")
+    }
+    var passwords: [String] = []
+    while let secret = weir_pg_secret(options, Int32(passwords.count)) { passwords.append(String(cString: secret)) }
+    weir_pg_forget(options)
+    secrets = [target] + passwords
     guard let connection = weir_pg_connect(target) else { throw OutboxProblem("there is no memory") }
     self.connection = connection
     guard weir_pg_is_good(connection) == 1 else {
-      let why = String(cString: weir_pg_error(connection)).split(separator: "\n").joined(separator: " ")
+      let why = words(of: connection)
       close()
       throw OutboxProblem("\(database) cannot be reached: \(why)")
     }
-    let found = try execute(
-      "SELECT attname FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped",
-      [table.quoted]
-    ).compactMap { $0[0] }
-    if let problem = table.problem(of: database, found: found, create: table.postgres) {
+    // Also when a pooler or a file of the server says otherwise. A lock of somebody's long transaction is not waited for.
+    let milliseconds = max(1, patience / 1_000_000)
+    _ = try execute("SET statement_timeout = \(milliseconds)")
+    _ = try execute("SET lock_timeout = \(max(1, milliseconds / 3))")
+    let columns = try execute(
+      """
+      SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
+      WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped
+      """, [table.quoted])
+    if let problem = table.problem(of: database, found: columns.compactMap { $0[0] }, create: table.postgres)
+      ?? PostgresOutbox.types(columns, table, of: database)
+    {
       close()
       throw problem
     }
@@ -160,6 +205,21 @@ package final class PostgresOutbox: OutboxSource {
     }
     let channel = table.name.split(separator: ".").last.map(String.init) ?? table.name
     _ = try execute("LISTEN \"\(channel)\"")
+  }
+
+  /// Types that nothing else will do for: ids are counted, bodies are bytes, points of time are written as one text.
+  private static func types(_ columns: [[String?]], _ table: OutboxTable, of database: String) -> OutboxProblem? {
+    let needed = [
+      "id": ["bigint", "integer", "smallint"], "body": ["bytea"],
+      "created": ["timestamp with time zone", "timestamp without time zone"],
+    ]
+    for column in columns {
+      guard let name = column[0], let type = column[1], let good = needed[name], !good.contains(type) else { continue }
+      return OutboxProblem(
+        "the column \(name) of the table \(table.name) of \(database) is \(type), and must be \(good[0]); "
+          + "an outbox looks like this:\n\(table.postgres)")
+    }
+    return nil
   }
 
   /// An array as PostgreSQL writes it.

@@ -7,6 +7,8 @@ internal import WeirPlatform
 ///
 /// SQLite tells nobody of a commit, so the table is looked at again and again (`OutboxRelay.Settings.poll`). A file that is
 /// not there yet is not made: that is the program's to do. One that was put in the place of another is opened anew.
+///
+/// A column's type binds nobody in SQLite: what stands in a row may be of any, and is looked at by what it is.
 package final class SQLiteOutbox: OutboxSource {
   private let path: String
   private let table: OutboxTable
@@ -22,25 +24,63 @@ package final class SQLiteOutbox: OutboxSource {
     limit: Int, without targets: [String], notRows: [Int64]
   ) throws(OutboxProblem) -> [OutboxRow] {
     let marks = { (count: Int) in Array(repeating: "?", count: count).joined(separator: ",") }
+    // Texts come as their bytes: a text may have a zero byte, at which whoever takes it for one of C ends.
+    let texts = SQLiteOutbox.texts.map { "typeof(o.\($0)), CAST(o.\($0) AS BLOB)" }.joined(separator: ", ")
+    let most = OutboxTable.bodyBytesMax
     let sql = """
-      SELECT o.id AS id, o.target, o.key, o.type, o.headers, length(CAST(o.body AS BLOB)) AS bytes, o.created,
-        CASE WHEN length(CAST(o.body AS BLOB)) <= \(OutboxTable.bodyBytesMax) THEN CAST(o.body AS BLOB) END AS body
+      SELECT o.id, typeof(o.body), coalesce(length(CAST(o.body AS BLOB)), 0),
+        CASE WHEN length(CAST(o.body AS BLOB)) <= \(most) THEN CAST(o.body AS BLOB) END, \(texts)
       FROM (
         SELECT id, sum(bytes) OVER (ORDER BY id) - bytes AS before FROM (
-          SELECT id, min(length(CAST(body AS BLOB)), \(OutboxTable.bodyBytesMax)) AS bytes FROM \(table.quoted)
-          WHERE target NOT IN (\(marks(targets.count))) AND id NOT IN (\(marks(notRows.count)))
+          SELECT id, min(coalesce(length(CAST(body AS BLOB)), 0), \(most)) AS bytes FROM \(table.quoted)
+          WHERE coalesce(target, '') NOT IN (\(marks(targets.count))) AND id NOT IN (\(marks(notRows.count)))
           ORDER BY id LIMIT \(limit))
       ) AS found JOIN \(table.quoted) AS o ON o.id = found.id
       WHERE found.before < \(OutboxTable.readBytesMax) ORDER BY o.id
       """
     return try on { db in
-      try Row.fetchAll(db, sql: sql, arguments: StatementArguments(targets) + StatementArguments(notRows)).map { row in
-        let body: Data? = row["body"]
-        return OutboxRow(
-          id: row["id"], target: row["target"] ?? "", key: row["key"], type: row["type"], headers: row["headers"],
-          body: body.map { Array($0) }, bytes: row["bytes"] ?? 0, created: row["created"] ?? "")
+      try Row.fetchAll(db, sql: sql, arguments: StatementArguments(targets) + StatementArguments(notRows)).map {
+        try SQLiteOutbox.row($0)
       }
     }
+  }
+
+  /// The columns of a row that are texts, in the order in which they are read.
+  private static let texts = ["target", "key", "type", "headers", "created"]
+
+  private static func row(_ row: Row) throws -> OutboxRow {
+    guard let id = Int64.fromDatabaseValue(row[0]) else {
+      throw OutboxProblem("a row has an id that is no number")
+    }
+    var flaw: String?
+    var values: [String?] = []
+    for (i, name) in texts.enumerated() {
+      let type = String.fromDatabaseValue(row[4 + 2 * i]) ?? ""
+      let bytes = Data.fromDatabaseValue(row[5 + 2 * i]).map { Array($0) } ?? []
+      if type == "null" {
+        values.append(nil)
+        continue
+      }
+      let text = String(validating: bytes, as: UTF8.self)
+      // A number will do for a key, a point of time for whatever it is written as; bytes are no text.
+      if type == "blob" && name != "created" {
+        flaw = flaw ?? "its \(name) is a blob, and must be a text"
+      } else if text == nil && name != "created" {
+        flaw = flaw ?? "its \(name) is no UTF-8"
+      }
+      values.append(text ?? bytes.map { String($0, radix: 16) }.joined(separator: "."))
+    }
+    // An empty blob is read as none.
+    var body: [UInt8]?
+    let size = Int.fromDatabaseValue(row[2]) ?? 0
+    if String.fromDatabaseValue(row[1]) == "null" {
+      flaw = flaw ?? "it has no body"
+    } else if size <= OutboxTable.bodyBytesMax {
+      body = Data.fromDatabaseValue(row[3]).map { Array($0) } ?? []
+    }
+    return OutboxRow(
+      id: id, target: values[0] ?? "", key: values[1], type: values[2], headers: values[3], body: body, bytes: size,
+      created: values[4] ?? "", flaw: flaw)
   }
 
   package func delete(_ ids: [Int64]) throws(OutboxProblem) {
@@ -100,6 +140,14 @@ package final class SQLiteOutbox: OutboxSource {
     try opened.inDatabase { db in
       let found = try String.fetchAll(db, sql: "SELECT name FROM pragma_table_info(?)", arguments: [table.name])
       if let problem = table.problem(of: path, found: found, create: table.sqlite) { throw problem }
+      let key = try String.fetchOne(
+        db, sql: "SELECT name FROM pragma_table_info(?) WHERE pk = 1 AND upper(type) = 'INTEGER'",
+        arguments: [table.name])
+      guard key == "id" else {
+        throw OutboxProblem(
+          "the table \(table.name) of \(path) has an 'id' that is no number of its rows; an outbox looks like this:\n"
+            + table.sqlite)
+      }
       let made = try String.fetchOne(
         db, sql: "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE",
         arguments: [table.name])

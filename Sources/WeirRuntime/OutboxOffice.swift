@@ -19,7 +19,8 @@ final class OutboxOffice: Sendable {
   private struct Relay {
     var outbox: Plan.Outbox
     var driver: OutboxDriver
-    var isStarted = true
+    /// Where its database is, with what its references stood for when it began; nil: it could not begin.
+    var target: String?
     var told: String?
   }
 
@@ -46,41 +47,61 @@ final class OutboxOffice: Sendable {
     }
     var relays: [Relay] = []
     for outbox in outboxes {
-      if var known = before.first(where: { $0.isStarted && $0.outbox.isSame(as: outbox) }) {
+      let target = Result { try OutboxOffice.target(outbox, folder) }
+      // A secret that cannot be read now is no reason to end what works.
+      if var known = before.first(where: { $0.outbox.isSame(as: outbox) }), known.target != nil,
+        ((try? target.get()) ?? known.target) == known.target
+      {
         known.driver.use(api)
         known.outbox.place = outbox.place
         relays.append(known)
         continue
       }
-      relays.append(begin(outbox, api, folder))
+      relays.append(begin(outbox, target, api))
     }
     for old in before where !relays.contains(where: { $0.driver === old.driver }) { old.driver.stop() }
     let made = relays
     shared.withLock { $0.relays = made }
   }
 
-  private func begin(_ outbox: Plan.Outbox, _ api: MessagingAPI, _ folder: String) -> Relay {
+  /// Whether a secret that one begins with is another one now, or is there at last.
+  func hasMoved(_ plan: Plan, folder: String) -> Bool {
+    let relays = shared.withLock { $0.relays }
+    return plan.outboxes.contains { outbox in
+      guard let known = relays.first(where: { $0.outbox.isSame(as: outbox) }) else { return true }
+      guard let target = try? OutboxOffice.target(outbox, folder) else { return false }
+      return known.target != target
+    }
+  }
+
+  /// A file's path, or a connection, with what its references stand for.
+  private static func target(_ outbox: Plan.Outbox, _ folder: String) throws -> String {
+    switch outbox.database {
+    case .sqlite(let path): Files.resolve(path, in: folder)
+    case .postgres(let text): try References.resolve(text, folder: folder)
+    }
+  }
+
+  private func begin(_ outbox: Plan.Outbox, _ target: Result<String, any Error>, _ api: MessagingAPI) -> Relay {
     var settings = OutboxRelay.Settings()
     // PostgreSQL says when something was written.
     if case .postgres = outbox.database { settings.poll = .seconds(1) }
     let driver = OutboxDriver(name: outbox.name, api: api, settings: settings, ask: { [self] in ask($0) })
     let table = OutboxTable(name: outbox.table)
     do {
+      let target = try target.get()
       switch outbox.database {
-      case .sqlite(let path):
-        let whole = Files.resolve(path, in: folder)
-        try driver.start { SQLiteOutbox(path: whole, table: table) }
-      case .postgres(let text):
-        let target = try References.resolve(text, folder: folder)
+      case .sqlite: try driver.start { SQLiteOutbox(path: target, table: table) }
+      case .postgres:
         let name = "the database of \(outbox.name)"
         try driver.start { PostgresOutbox(target: target, database: name, table: table) }
       }
+      return Relay(outbox: outbox, driver: driver, target: target)
     } catch {
       // A secret that is missing: the next reload looks for it again.
       driver.refuse(because: "\(error)")
-      return Relay(outbox: outbox, driver: driver, isStarted: false)
+      return Relay(outbox: outbox, driver: driver)
     }
-    return Relay(outbox: outbox, driver: driver)
   }
 
   /// Called on a relay's own thread, which waits.

@@ -82,7 +82,9 @@ extension Plane {
     let hash = FileState.hash(sources.map { (name: $0.file, text: $0.text) })
     settled = FileState.hash(sources.map { (name: $0.file, text: (try? Files.text($0.file)) ?? "\u{0}missing") })
     watched = sources.map(\.file)
-    if result.design != nil && hash == file.hash && credentials == IdentityAssembly.credentials(plan) {
+    if result.design != nil && hash == file.hash && credentials == IdentityAssembly.credentials(plan)
+      && !outboxes.hasMoved(plan, folder: Files.parent(of: plan.design.file))
+    {
       file.refused = []
       asker?.resume(returning: ReloadOutcome(.unchanged, hash: hash))
       return

@@ -92,7 +92,8 @@ extension LogDesk {
     logs[l].isTouched = true
     logs[l].row.groups.remove(at: g)
     try table.removeGroup(logs[l].row.number, queue: group)
-    try queues.end(group, in: table)
+    // A webhook that has changed its topic has a queue of the same name that the other one feeds.
+    if !logs.contains(where: { $0.row.groups.contains { $0.queue == group } }) { try queues.end(group, in: table) }
     return .steered(1)
   }
 

@@ -191,7 +191,7 @@ func eventually(_ what: String, _ condition: () throws -> Bool) throws {
     let driver = try shop.driver(queues)
     defer { driver.stop() }
     func says(_ text: String) -> Bool { driver.report.problem?.contains(text) == true }
-    try eventually("no table") { says("has no table weir_outbox; create it:\nCREATE TABLE weir_outbox (") }
+    try eventually("no table") { says("has no table weir_outbox; create it:\nCREATE TABLE \"weir_outbox\" (") }
     try shop.database.write { try $0.execute(sql: "CREATE TABLE weir_outbox (id INTEGER PRIMARY KEY, body BLOB)") }
     try eventually("columns") { says("has no column target, key, type, headers, created") }
     try shop.database.write {

@@ -18,11 +18,32 @@ package struct WebhookSettings: Sendable, Equatable {
     self.topic = topic
   }
 
+  private static let prefix = "webhooks"
+
   /// The log in which endpoints are kept as documents; no name of the file has a dot.
-  package var documents: String { "webhooks.\(name)" }
+  package var documents: String { "\(WebhookSettings.prefix).\(name)" }
 
   /// The topic's group, and the queue, of an endpoint.
   package func queue(_ endpoint: String) -> String { "\(documents).\(endpoint)" }
+
+  /// The endpoint whose group of the topic this is; nil: it is none of this webhook's.
+  package func endpoint(ofQueue name: String) -> String? {
+    let start = documents + "."
+    return name.hasPrefix(start) ? String(name.dropFirst(start.utf8.count)) : nil
+  }
+
+  /// Of a log's groups those of webhooks that take nothing from it any more.
+  ///
+  /// Their webhook has left the file, or is of another topic now: nobody takes what they are fed, and publishers would wait for
+  /// them for ever.
+  package static func left(
+    of groups: some Sequence<String>, of log: String, by webhooks: [WebhookSettings]
+  ) -> [String] {
+    groups.filter { group in
+      let parts = group.split(separator: ".")
+      return parts.count == 3 && parts[0] == prefix && !webhooks.contains { $0.name == parts[1] && $0.topic == log }
+    }
+  }
 
   /// Beyond so many messages an endpoint is disabled: a partner that is away must not hold up who publishes.
   package static let lengthMax: Int64 = 1_000_000

@@ -147,8 +147,8 @@ public struct WebhookEndpoint: Sendable, Equatable {
     return .retry(at: next)
   }
 
-  /// By an operator.
-  public mutating func disable() { record.disabled = .byOperator }
+  /// By an operator, or for a cause that no attempt has shown.
+  public mutating func disable(_ cause: Cause = .byOperator) { record.disabled = record.disabled ?? cause }
 
   /// By an operator: with nothing held against it.
   public mutating func enable() {

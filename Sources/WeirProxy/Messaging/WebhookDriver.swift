@@ -32,13 +32,25 @@ package struct WebhookReading: Sendable, Equatable {
 /// are stands in documents of the state process, and is looked up again each second: whoever changes them need not know us.
 final class WebhookDriver {
   private unowned let loop: ProxyLoop
+  private var webhooks: [WebhookSettings] = []
   private var offices: [String: WebhookOffice] = [:]
   private var readAt = Int64.min
+  /// Logs whose groups have not been looked at since this plan is in force.
+  private var unchecked: [String] = []
+  /// Of the plan: what is heard of an older one counts for nothing.
+  private var generation = 0
+  private var isChecking = false
+  private var checkAt = Int64.min
+  private var isStopped = false
 
   init(loop: ProxyLoop) { self.loop = loop }
 
-  /// The webhooks of the newest plan.
-  func enter(_ webhooks: [WebhookSettings]) {
+  /// The webhooks of the newest plan, and the logs that have feed, or had fed, their endpoints.
+  func enter(_ webhooks: [WebhookSettings], logs: [String]) {
+    self.webhooks = webhooks
+    generation += 1
+    isChecking = false
+    unchecked = logs
     for (name, office) in offices where !webhooks.contains(where: { $0.name == name }) {
       office.stop()
       offices[name] = nil
@@ -53,7 +65,13 @@ final class WebhookDriver {
 
   /// Ten times a second.
   func tick(now: Instant) {
-    for office in offices.values { office.tick(now: now) }
+    if isStopped { return }
+    check(now: now)
+    for office in offices.values {
+      // A queue of its name that another topic feeds ends first.
+      if unchecked.isEmpty { office.mayBegin = true }
+      office.tick(now: now)
+    }
     if now.nanoseconds < readAt { return }
     readAt = now.nanoseconds + 500_000_000
     let readings = offices.values.flatMap(\.readings).sorted {
@@ -63,16 +81,61 @@ final class WebhookDriver {
   }
 
   /// Nothing more is taken; what is under way ends.
-  func stop() { for office in offices.values { office.stop() } }
+  func stop() {
+    isStopped = true
+    for office in offices.values { office.stop() }
+  }
+
+  // MARK: What an older plan has left
+
+  /// Groups that no webhook of this plan has: of one log after the other, until there are none.
+  private func check(now: Instant) {
+    guard !isChecking, now.nanoseconds >= checkAt, let log = unchecked.last, let state = loop.state else { return }
+    isChecking = true
+    let generation = generation
+    state.ask(.lookLog(log: log), within: 5_000_000_000, now: now) { [self] reply in
+      guard generation == self.generation else { return }
+      switch reply {
+      case .logCounts(let counts):
+        leave(WebhookSettings.left(of: counts.groups.map(\.name), of: log, by: webhooks)[...], log, generation)
+      case .unknownQueue: isChecked(log)
+      default: checkAgain()
+      }
+    }
+  }
+
+  private func leave(_ groups: ArraySlice<String>, _ log: String, _ generation: Int) {
+    guard let group = groups.first else { return isChecked(log) }
+    guard let state = loop.state else { return checkAgain() }
+    state.ask(.leave(log: log, group: group), within: 10_000_000_000, insists: true, now: loop.now()) { [self] reply in
+      guard generation == self.generation else { return }
+      switch reply {
+      case .steered, .unknownQueue: leave(groups.dropFirst(), log, generation)
+      default: checkAgain()
+      }
+    }
+  }
+
+  private func isChecked(_ log: String) {
+    isChecking = false
+    unchecked.removeAll { $0 == log }
+  }
+
+  private func checkAgain() {
+    isChecking = false
+    checkAt = loop.now().nanoseconds + WebhookOffice.lookEvery
+  }
 }
 
 extension ProxyLoop {
   /// The webhooks of the newest plan; the first loop delivers for all.
   func bringWebhooks(_ configuration: ProxyConfiguration) {
-    guard index == 0, webhooks != nil || !configuration.webhooks.isEmpty else { return }
+    // Also without webhooks: those that were may have left groups behind.
+    let logs = configuration.logs.map(\.name).filter { !$0.contains(".") }
+    guard index == 0, webhooks != nil || !configuration.webhooks.isEmpty || !logs.isEmpty else { return }
     let driver = webhooks ?? WebhookDriver(loop: self)
     webhooks = driver
-    driver.enter(configuration.webhooks)
+    driver.enter(configuration.webhooks, logs: logs)
   }
 }
 
@@ -80,6 +143,8 @@ extension ProxyLoop {
 final class WebhookOffice {
   fileprivate static let lookEvery: Int64 = 1_000_000_000
   fileprivate static let countEvery: Int64 = 5_000_000_000
+  /// Where there is no endpoint, for there may be what one has left.
+  fileprivate static let countRarely: Int64 = 60_000_000_000
 
   fileprivate unowned let loop: ProxyLoop
   fileprivate private(set) var settings: WebhookSettings
@@ -87,7 +152,10 @@ final class WebhookOffice {
   fileprivate var random: SeededRandom
   private var senders: [String: WebhookSender] = [:]
   private var isLooking = false
+  private var hasLooked = false
   private var lookAt = Int64.min
+  /// What an older plan has left is gone.
+  fileprivate var mayBegin = false
   private var countAt = Int64.min
   fileprivate private(set) var isStopped = false
   private var wall: Int64 = 0
@@ -124,10 +192,10 @@ final class WebhookOffice {
   }
 
   func tick(now: Instant) {
-    if isStopped { return }
+    if isStopped || !mayBegin { return }
     if !isLooking && now.nanoseconds >= lookAt { look(after: [], seen: [], now: now) }
-    if !senders.isEmpty && now.nanoseconds >= countAt {
-      countAt = now.nanoseconds + WebhookOffice.countEvery
+    if hasLooked && now.nanoseconds >= countAt {
+      countAt = now.nanoseconds + (senders.isEmpty ? WebhookOffice.countRarely : WebhookOffice.countEvery)
       count(now: now)
     }
     let wall = self.now()
@@ -163,6 +231,8 @@ final class WebhookOffice {
         sender.remove()
         senders[id] = nil
       }
+      if !hasLooked { countAt = .min }
+      hasLooked = true
       isLooking = false
       lookAt = now.nanoseconds + WebhookOffice.lookEvery
     }
@@ -172,9 +242,21 @@ final class WebhookOffice {
     loop.state?.ask(.lookLog(log: settings.topic), within: 5_000_000_000, now: now) { [self] reply in
       guard !isStopped, case .logCounts(let counts) = reply else { return }
       for group in counts.groups {
-        guard group.name.hasPrefix(settings.documents + ".") else { continue }
-        senders[String(group.name.dropFirst(settings.documents.utf8.count + 1))]?.counted(group.counts)
+        guard let id = settings.endpoint(ofQueue: group.name) else { continue }
+        if let sender = senders[id] { sender.counted(group.counts) } else { endOrphan(id) }
       }
+    }
+  }
+
+  /// A group without a sender: its endpoint is new, or was removed by somebody who ended before the group was.
+  private func endOrphan(_ id: String) {
+    loop.state?.ask(
+      .document(log: settings.documents, key: Array(id.utf8)), within: 5_000_000_000, now: loop.now()
+    ) { [self] reply in
+      guard !isStopped, reply == .document(nil) else { return }
+      loop.state?.ask(
+        .leave(log: settings.topic, group: settings.queue(id)), within: 10_000_000_000, insists: true, now: loop.now()
+      ) { _ in }
     }
   }
 }
@@ -253,8 +335,8 @@ final class WebhookSender {
     self.subscription = subscription
     delivery.moved(to: WebhookSender.settings(office.settings, subscription))
     let isDisabled = delivery.record.disabled != nil
-    if subscription.disabled != nil && !isDisabled {
-      delivery.disable()
+    if let cause = subscription.record.disabled, !isDisabled {
+      delivery.disable(cause)
     } else if subscription.disabled == nil && isDisabled && !isDirty {
       delivery.enable()
       isLeft = false
@@ -283,7 +365,7 @@ final class WebhookSender {
   }
 
   private func disable() {
-    delivery.disable()
+    delivery.disable(.failing)
     isDirty = true
     saveAt = .min
     read()
