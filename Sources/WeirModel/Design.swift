@@ -245,11 +245,15 @@ package struct Scenario: Sendable, Equatable {
   package var faults: [Fault]
   package var expect: Requirements
 
-  /// `browse: x5`.
+  /// `browse: x5`, or `browse: { times: x5, when: 1m, for: 30s }`.
   package struct Multiplier: Sendable, Equatable {
     /// Index in `Design.traffic`.
     package var traffic: Int
     package var times: Value<Double>
+    /// From the story's beginning.
+    package var when = CrowdKeys.when.initial
+    /// Nil: to the story's end.
+    package var length: Value<Duration>?
   }
 }
 

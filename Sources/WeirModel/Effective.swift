@@ -191,9 +191,15 @@ extension Design {
         .map(
           ScenarioKeys.traffic,
           scenario.traffic.map {
-            Effective(
-              key: traffic[$0.traffic].name.text, content: .value(ScalarType<Double>.times.write($0.times.value)),
-              origin: $0.times.origin, isModelOnly: true)
+            let name = traffic[$0.traffic].name
+            if !$0.when.isWritten, $0.length == nil {
+              return Effective(
+                key: name.text, content: .value(CrowdKeys.times.type.write($0.times.value)), origin: $0.times.origin,
+                isModelOnly: true)
+            }
+            return .named(
+              name,
+              [.leaf(CrowdKeys.times, $0.times), .leaf(CrowdKeys.when, $0.when)] + .leaf(CrowdKeys.length, $0.length))
           }))
     }
     if !scenario.faults.isEmpty {

@@ -222,6 +222,7 @@ struct Setup: Sendable {
     // Nothing is late on a machine that does a hundred other things; a test about time sets its own.
     call.timeout = .seconds(100)
     call.connect = .seconds(50)
+    call.queue.wait = .seconds(50)
   }
 }
 

@@ -32,7 +32,8 @@ enum ScenarioKeys {
     "The time of day at its beginning, in UTC: for jobs that run at theirs. The day is a Monday, the 5th of a month.",
     modelOnly: true)
   static let traffic = Key(
-    "traffic", .named(.plain("traffic"), .scalar(.times)), "Traffic that is more or less than usual.", modelOnly: true)
+    "traffic", .named(.plain("traffic"), .section(CrowdKeys.section)), "Traffic that is more or less than usual.",
+    modelOnly: true)
   static let faults = Key(
     "faults", .list(.section(FaultKeys.section)), "What goes wrong, and when.", modelOnly: true)
   static let expect = Key(
@@ -41,6 +42,21 @@ enum ScenarioKeys {
 
   static let section = Section(
     name: "scenario", doc: "A story of load and failures.", keys: [length.key, clock.key, traffic, faults, expect])
+}
+
+/// One entry of a scenario's `traffic:`.
+enum CrowdKeys {
+  static let times = ScalarKey(
+    "times", .times, required: true, "How many times what is usual; `x0`: none.", modelOnly: true)
+  static let when = ScalarKey(
+    "when", .duration(atLeastZero: true), default: .zero, rule: "crowd.when (from the beginning)",
+    "When it begins, from the start of the scenario.", modelOnly: true)
+  static let length = ScalarKey(
+    "for", .duration(), rule: "to the end of the scenario", "How long it lasts.", modelOnly: true)
+
+  static let section = Section(
+    name: "crowd", doc: "Traffic of a scenario that is more or less than usual.",
+    keys: [times.key, when.key, length.key], short: times.key)
 }
 
 /// One item of `faults:`.

@@ -82,13 +82,17 @@ extension Resolver {
     let length = fields.value(ScenarioKeys.length) ?? Value(.zero, .derived(from: "a mistake"))
     var multipliers: [Scenario.Multiplier] = []
     for item in fields.node(ScenarioKeys.traffic.name)?.entries ?? [] {
-      guard let times = Fields.value(item.value, ScalarType<Double>.times) else { continue }
+      let crowd = Fields(item.value, CrowdKeys.section)
+      guard !item.value.isReported, let times = crowd.value(CrowdKeys.times) else { continue }
       guard let index = traffic.firstIndex(where: { $0.name.text == item.key }) else {
         let place = Place(file: item.value.place.file, path: item.value.place.path, value: item.keySpot)
         unknownTarget(Value(item.key, .written(place)), "traffic", among: traffic.map(\.name.text))
         continue
       }
-      multipliers.append(Scenario.Multiplier(traffic: index, times: times))
+      let when = Layers([crowd]).valueOrInitial(CrowdKeys.when)
+      if length.isWritten, when.value >= length.value { afterTheEnd(when, length) }
+      multipliers.append(
+        Scenario.Multiplier(traffic: index, times: times, when: when, length: crowd.value(CrowdKeys.length)))
     }
     var faults: [Fault] = []
     for item in fields.node(ScenarioKeys.faults.name)?.items ?? [] where !item.isReported {
@@ -109,16 +113,18 @@ extension Resolver {
       traffic: multipliers, faults: faults, expect: expect)
   }
 
+  private mutating func afterTheEnd(_ when: Value<Duration>, _ length: Value<Duration>) {
+    mistake(
+      "wrong-value", "this begins after the scenario has ended", at: when,
+      related: length.place.map { [.init($0, "it is played for so long")] } ?? [])
+  }
+
   private mutating func fault(_ fields: Fields, length: Value<Duration>) -> Fault? {
     let node = fields.node
     guard let when = fields.value(FaultKeys.when) else { return nil }
     // A fault of a later version was reported as such.
     if node.entries.contains(where: { $0.value.isReported }) { return nil }
-    if length.isWritten, when.value >= length.value {
-      mistake(
-        "wrong-value", "this begins after the scenario has ended", at: when,
-        related: length.place.map { [.init($0, "it is played for so long")] } ?? [])
-    }
+    if length.isWritten, when.value >= length.value { afterTheEnd(when, length) }
     let kinds = [FaultKeys.kill, FaultKeys.slow, FaultKeys.fail, FaultKeys.delay, FaultKeys.double].map(\.name)
       .filter { node.entry($0) != nil }
     guard kinds.count == 1, let kind = kinds.first else {

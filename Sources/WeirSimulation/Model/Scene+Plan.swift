@@ -106,7 +106,14 @@ extension Scene {
   /// The faults and the traffic of a scenario.
   package mutating func apply(_ scenario: Scenario, of plan: Plan) {
     for multiplier in scenario.traffic {
-      traffic[multiplier.traffic].rate.perSecond *= multiplier.times.value
+      let when = multiplier.when.value.inNanoseconds
+      if when == 0, multiplier.length == nil {
+        traffic[multiplier.traffic].rate.perSecond *= multiplier.times.value
+      } else {
+        let crowd = FaultModel.Kind.crowd(traffic: multiplier.traffic, times: multiplier.times.value)
+        faults.append(
+          FaultModel(crowd, component: -1, when: when, length: multiplier.length?.value.inNanoseconds))
+      }
     }
     for fault in scenario.faults {
       let when = fault.when.value.inNanoseconds

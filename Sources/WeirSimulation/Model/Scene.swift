@@ -166,6 +166,8 @@ package struct FaultModel: Sendable, Equatable {
     case delay(MessageFault)
     /// Messages come twice.
     case double(MessageFault)
+    /// So many times the requests of this traffic come.
+    case crowd(traffic: Int, times: Double)
   }
 
   package var kind: Kind

@@ -211,7 +211,12 @@ struct Stream: Sendable {
   var random: SeededRandom
   var salt: UInt64
   var clientSalt: UInt64
+  /// Nanoseconds between two requests in the mean, unless a story has more or fewer of them for a time.
+  var usualGap: Double
+  /// As it is now.
   var meanGap: Double
+  /// How often the rate has changed: a request drawn before that does not come.
+  var draws: UInt32 = 0
   var sent: UInt64 = 0
   var route: UInt32
   /// Of the first callee, where the route shares its requests out.

@@ -13,11 +13,14 @@ extension World {
     guard mean < .infinity else { return }
     let gap = -Mathematics.log(1 - streams[i].random.unit()) * mean
     agenda.schedule(
-      EventKind.arrival, at: now.nanoseconds &+ (gap < 1e18 ? Int64(gap + 0.5) : Int64(1e18)), payload: UInt64(i))
+      EventKind.arrival, at: now.nanoseconds &+ (gap < 1e18 ? Int64(gap + 0.5) : Int64(1e18)),
+      payload: UInt64(streams[i].draws) << 32 | UInt64(i))
   }
 
   @inline(__always)
-  mutating func arrive(_ i: Int) {
+  mutating func arrive(_ payload: UInt64) {
+    let i = Int(UInt32(truncatingIfNeeded: payload))
+    guard payload >> 32 == UInt64(streams[i].draws) else { return }
     scheduleArrival(i)
     streams[i].sent &+= 1
     let key = Draws.mixed(streams[i].salt &+ streams[i].sent)

@@ -17,6 +17,7 @@ extension World {
     switch fault.kind {
     case .poison(let queue, let status, let share): queues[queue].poison = (status, share)
     case .delay, .double: messageFaults += 1
+    case .crowd(let traffic, let times): crowd(traffic, times)
     case .kill, .slow, .fail, .away: components[fault.component].faults += 1
     }
     if let length = fault.length {
@@ -30,8 +31,17 @@ extension World {
     switch faults[i].kind {
     case .poison(let queue, _, _): queues[queue].poison = (0, 0)
     case .delay, .double: messageFaults -= 1
+    case .crowd(let traffic, _): crowd(traffic, 1)
     case .kill, .slow, .fail, .away: components[faults[i].component].faults -= 1
     }
+  }
+
+  /// From now on so many times the usual requests come: the next one is drawn anew, which changes nothing of how they are spread,
+  /// since the time to the next does not depend on how long one has waited for it.
+  private mutating func crowd(_ i: Int, _ times: Double) {
+    streams[i].meanGap = times > 0 ? streams[i].usualGap / times : .infinity
+    streams[i].draws &+= 1
+    scheduleArrival(i)
   }
 
   /// What the faults in force make of a request's work: longer, or an answer instead of it.
@@ -49,7 +59,7 @@ extension World {
       }
       let chance = Draws.unit(Draws.mixed(jobs[j].key ^ faultSalts[i] &+ UInt64(jobs[j].attempt)))
       switch faults[i].kind {
-      case .kill, .away, .poison, .delay, .double: break
+      case .kill, .away, .poison, .delay, .double, .crowd: break
       case .slow(let by, let share): if chance < share { work &+= by }
       case .fail(let status, let share):
         if chance < share {

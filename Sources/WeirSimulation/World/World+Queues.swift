@@ -82,7 +82,7 @@ extension World {
   private mutating func isHeldUp(_ message: inout Envelope, _ sink: Sink, from component: Int) -> Bool {
     for i in faults.indices where faultIsOn[i] && faultLeft[i] > 0 {
       switch faults[i].kind {
-      case .kill, .slow, .fail, .away, .poison: continue
+      case .kill, .slow, .fail, .away, .poison, .crowd: continue
       case .delay(let fault):
         guard meets(fault, i, message, sink, component) else { continue }
         faultLeft[i] -= 1

@@ -191,6 +191,7 @@ package struct World: ~Copyable {
     routeQueues = plan.routes.indices.map { $0 < scene.routeQueues.count ? scene.routeQueues[$0] ?? -1 : -1 }
     for model in scene.traffic {
       let route = plan.routes[model.route]
+      let gap = model.rate.perSecond > 0 ? 1e9 / model.rate.perSecond : .infinity
       let edges = route.split?.edges ?? [route.edge].compactMap { $0 }
       var first: [Int32] = []
       for (edge, operation) in zip(edges, model.operations) {
@@ -205,7 +206,7 @@ package struct World: ~Copyable {
         Stream(
           random: SeededRandom(seed: seed, stream: "traffic \(model.name)"),
           salt: Draws.salt(seed, "requests of \(model.name)"), clientSalt: Draws.salt(seed, "clients of \(model.name)"),
-          meanGap: model.rate.perSecond > 0 ? 1e9 / model.rate.perSecond : .infinity, route: UInt32(model.route),
+          usualGap: gap, meanGap: gap, route: UInt32(model.route),
           operation: first.first ?? 0,
           mirrorOperation: mirrorOperation, isSplit: route.split != nil, isKeyed: route.split?.by == .key,
           clients: UInt64(max(1, model.clients)), method: model.method, patience: model.patience ?? -1))
@@ -219,7 +220,7 @@ package struct World: ~Copyable {
     faultLeft = faults.map {
       switch $0.kind {
       case .delay(let fault), .double(let fault): fault.count
-      case .kill, .slow, .fail, .away, .poison: .max
+      case .kill, .slow, .fail, .away, .poison, .crowd: .max
       }
     }
     logs = scene.logs
@@ -288,7 +289,7 @@ package struct World: ~Copyable {
   @inline(__always)
   private mutating func work(_ event: AgendaEvent) {
     switch event.kind {
-    case EventKind.arrival: arrive(Int(event.payload))
+    case EventKind.arrival: arrive(event.payload)
     case EventKind.workDone: workDone(Handle(raw: event.payload))
     case EventKind.deliver: deliver(Handle(raw: event.payload))
     case EventKind.answer: answered(Handle(raw: event.payload))
