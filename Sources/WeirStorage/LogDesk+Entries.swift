@@ -62,7 +62,8 @@ extension LogDesk {
       return isOnlyLook ? conflict ?? .appended(answers) : .appended(answers)
     }
     if let conflict { return conflict }
-    if isLowOnSpace { return .failed(.full) }
+    // A journal is of what is under way: it must be able to end, and what would begin anew is a message, which is refused.
+    if isLowOnSpace && logs[l].row.declaration.forgetting != .streams { return .failed(.full) }
     logs[l].isTouched = true
     var fed: [Int] = []
     var behind: [Int] = []

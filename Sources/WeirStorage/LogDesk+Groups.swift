@@ -12,6 +12,16 @@ extension LogDesk {
     for declaration in declarations {
       if declaration.groups.contains(where: { queues.indices[$0.queue] == nil }) { return .unknownQueue }
       if isLowOnSpace && indices[declaration.name] == nil { return .failed(.full) }
+      if declaration.forgetting == .streams && !declaration.groups.isEmpty {
+        return .failed(refuseGroup(declaration.groups[0].queue, of: declaration.name))
+      }
+      for group in declaration.groups where !isFree(group.queue, for: declaration.name, beside: declarations) {
+        return .failed(.taken)
+      }
+      if declaration.forgetting == .streams, let l = logs.firstIndex(where: { $0.feeds(declaration.name) }) {
+        conflict = LogDesk.conflict(declaration.name, logs[l].row.declaration.name, "the journal of that name")
+        return .failed(.taken)
+      }
     }
     let at = QueueDesk.milliseconds(now)
     for declaration in declarations {
@@ -46,21 +56,49 @@ extension LogDesk {
     return .declared
   }
 
+  /// Whether a log may feed a queue: its entries' positions are ids there, so that nobody else may put anything into it.
+  private mutating func isFree(_ queue: String, for log: String, beside declarations: [LogDeclaration] = []) -> Bool {
+    let others =
+      declarations.filter { $0.name != log && $0.groups.contains { $0.queue == queue } }.map(\.name)
+      + logs.filter { $0.row.declaration.name != log && $0.feeds(queue) }.map(\.row.declaration.name)
+    let isJournals = (logs.map(\.row.declaration) + declarations).contains {
+      $0.name == queue && $0.forgetting == .streams
+    }
+    if !isJournals && others.isEmpty { return true }
+    conflict = LogDesk.conflict(queue, log, others.first.map { "the log '\($0)'" } ?? "the saga of that name")
+    return false
+  }
+
+  /// A journal forgets whole streams, which a group may still need.
+  private mutating func refuseGroup(_ queue: String, of log: String) -> StateReply.Failure {
+    conflict = "the log '\(log)' is a journal, which forgets what is over: it cannot feed the queue '\(queue)'"
+    return .taken
+  }
+
+  private static func conflict(_ queue: String, _ log: String, _ other: String) -> String {
+    "the log '\(log)' cannot feed the queue '\(queue)', which belongs to \(other): give one of them another name"
+  }
+
   private mutating func declare(_ declared: LogGroup, _ l: Int, in table: any StateTransaction) throws {
     let row = logs[l].row
     if let g = row.groups.firstIndex(where: { $0.queue == declared.queue }) {
       let group = row.groups[g]
       if group.isActive && group.fromStart == declared.fromStart && !group.isJoined { return }
-      logs[l].row.groups[g].isActive = true
       logs[l].row.groups[g].isJoined = false
       logs[l].row.groups[g].fromStart = declared.fromStart
-      if let fed = group.fed, fed >= row.last { logs[l].row.groups[g].fed = nil }
-      return try save(g, l, in: table)
+      return try goOn(g, l, in: table)
     }
     try begin(
       GroupRow(
         queue: declared.queue, fromStart: declared.fromStart, isJoined: false,
         fed: declared.fromStart && row.last > row.forgotten ? row.forgotten : nil), l, in: table)
+  }
+
+  /// A group is fed, from where it was.
+  private mutating func goOn(_ g: Int, _ l: Int, in table: any StateTransaction) throws {
+    logs[l].row.groups[g].isActive = true
+    if let fed = logs[l].row.groups[g].fed, fed >= logs[l].row.last { logs[l].row.groups[g].fed = nil }
+    try save(g, l, in: table)
   }
 
   private mutating func begin(_ group: GroupRow, _ l: Int, in table: any StateTransaction) throws {
@@ -77,11 +115,28 @@ extension LogDesk {
     _ declaration: QueueDeclaration, _ l: Int, queues: inout QueueDesk, in table: any StateTransaction,
     _ isLowOnSpace: Bool, now: Instant
   ) throws -> StateReply {
-    let known = logs[l].row.groups.contains { $0.queue == declaration.name }
-    if !known && logs[l].row.groups.count >= LogLimits.groupsMax { return .failed(.tooMany) }
+    let known = logs[l].row.groups.firstIndex { $0.queue == declaration.name }
+    if known == nil && logs[l].row.groups.count >= LogLimits.groupsMax { return .failed(.tooMany) }
+    let own = logs[l].row.declaration.name
+    if logs[l].row.declaration.forgetting == .streams { return .failed(refuseGroup(declaration.name, of: own)) }
+    if known == nil {
+      guard isFree(declaration.name, for: own) else { return .failed(.taken) }
+      if queues.indices[declaration.name] != nil {
+        conflict = LogDesk.conflict(declaration.name, own, "others: it was there before")
+        return .failed(.taken)
+      }
+    }
     let reply = try queues.declare([declaration], in: table, isLowOnSpace, now: now)
     guard reply == .declared else { return reply }
-    if !known { try begin(GroupRow(queue: declaration.name, fromStart: false, isJoined: true, fed: nil), l, in: table) }
+    if let g = known {
+      // The file had it, and has it no more: it is what has joined from now on.
+      if !logs[l].row.groups[g].isActive {
+        logs[l].row.groups[g].isJoined = true
+        try goOn(g, l, in: table)
+      }
+    } else {
+      try begin(GroupRow(queue: declaration.name, fromStart: false, isJoined: true, fed: nil), l, in: table)
+    }
     return .declared
   }
 
@@ -183,7 +238,8 @@ extension LogDesk {
     for group in log.row.groups where group.isActive {
       guard let i = queues.indices[group.queue] else { continue }
       var of = GroupCounts(name: group.queue)
-      let fed = group.fed ?? log.row.last
+      // What is forgotten before a group has got it never comes: a group that was out of the file for long.
+      let fed = max(group.fed ?? log.row.last, log.row.forgotten)
       of.counts = try queues.counts(i, in: table, now: now)
       of.lag = of.counts.waiting + of.counts.delayed + of.counts.inFlight + log.row.last - fed
       of.position = try table.firstLive(queue: queues.queues[i].number).map { $0 - 1 } ?? fed

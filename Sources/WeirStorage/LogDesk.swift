@@ -56,6 +56,8 @@ package struct LogDesk {
     var refused: Int64 = 0
     /// Where the look at entries that were kept for a message's sake goes on, or that at streams.
     var swept: Int64 = 0
+
+    func feeds(_ queue: String) -> Bool { row.groups.contains { $0.queue == queue } }
   }
 
   /// Entries that are put into one group's queue again, in pieces.
@@ -85,6 +87,8 @@ package struct LogDesk {
   private(set) var isOpen = false
   private var committed = 0
   private(set) var failure = StateReply.Failure.broken
+  /// Which queue was to have two masters last, in a sentence.
+  package internal(set) var conflict: String?
 
   package init(_ settings: Settings = Settings()) { self.settings = settings }
 

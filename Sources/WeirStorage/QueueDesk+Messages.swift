@@ -132,19 +132,24 @@ extension QueueDesk {
     queues[i].served = queues[i].waiters.count
   }
 
-  /// Leases whose answer has not left: as if nobody had asked.
+  /// Leases whose answer has not left: as if nobody had asked; false: not now, they are to be said again.
+  ///
+  /// After a failure an index that is stale is not built again for a while, and what is in its flight is not known.
   package mutating func takeBack(
     _ leases: [(sequence: Int64, attempt: UInt16)], in table: any QueueTable, now: Instant, wall: WallTime
-  ) throws {
+  ) throws -> Bool {
+    if isResting(now) { return false }
     let time = clock(wall, now)
     for lease in leases {
       guard let known = try table.known(lease.sequence),
-        let i = queues.firstIndex(where: { $0.number == known.queue && !$0.isGone && !$0.isStale })
+        let i = queues.firstIndex(where: { $0.number == known.queue })
       else { continue }
+      try build(i, in: table)
       queues[i].isTouched = true
       let settled = queues[i].delivery.giveBack(lease.sequence, attempt: lease.attempt, now: time)
       _ = try record(settled, lease.sequence, i, in: table, now: time)
     }
+    return true
   }
 
   /// Up to `max`, and up to as many bytes as an answer may have.

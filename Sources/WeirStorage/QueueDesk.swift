@@ -58,8 +58,6 @@ package struct QueueDesk {
     var isTouched = false
     /// The transaction that is under way ends it.
     var isEnding = false
-    /// It is no more: it keeps its number here, and nothing else.
-    var isGone = false
     /// Time has more to do than one piece.
     var hasMore = false
     var waiters: [Waiter] = []
@@ -133,7 +131,7 @@ package struct QueueDesk {
     try open(in: table)
     let time = clock(wall, now)
     for i in queues.indices
-    where !queues[i].isGone && (queues[i].delivery.nextWake <= time || queues[i].hasMore || queues[i].isStale) {
+    where queues[i].delivery.nextWake <= time || queues[i].hasMore || queues[i].isStale {
       try build(i, in: table)
       try tick(i, in: table, now: time)
     }
@@ -196,15 +194,8 @@ package struct QueueDesk {
   /// It is on the disk: the answers to those who have waited.
   package mutating func commit() -> [(asker: StateAsker, reply: StateReply)] {
     failuresInRow = 0
-    committed = queues.count
     for i in queues.indices {
       queues[i].isTouched = false
-      if queues[i].isEnding {
-        queues[i].isEnding = false
-        queues[i].isGone = true
-        queues[i].hasMore = false
-        queues[i].dead = 0
-      }
       if queues[i].served > 0 {
         queues[i].waiters.removeFirst(queues[i].served)
         waiters -= queues[i].served
@@ -222,8 +213,26 @@ package struct QueueDesk {
     }
     jobs += newJobs
     newJobs = []
+    if queues.contains(where: \.isEnding) { free() }
+    committed = queues.count
     defer { replies = [] }
     return replies
+  }
+
+  /// Queues that have ended leave their places: endpoints that come and go for years do not add up.
+  private mutating func free() {
+    let isEnding = queues.map(\.isEnding)
+    var places: [Int] = []
+    var place = 0
+    for isGone in isEnding {
+      places.append(place)
+      if !isGone { place += 1 }
+    }
+    for job in jobs where isEnding[job.queue] { replies.append((job.asker, .unknownQueue)) }
+    jobs.removeAll { isEnding[$0.queue] }
+    for j in jobs.indices { jobs[j].queue = places[jobs[j].queue] }
+    queues.removeAll(where: \.isEnding)
+    for i in queues.indices { indices[queues[i].declaration.name] = i }
   }
 
   /// Nothing of it has happened: those of `askers` who would wait now do not; who waits for long orders is told.
@@ -283,7 +292,7 @@ package struct QueueDesk {
     if !isOpen || !jobs.isEmpty || (isSated && waiters > 0) { return rest }
     let time = max(wall.milliseconds, reached / 1_000_000)
     var least = Int64.max
-    for queue in queues where !queue.isGone {
+    for queue in queues {
       if queue.hasMore || queue.isStale { return rest }
       let wake = queue.delivery.nextWake
       if wake == .distantFuture { continue }
@@ -308,15 +317,19 @@ package struct QueueDesk {
   /// So many dead letters of these queues have been forgotten.
   package mutating func forgot(dead: [Int64]) {
     for number in dead {
-      for i in queues.indices where queues[i].number == number && !queues[i].isGone { queues[i].dead -= 1 }
+      for i in queues.indices where queues[i].number == number { queues[i].dead -= 1 }
     }
   }
+
+  /// Queues that there are, those that end now with them.
+  package var count: Int { queues.count }
 
   /// What is wrong with this state, or nil.
   package func violation() -> String? {
     let count = queues.reduce(0) { $0 + $1.waiters.count }
     if count != waiters { return "\(count) wait and \(waiters) are counted" }
-    for queue in queues where !queue.isStale && !queue.isGone {
+    for (name, i) in indices where queues[i].declaration.name != name { return "\(name) has another's place" }
+    for queue in queues where !queue.isStale {
       if let wrong = queue.delivery.violation() { return "\(queue.declaration.name): \(wrong)" }
       if queue.dead < 0 { return "\(queue.declaration.name): \(queue.dead) are dead" }
     }

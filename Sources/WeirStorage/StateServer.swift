@@ -75,6 +75,8 @@ package final class StateServer {
   private var forgetAt = Instant.zero
   /// Why the store failed last; said once until it works again.
   private var trouble: StateStoreError?
+  /// Which queue was to have two logs last; said once.
+  private var conflict: String?
 
   /// `complain` gets sentences for the log.
   package init(
@@ -122,9 +124,9 @@ package final class StateServer {
   /// Waiters are looked at 20 times a second.
   private func wait(now: Instant) -> Int64 {
     // A frame that a full batch has left behind is worked on at once.
-    if hasFrames || (!unheard.isEmpty && trouble == nil) { return 0 }
+    if hasFrames { return 0 }
     let rest = desk.waiters > 0 ? 50_000_000 : max(1_000_000, forgetAt.since(now))
-    return min(rest, due(now: now))
+    return min(rest, due(now: now), unheard.isEmpty || trouble != nil ? .max : queues.rest(now))
   }
 
   /// Nanoseconds until a desk has something to do by itself.
@@ -257,9 +259,9 @@ package final class StateServer {
     let wall = SystemClock.wall()
     let isLow = store.isLowOnSpace
     do {
-      let (outcomes, settled) = try store.transact { table in
+      let (outcomes, settled, areBack) = try store.transact { table in
         try queues.advance(in: table, now: now, wall: wall)
-        if !unheard.isEmpty { try queues.takeBack(unheard, in: table, now: now, wall: wall) }
+        let areBack = try unheard.isEmpty || queues.takeBack(unheard, in: table, now: now, wall: wall)
         try logs.advance(in: table, queues: &queues, now: now, wall: wall)
         var settled: [StateDigest] = []
         var outcomes: [Outcome] = []
@@ -287,9 +289,13 @@ package final class StateServer {
         }
         try logs.serve(in: table)
         try queues.serve(in: table, now: now, wall: wall)
-        return (outcomes, settled)
+        return (outcomes, settled, areBack)
       }
-      unheard = []
+      if areBack { unheard = [] }
+      if let word = logs.conflict, word != conflict {
+        conflict = word
+        complain(word)
+      }
       if trouble != nil {
         trouble = nil
         complain("the database takes changes again")

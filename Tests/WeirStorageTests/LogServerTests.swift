@@ -412,6 +412,119 @@ private let fieldsCount: Int64 = 6
     try store.close()
   }
 
+  @Test(
+    "a queue has one log: another that would feed it, or a journal, or a queue of its own, is refused and nothing breaks"
+  )
+  func twoLogs() throws {
+    let scratch = try Scratch()
+    let state = try start(scratch)
+    let t = try LogPeer(
+      scratch.path, log(LogGroup(queue: "sagas.pay")), queues: [group("sagas.pay"), group("own"), group("u.x")])
+    try t.append("1")
+    func named(_ name: String, _ groups: LogGroup..., change: (inout LogDeclaration) -> Void = { _ in })
+      -> LogDeclaration
+    {
+      log {
+        $0.name = name
+        $0.groups = groups
+        change(&$0)
+      }
+    }
+    func declare(_ logs: LogDeclaration...) throws -> StateReply { try t.peer.ask(.declareLogs(logs)) }
+    #expect(try declare(named("u", LogGroup(queue: "sagas.pay"))) == .failed(.taken))
+    #expect(try declare(named("u", LogGroup(queue: "u.x")), named("v", LogGroup(queue: "u.x"))) == .failed(.taken))
+    // The journal of a saga has the name of its queue.
+    #expect(try declare(named("sagas.pay") { $0.forgetting = .streams }) == .failed(.taken))
+    #expect(try declare(named("own") { $0.forgetting = .streams }, named("u")) == .declared)
+    #expect(try declare(named("u", LogGroup(queue: "own"))) == .failed(.taken))
+    // What a journal forgets a group may still need.
+    #expect(
+      try declare(
+        named("own", LogGroup(queue: "u.x")) { $0.forgetting = .streams }) == .failed(.taken))
+    #expect(try t.peer.ask(.join(log: "own", group("z"))) == .failed(.taken))
+    for name in ["sagas.pay", "own", "u.x"] {
+      #expect(try t.peer.ask(.join(log: "u", group(name))) == .failed(.taken), "\(name)")
+    }
+    #expect(try t.peer.ask(.join(log: "u", group("w.1"))) == .declared)
+    #expect(try t.peer.ask(.join(log: "t", group("w.1"))) == .failed(.taken))
+    #expect(try t.append("2") == one(2))
+    #expect(try LogPeer(scratch.path, log: "u").append("1") == one(1))
+    #expect(try QueuePeer(scratch.path, queue: "sagas.pay").lease(9).map(text) == ["1", "2"])
+    #expect(try QueuePeer(scratch.path, queue: "w.1").lease(9).map(text) == ["1"])
+    try state.end()
+  }
+
+  @Test("a group that the file has no more joins: it goes on where it was, and leaves again as what has joined does")
+  func joinsAgain() throws {
+    let scratch = try Scratch()
+    let state = try start(scratch)
+    let t = try LogPeer(scratch.path, log(LogGroup(queue: "t.a")), queues: [group("t.a")])
+    try t.append("1")
+    #expect(try t.peer.ask(.declareLogs([log()])) == .declared)
+    try t.append("2")
+    #expect(try t.look().groups.isEmpty)
+    #expect(try t.peer.ask(.join(log: "t", group("t.a"))) == .declared)
+    try t.append("3")
+    let a = try QueuePeer(scratch.path, queue: "t.a")
+    #expect(eventually { try a.counts().waiting == 3 })
+    #expect(try t.peer.ask(.declareLogs([log()])) == .declared)
+    #expect(try t.look().groups.map(\.name) == ["t.a"])
+    #expect(try a.lease(9).map(text) == ["1", "2", "3"])
+    #expect(try t.peer.ask(.leave(log: "t", group: "t.a")) == .steered(1))
+    #expect(try t.look().groups.isEmpty)
+    try state.end()
+  }
+
+  /// What a log has forgotten meanwhile never comes: it is nothing that the group has yet to do.
+  @Test("the lag of a group that was out of the file does not count what was forgotten meanwhile")
+  func lagOfForgotten() throws {
+    let scratch = try Scratch()
+    let state = try start(scratch)
+    let short = log { $0.bytes = 100 }
+    let t = try LogPeer(scratch.path, log(LogGroup(queue: "t.a")), queues: [group("t.a") { $0.length = 1 }])
+    try t.append("1")
+    #expect(try t.peer.ask(.declareLogs([short])) == .declared)
+    for id in 2...9 { try t.append("\(id)", body: String(repeating: "x", count: 90)) }
+    #expect(eventually { try t.look().first == 9 })
+    // Its queue is full: it stays behind.
+    var with = short
+    with.groups = [LogGroup(queue: "t.a")]
+    #expect(try t.peer.ask(.declareLogs([with])) == .declared)
+    let counts = try #require(try t.look().groups.first)
+    #expect(counts.counts.waiting == 1 && counts.lag == 2)
+    try state.end()
+  }
+
+  @Test("without room nothing is appended, but to the journals of what is under way, which ends")
+  func withoutRoom() throws {
+    let scratch = try Scratch()
+    let path = StateProcess.databasePath(scratch.path)
+    let journal = log {
+      $0.name = "sagas.pay"
+      $0.forgetting = .streams
+    }
+    do {
+      let state = try start(scratch)
+      let t = try LogPeer(scratch.path, log(), queues: [group("sagas.pay")])
+      #expect(try t.peer.ask(.declareLogs([journal])) == .declared)
+      #expect(try QueuePeer(scratch.path, queue: "sagas.pay").enqueue("s") != .failed(.full))
+      try state.end()
+    }
+    var settings = SQLiteStore.Settings()
+    settings.reserveBytes = .max
+    let state = try RunningState({ [settings] in try SQLiteStore(path: path, settings) }, scratch.path)
+    let t = try LogPeer(scratch.path)
+    #expect(try t.append("1") == .failed(.full))
+    let saga = try QueuePeer(scratch.path, queue: "sagas.pay")
+    #expect(try saga.enqueue("new") == .failed(.full))
+    let leased = try #require(try saga.lease().first)
+    let steps = try LogPeer(scratch.path, log: "sagas.pay")
+    #expect(try steps.append("s/1", key: "s", expected: 0) == one(1, 1))
+    #expect(try steps.append("s/2", key: "s", expected: 1) == one(2, 2))
+    #expect(try saga.settle(leased, .ack(result: [])) == .done)
+    try state.end()
+  }
+
   // MARK: Documents
 
   @Test(
@@ -565,6 +678,101 @@ private let fieldsCount: Int64 = 6
   }
 }
 
+/// Groups that leave.
+@Suite struct LogLeavingTests {
+  @Test("a group that cannot leave is as it was: its messages, who waits for more, and the log feeds it")
+  func failing() throws {
+    let scratch = try Scratch()
+    let fails = Switch()
+    let path = StateProcess.databasePath(scratch.path)
+    let state = try RunningState({ FailingStore(try SQLiteStore(path: path), fails) }, scratch.path)
+    let t = try LogPeer(scratch.path, log(), queues: [group("other")])
+    #expect(try t.peer.ask(.join(log: "t", group("x"))) == .declared)
+    try t.append("1")
+    let x = try QueuePeer(scratch.path, queue: "x")
+    let one = try #require(try x.lease(1).first)
+    let poller = try StatePeer(scratch.path)
+    let poll = try poller.send(.lease(queue: "x", max: 1, visibility: nil, wait: 600_000))
+    #expect(eventually { try x.counts().pollers == 1 })
+    fails.isOn = true
+    #expect(try t.peer.ask(.leave(log: "t", group: "x")) == .failed(.broken))
+    fails.isOn = false
+    #expect(eventually { try t.append("2") == .appended([Appended(position: 2, version: 0, isDuplicate: false)]) })
+    let (of, reply) = try poller.next()
+    guard of == poll, case .leased(let leased) = reply else {
+      Issue.record("\(reply)")
+      return
+    }
+    #expect(leased.map(text) == ["2"])
+    #expect(try x.settle(one, .ack(result: [])) == .done)
+    #expect(try t.look().groups.map(\.name) == ["x"])
+    #expect(eventually { try t.peer.ask(.leave(log: "t", group: "x")) == .steered(1) })
+    #expect(try x.peer.ask(.look(queue: "x", .counts)) == .unknownQueue)
+    #expect(try QueuePeer(scratch.path, queue: "other").counts().waiting == 0)
+    try state.end()
+  }
+
+  @Test("groups that come and go leave nothing behind, and who works on other queues finds these")
+  func freed() throws {
+    let scratch = try Scratch()
+    let store = try SQLiteStore(path: StateProcess.databasePath(scratch.path))
+    var settings = QueueDesk.Settings()
+    settings.piece = 2
+    var queues = QueueDesk(settings, seed: 1)
+    var logs = LogDesk()
+    var replies: [StateReply] = []
+    let asker = StateAsker(connection: 1, id: 1)
+    func ask(_ requests: StateRequest...) throws {
+      let now = SystemClock.now()
+      let wall = SystemClock.wall()
+      replies = try store.transact { table in
+        try queues.advance(in: table, now: now, wall: wall)
+        try logs.advance(in: table, queues: &queues, now: now, wall: wall)
+        var answers: [StateReply] = []
+        for request in requests {
+          let answer =
+            switch request {
+            case .declare, .enqueue, .lease, .settle, .look, .steer:
+              try queues.decide(request, by: asker, in: table, isLowOnSpace: false, now: now, wall: wall)
+            default:
+              try logs.decide(
+                request, by: asker, in: table, queues: &queues, isLowOnSpace: false, now: now, wall: wall)
+            }
+          if let answer { answers.append(answer) }
+        }
+        try queues.serve(in: table, now: now, wall: wall)
+        return answers
+      }
+      replies += queues.commit().map(\.reply) + logs.commit().map(\.reply)
+      if let wrong = queues.violation() { Issue.record("\(wrong)") }
+    }
+    try ask(.declare([group("a")]))
+    try ask(.declareLogs([LogDeclaration(name: "t")]), .join(log: "t", group("gone")))
+    try ask(.declare([group("b"), group("c")]))
+    let messages = (0..<5).map { NewMessage(id: [$0], body: [1]) }
+    try ask(.enqueue(queue: "b", messages), .enqueue(queue: "c", messages))
+    // An order of many messages goes on over the leaving, and another one's is over with its queue.
+    try ask(
+      .steer(queue: "b", .purge(all: true)), .steer(queue: "gone", .purge(all: true)), .leave(log: "t", group: "gone"))
+    #expect(replies == [.steered(1), .unknownQueue] && queues.count == 3)
+    for _ in 0..<9 where replies != [.steered(5)] { try ask() }
+    #expect(replies == [.steered(5)])
+    try ask(.look(queue: "c", .counts), .look(queue: "gone", .counts))
+    guard case .counts(let counts)? = replies.first else { throw StatePeer.Ended() }
+    #expect(counts.waiting == 5 && replies.last == .unknownQueue)
+    for i in 0..<20 {
+      try ask(.join(log: "t", group("x.\(i)")))
+      // Gone and there again within one transaction.
+      try ask(.leave(log: "t", group: "x.\(i)"), .join(log: "t", group("x.\(i)")), .leave(log: "t", group: "x.\(i)"))
+    }
+    #expect(queues.count == 3)
+    try ask(.lease(queue: "c", max: 9, visibility: nil, wait: 0))
+    guard case .leased(let leased)? = replies.first else { throw StatePeer.Ended() }
+    #expect(leased.count == 5)
+    try store.close()
+  }
+}
+
 /// What else is new with logs: messages that are postponed, leases that nobody has heard of, a store of before.
 @Suite struct LogNeighbourTests {
   @Test("a postponed message comes again at its time with no attempt counted, and holds its key; over a restart, too")
@@ -623,6 +831,35 @@ private let fieldsCount: Int64 = 6
     let leased = try q.lease(9)
     #expect(leased.map(text) == ["a", "b", "c"] && leased.map(\.attempt) == [2, 2, 2])
     #expect(try q.view("a")?.attempts == 1)
+    try state.end()
+  }
+
+  /// The index is stale for as long as nothing is begun after a failure: what is to be given back is not forgotten meanwhile.
+  @Test("a lease that nobody has heard of is given back also when its connection breaks right after a failure")
+  func unheardAfterFailure() throws {
+    let scratch = try Scratch()
+    let path = StateProcess.databasePath(scratch.path)
+    let fails = Switch()
+    var settings = StateServer.Settings()
+    settings.queues.restAfterFailure = .seconds(1)
+    let state = try RunningState({ FailingStore(try SQLiteStore(path: path), fails) }, scratch.path, settings)
+    let q = try QueuePeer(scratch.path, quick { $0.visibility = 3_600_000 })
+    for id in ["a", "b", "c"] { try q.enqueue(id, body: String(repeating: "x", count: 1 << 20)) }
+    do {
+      let gone = try StatePeer(scratch.path)
+      try gone.send(.lease(queue: "q", max: 3, visibility: nil, wait: 0))
+      #expect(eventually { try q.counts().inFlight == 3 })
+      fails.isOn = true
+      #expect(try q.enqueue("d") == .failed(.broken))
+      fails.isOn = false
+      withExtendedLifetime(gone) {}
+    }
+    let isBack = eventually {
+      guard case .counts(let counts) = try q.peer.ask(.look(queue: "q", .counts)) else { return false }
+      return counts.inFlight == 0
+    }
+    #expect(isBack)
+    #expect(try q.lease(9).map(text) == ["a", "b", "c"])
     try state.end()
   }
 

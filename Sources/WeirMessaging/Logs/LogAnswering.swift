@@ -43,7 +43,7 @@ package enum LogAnswering: Sendable, Equatable {
     switch (self, reply) {
     case (_, .failed(.full)): .answer(MessagingAnswer(.stateFull))
     case (_, .failed(.tooMany)): .answer(MessagingAnswer(.overloaded, retryAfter: 1000))
-    case (_, .failed(.broken)), (_, .failed(.version)): .answer(MessagingAPI.unavailable)
+    case (_, .failed(.broken)), (_, .failed(.version)), (_, .failed(.taken)): .answer(MessagingAPI.unavailable)
     case (_, .unknownQueue): .answer(MessagingAnswer(isOfStream ? .streamUnknown : .topicUnknown))
     case (.appended(let appending), .appended(let appended)) where appended.count == appending.ids.count:
       .answer(appending.answer(appended))

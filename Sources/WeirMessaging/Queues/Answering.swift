@@ -25,7 +25,7 @@ package enum Answering: Sendable, Equatable {
     switch (self, reply) {
     case (_, .failed(.full)): MessagingAnswer(.stateFull)
     case (_, .failed(.tooMany)): MessagingAnswer(.overloaded, retryAfter: 1000)
-    case (_, .failed(.broken)), (_, .failed(.version)): Answering.unavailable
+    case (_, .failed(.broken)), (_, .failed(.version)), (_, .failed(.taken)): Answering.unavailable
     case (_, .unknownQueue): MessagingAnswer(.queueUnknown)
     case (.enqueued, .queueFull(let retryAfter)): MessagingAnswer(.backlogFull, retryAfter: retryAfter)
     case (.enqueued(let queue, let isSingle), .enqueued(let messages)):

@@ -231,9 +231,13 @@ package struct WebhookStep: Sendable, Equatable {
       // Nothing would be delivered: the endpoint is not left behind as if there were.
       var step = self
       step.refusal =
-        other == .failed(.tooMany)
-        ? MessagingAnswer(.overloaded, detail: "The topic '\(webhook.topic)' feeds as many endpoints as it may.")
-        : MessagingAPI.unavailable
+        switch other {
+        case .failed(.tooMany):
+          MessagingAnswer(.overloaded, detail: "The topic '\(webhook.topic)' feeds as many endpoints as it may.")
+        case .failed(.taken):
+          MessagingAnswer(.versionConflict, detail: "The queue '\(webhook.queue(id))' is there already, of another.")
+        default: MessagingAPI.unavailable
+        }
       if act != .create { return .answer(step.refusal ?? MessagingAPI.unavailable) }
       return step.going(
         to: .undoing, .saveDocument(log: webhook.documents, key: key, body: [], expected: nil))

@@ -68,6 +68,23 @@ extension Resolver {
       mend: retry.first.isWritten ? "first: \(max)" : "max: \(first)")
   }
 
+  /// What each saga, job and webhook keeps has the name of its section and its own: so has the queue of who hears a topic.
+  mutating func refuseSharedNames(_ logs: [(name: Name, groups: [Subscriber])], others: [(section: Key, name: Name)]) {
+    for log in logs {
+      for group in log.groups {
+        guard
+          let other = others.first(where: { $0.section.name == log.name.text && $0.name.text == group.name.text })
+        else { continue }
+        let (section, name) = (log.name.text, group.name.text)
+        mistake(
+          "defined-twice", "'\(section).\(name)' would be the name of two things in the state process",
+          at: group.name.place, spot: group.name.place.head,
+          why: "the queue of who hears '\(section)' is named so, and what '\(name)' of '\(section):' keeps is, too",
+          mend: "give one of them another name", related: [.init(other.name.place, "the other one")])
+      }
+    }
+  }
+
   /// `service`, `queue`: what bears the name, in words.
   func kind(of component: Component) -> String {
     switch component {

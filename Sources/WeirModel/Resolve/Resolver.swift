@@ -94,6 +94,10 @@ struct Resolver {
     let webhooks = entries(RootKeys.webhooks).compactMap { entry in
       WebhookKeys.part.read(Layers([Fields(entry.node, WebhookKeys.part.section)], name: entry.name), &self)
     }
+    refuseSharedNames(
+      resolvedTopics.map { ($0.name, $0.subscribers) } + resolvedStreams.map { ($0.name, $0.projections) },
+      others: resolvedSagas.map { (RootKeys.sagas, $0.name) } + jobs.map { (RootKeys.jobs, $0.name) }
+        + webhooks.map { (RootKeys.webhooks, $0.name) })
     refuseUnknownVariables()
     refuseForRun(resolvedStores)
     refuseForSimulate(resolvedQueues)

@@ -44,9 +44,15 @@ extension DeliveryQueue {
   }
 
   /// It was not worked on (its pusher ends): it waits again at the front of its key, and the attempt does not count.
+  ///
+  /// A lease's number is never given out twice, so after 65 535 of them it is dead.
   public mutating func giveBack(_ id: Int64, attempt: UInt16, now: Instant) -> Settled {
     let index = inFlight(id, attempt)
     if index < 0 { return .lost }
+    if messages[index].attempts == .max {
+      drop(index, leaving: now)
+      return .dead(.attempts)
+    }
     unstate(index)
     messages[index].givenBack += 1
     wait(index, first: true)

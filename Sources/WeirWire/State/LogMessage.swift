@@ -3,8 +3,10 @@
 /// What an entry of a log may at most be; ids, keys, fields, bodies and batches are bounded as a queue's (`QueueLimits`).
 public enum LogLimits {
   public static let typeBytesMax = 128
-  /// Groups of one log.
+  /// Groups of one log that the file gives, and those that it has when another one joins.
   public static let groupsMax = 1000
+  /// Groups that a log may have in all: who had joined as many, and is then given others by the file, has both.
+  public static let groupsInAll = 2 * groupsMax
   /// Payload after which an answer holds no more entries or documents, so that it fits into a frame with the last.
   public static let readBytesMax = 4 << 20
   public static let documentBytesMax = 1 << 20

@@ -208,7 +208,7 @@ extension StateReader {
       counts.refused = try length(bytes)
       counts.readers = try length(bytes)
       counts.declaredAt = try length(bytes)
-      counts.groups = try list(bytes, atMost: LogLimits.groupsMax) { (reader, bytes) throws(StateFrameError) in
+      counts.groups = try list(bytes, atMost: LogLimits.groupsInAll) { (reader, bytes) throws(StateFrameError) in
         var group = GroupCounts(name: try reader.name(bytes))
         group.lag = try reader.length(bytes)
         group.position = try reader.length(bytes)

@@ -169,5 +169,7 @@ public enum StateReply: Sendable, Equatable {
     case version = 3
     /// As much waits as may.
     case tooMany = 4
+    /// A log cannot feed this queue: it is another log's, or has messages of its own.
+    case taken = 5
   }
 }

@@ -204,6 +204,22 @@ struct DeliveryQueueTests {
     #expect(lease(&queue) == [2])
   }
 
+  /// One lease more would have the number of the one before, and the count of those given back has no room for it.
+  @Test("given back at the last number that a lease can have it is dead, and its key goes on")
+  mutating func giveBackLast() {
+    var queue = Self.queue([])
+    var first = Self.entry(1, key: 7)
+    first.attempts = .max - 2
+    first.givenBack = .max - 2
+    queue.restore(first, now: .zero)
+    queue.restore(Self.entry(2, key: 7), now: .zero)
+    #expect(leased(&queue).map(\.attempt) == [.max - 1])
+    #expect(queue.giveBack(1, attempt: .max - 1, now: .zero) == .givenBack)
+    #expect(leased(&queue).map(\.attempt) == [.max])
+    #expect(queue.giveBack(1, attempt: .max, now: .zero) == .dead(.attempts))
+    #expect(queue.violation() == nil && lease(&queue, 9) == [2])
+  }
+
   /// It has begun: its key waits for it, and nobody of its key overtakes it, also not when it is given back later.
   @Test("what is postponed goes on later, as the first of its key, however often; no attempt is counted")
   mutating func postpone() {

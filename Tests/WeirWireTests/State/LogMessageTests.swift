@@ -64,6 +64,14 @@ struct LogMessageTests {
     ]),
   ]
 
+  @Test("a log can be looked at that has as many groups as the file may give, and as many that had joined before")
+  func manyGroups() throws {
+    var counts = LogCounts()
+    counts.groups = (1...2 * LogLimits.groupsMax).map { GroupCounts(name: "orders.\($0)") }
+    let bytes = content(.logCounts(counts))
+    #expect(try StateFrames.reply(bytes.span).reply == .logCounts(counts))
+  }
+
   private func content(_ request: StateRequest) -> [UInt8] {
     var bytes: [UInt8] = []
     StateFrames.append(request, id: 1, to: &bytes)
