@@ -243,7 +243,8 @@ extension Plan {
       ties: builder.ties, trusted: gateway.trustForwardedFrom.map(\.value), addressLimit: gateway.flood.settings,
       bodyBytes: gateway.body.value.count, memoryBytes: gateway.memory?.value.count, treatments: treatments,
       requestID: gateway.requestID,
-      keyHeaders: gateway.routes.map { $0.care.idempotency?.header.value })
+      keyHeaders: gateway.routes.map { $0.care.idempotency?.header.value },
+      grpcWebRoutes: Set(gateway.routes.indices.filter { gateway.routes[$0].edge.grpcWeb?.value == true }))
   }
 
   private mutating func add(_ limit: RouteLimit, named name: String) -> Int {

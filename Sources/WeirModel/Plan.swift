@@ -148,6 +148,8 @@ package struct Plan: Sendable, Equatable {
     package var requestID: RequestID?
     /// By route: the field that carries its requests' keys; nil where none is looked at.
     package var keyHeaders: [String?] = []
+    /// Routes whose calls of gRPC-Web are made into calls of gRPC.
+    package var grpcWebRoutes: Set<Int> = []
   }
 
   package struct Listener: Sendable, Equatable {

@@ -39,12 +39,17 @@ extension ClientConnection {
     if let page = rules?.page(upstream.head.status) { return replace(upstream, by: page, now: now) }
     if let rule = epoch.requestID, !isCalls { upstream.head.drop(&upstream.input, rule.names) }
     if let rules, !rules.droppedInAnswers.isEmpty { upstream.head.drop(&upstream.input, rules.droppedInAnswers) }
+    let answersWeb = web.flatMap { beginWebAnswer(upstream, $0) ? $0 : nil }
     let varies = edgePolicy != nil && dropEdgeFields(upstream)
     loop.scratch.clear()
     loop.scratch.appendResponse(&upstream.input, upstream.head)
     if edgePolicy != nil {
       appendEdgeFields(upstream, varies: varies)
       if relay == .compress { isChunked = true }
+    }
+    if let answersWeb {
+      appendWebType(answersWeb)
+      isChunked = !http10
     }
     if rules != nil { loop.scratch.append(answerLines) }
     if isSticky { appendStickyCookie(upstream) }
@@ -83,6 +88,7 @@ extension ClientConnection {
       (isLast, error) = upstream.takeData(into: &loop.out)
       write(loop.out)
     case .compress: (isLast, error) = relayCompressed(upstream, withHead: withHead)
+    case .web: (isLast, error) = relayWeb(upstream, withHead: withHead)
     }
     if error != nil {
       flush()
@@ -317,6 +323,7 @@ extension ClientConnection {
   private func write(
     _ answer: ErrorAnswer, retryAfter: Int64, allowed: MethodBits? = nil, now: Instant
   ) {
+    if let web { return writeWeb(answer, web, retryAfter: retryAfter) }
     if isGRPC { return writeGRPC(answer, retryAfter: retryAfter) }
     let page = rules?.page(answer.status)
     loop.scratch.clear()
@@ -385,6 +392,7 @@ extension ClientConnection {
     stage = .head
     answer = .none
     if edgePolicy != nil { edgePolicy = nil }
+    if web != nil { leaveWeb() }
     startedAt = .zero
     if rules != nil { rules = nil }
     requestID.clear()

@@ -151,8 +151,9 @@ extension ClientConnection {
     if failure == .connectRefused && epoch === loop.epoch {
       loop.suspect(service: epoch.edgeServices[edge], instance: instance)
     }
+    let kept = Int64(request.writerIndex - bodyStart)
     // Nothing of it was processed, and all of it is still here: whatever the method, it may be sent again.
-    if upstream.isUnprocessed, bodyIn == Int64(request.writerIndex - bodyStart) {
+    if upstream.isUnprocessed, web?.isText == true ? web?.sent == kept : bodyIn == kept {
       epoch.flows.sent(call, .nothing, of: instance, now: now)
     }
     let step = epoch.flows.failed(call, upstream.isBroken ? .protocolError : failure, of: instance, now: now)
@@ -218,6 +219,8 @@ extension ClientConnection {
     } else if relay == .compress {
       endCompressed()
       guard call != .none else { return }
+    } else if relay == .web {
+      endWeb(upstream)
     }
     endAnswer(upstream, now: loop.now())
     flush()

@@ -58,6 +58,7 @@ extension ClientConnection {
     // It would show the client what hops have added to its request, credentials included (RFC 9110 §9.3.8).
     if head.method == .trace { return refuse(.methodNotAllowed, allowed: MethodBits.all.subtracting(.trace), now: now) }
     if case .length(let length) = head.framing, length > loop.limits.bodyBytes {
+      if epoch.hasGRPCWeb { _ = enterWeb() }
       return refuse(.bodyTooLarge, now: now)
     }
     if isCalls { return routeCall(now: now) }
@@ -72,10 +73,14 @@ extension ClientConnection {
     let epoch = self.epoch
     if head.method == .options && epoch.answersPreflights && answerPreflight(now: now) { return }
     switch find(epoch.trie, bytes) {
-    case .none: refuse(.noRoute, now: now)
+    case .none:
+      if epoch.hasGRPCWeb { _ = enterWeb() }
+      refuse(.noRoute, now: now)
     case .methodNotAllowed(let allowed): refuse(.methodNotAllowed, allowed: allowed, now: now)
     case .route(let index):
+      let isWhole = !epoch.grpcWeb[index] || enterWeb()
       if let policy = epoch.edgePolicies[index] { enterEdge(policy) }
+      if !isWhole { return refuse(.badRequest, now: now) }
       if head.flags.contains(.upgrade), !asksForTunnel(route: index, now: now) { return }
       rules = epoch.rules[index]
       var facts = RequestFacts(
@@ -185,6 +190,7 @@ extension ClientConnection {
       loop.scratch.appendRequest(bytes, head)
     }
     if head.host.isEmpty && rules?.host == nil { loop.scratch.append("Host: localhost\r\n") }
+    if let web { appendWebFields(web) }
     writeIdentity()
     if sender.isEmpty {
       loop.scratch.append(peerFields)
@@ -264,7 +270,7 @@ extension ClientConnection {
   }
 
   @inline(__always)
-  private func sent(_ amount: RetryRule.Sent, now: Instant) {
+  func sent(_ amount: RetryRule.Sent, now: Instant) {
     // The flush may have found the connection dead, and the step after that may have ended the call.
     guard call != .none, upstream != nil else { return }
     if amount == .all { phase = .wait }
@@ -305,6 +311,7 @@ extension ClientConnection {
   /// With `isFirst` the head in `request` goes before it.
   func forwardBody(isFirst: Bool) -> Bool {
     guard let upstream else { return false }
+    if let web, web.isText { return forwardText(web, upstream, isFirst: isFirst) }
     let (count, isLast, error) = takeBody()
     if let error {
       refuseWithinBody(error.reason, OwnAnswers.detailed(error.reason, error), now: loop.now())

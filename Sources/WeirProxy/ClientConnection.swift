@@ -25,8 +25,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
 
   enum Stage: UInt8 { case head, body, waiting, draining, lingering, closed, tunnel }
   enum Answer: UInt8 { case none, relaying, done }
-  /// How an answer's body is relayed: as it comes; framed as chunks; freed of its chunks; or compressed.
-  enum Relay: UInt8 { case asIs, chunk, unchunk, compress }
+  /// How an answer's body is relayed: as it comes; framed as chunks; freed of its chunks; compressed; or as gRPC-Web.
+  enum Relay: UInt8 { case asIs, chunk, unchunk, compress, web }
 
   let loop: ProxyLoop
   /// What the request in work goes by, to its end; between requests the loop's newest.
@@ -73,6 +73,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   var grpcTimeout: Int64 = -1
   /// The answer's end will say whether it is a good one.
   var awaitsStatus = false
+  /// A call of gRPC-Web, while there is one.
+  var web: WebCall?
 
   // The request in work.
   /// From a head that was read to the record of how it ended.

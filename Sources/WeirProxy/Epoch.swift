@@ -32,6 +32,9 @@ final class Epoch {
   /// By route: what it does beside sending requests on, and whether it shares them out.
   let rules: [RouteRules?]
   let splits: [Bool]
+  /// By route: calls of gRPC-Web are made into calls of gRPC.
+  let grpcWeb: [Bool]
+  let hasGRPCWeb: Bool
   /// By route: what the gateway itself does for it.
   let edgePolicies: [EdgePolicy?]
   /// A route may be called by pages of other origins.
@@ -75,6 +78,8 @@ final class Epoch {
     hasKeys = keying.contains { $0 != nil }
     keyed = Array(repeating: KeyedCount(), count: plan.routes.count)
     splits = plan.routes.map { $0.split != nil }
+    grpcWeb = plan.routes.indices.map { configuration.grpcWebRoutes.contains($0) }
+    hasGRPCWeb = !configuration.grpcWebRoutes.isEmpty
     edgePolicies = plan.routes.indices.map { index in
       index < configuration.edgePolicies.count ? configuration.edgePolicies[index] : nil
     }
@@ -115,6 +120,8 @@ final class Epoch {
     hasKeys = keying.contains { $0 != nil }
     keyed = Array(repeating: KeyedCount(), count: plan.routes.count)
     splits = plan.routes.map { $0.split != nil }
+    grpcWeb = plan.routes.indices.map { configuration.grpcWebRoutes.contains($0) }
+    hasGRPCWeb = !configuration.grpcWebRoutes.isEmpty
     edgePolicies = plan.routes.indices.map { index in
       index < configuration.edgePolicies.count ? configuration.edgePolicies[index] : nil
     }

@@ -26,6 +26,8 @@ package struct ProxyConfiguration: Sendable {
   package var addresses: [[InstanceAddress?]]
   /// Services whose instances are spoken to in HTTP/2.
   package var http2Services: Set<Int> = []
+  /// Routes whose calls of gRPC-Web are made into calls of gRPC.
+  package var grpcWebRoutes: Set<Int> = []
   /// By service: which PROXY header its instances get before a connection's first byte; nil for none, and behind the end
   /// of the list.
   package var proxyHeaders: [ProxyVersion?] = []

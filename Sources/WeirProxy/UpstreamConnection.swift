@@ -264,6 +264,32 @@ final class UpstreamConnection: ChannelInboundHandler {
     }
   }
 
+  /// As ``takeData(into:)``; behind the data the lines of its trailers.
+  func takeData(into out: inout ByteBuffer, trailers: inout [UInt8]) -> (isLast: Bool, error: HeadError?) {
+    var at = 0
+    while true {
+      let before = chunks.trailerBytes
+      let event = chunks.next(&input, from: &at)
+      let new = chunks.trailerBytes - before
+      if new > 0 {
+        let bytes = input.readableBytesView
+        trailers.append(contentsOf: bytes[bytes.startIndex + at - new..<bytes.startIndex + at])
+      }
+      switch event {
+      case .data(let run): out.writePart(of: &input, run)
+      case .needMore:
+        input.clear()
+        return (false, nil)
+      case .end(let end):
+        // The empty line that ends the body is no trailer.
+        trailers.removeLast(min(2, trailers.count))
+        input.moveReaderIndex(forwardBy: end)
+        return (true, nil)
+      case .refused(let error): return (true, error)
+      }
+    }
+  }
+
   /// The answer has been taken whole out of `input`.
   @inline(__always)
   func answerIsWhole() { isAnswerWhole = input.readableBytes == 0 }

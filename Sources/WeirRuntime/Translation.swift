@@ -81,6 +81,7 @@ package enum Translation {
     configuration.calls += IdentityAssembly.calls(plan)
     configuration.http2Services = Set(
       plan.design.services.indices.filter { plan.design.services[$0].speaks.value.isHTTP2 })
+    configuration.grpcWebRoutes = plan.gateway?.grpcWebRoutes ?? []
     configuration.proxyHeaders = plan.design.services.map { $0.sendProxy.map { $0.value == .v1 ? .v1 : .v2 } }
     balance(&configuration, plan, settings)
     configuration.accessLog = settings.accessLog == .off ? 0 : 65_536

@@ -9,6 +9,8 @@ public struct ErrorAnswer: Sendable, Equatable {
   public var body: [UInt8]
   /// The head for a gRPC client: all that it is told stands in the one block of fields ("trailers-only").
   public var grpcHead: [UInt8]
+  /// The lines of it that a gRPC client reads as trailers.
+  public var grpcTrailers: [UInt8]
   public var status: UInt16
   /// The line that says why, which is in `head`, too.
   public var proxyStatus: [UInt8]
@@ -49,16 +51,18 @@ public struct ErrorAnswer: Sendable, Equatable {
     proxyStatus = Array(head[start...])
 
     text.clear()
-    text.append("HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\ngrpc-status: ")
+    text.append("grpc-status: ")
     text.append(decimal: Int64(GRPCStatus(refusal: status).rawValue))
     // Our sentences have nothing in them that would have to be escaped.
     text.append("\r\ngrpc-message: ")
     text.append(detail)
-    text.append("\r\nProxy-Status: weir; error=")
-    text.append(error)
-    text.append("; details=\"")
-    text.append(name)
-    text.append("\"\r\n")
+    text.append("\r\n")
+    grpcTrailers = Array(text.storage.prefix(text.count))
+
+    text.clear()
+    text.append("HTTP/1.1 200 OK\r\nContent-Type: application/grpc\r\nContent-Length: 0\r\n")
+    text.append(grpcTrailers)
+    text.append(proxyStatus)
     grpcHead = Array(text.storage.prefix(text.count))
   }
 }

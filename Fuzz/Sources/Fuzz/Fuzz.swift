@@ -44,6 +44,7 @@ nonisolated(unsafe) private let target: ([UInt8]) -> Void = {
   case "queue": return fuzzQueues
   case "log": return fuzzLogs
   case "schema": return fuzzSchemas
+  case "grpcweb": return fuzzGRPCWeb
   default: fatalError("WEIR_FUZZ_TARGET names no target: '\(name)'")
   }
 }()

@@ -50,6 +50,7 @@ extension Resolver {
       let layers = Layers([fields] + below, name: Name(entry.key, entry.value.place))
       guard var route = RouteKeys.part.read(layers, &self) else { continue }
       settleSubset(of: &route)
+      settleGRPCWeb(of: &route)
       var callees = route.to.map { ($0.service, $0.subset) } + route.edge.compose.map { ($0.to, nil) }
       if let fallback = route.edge.fallback, case .service(let other) = fallback.value {
         callees.append((fallback.map { _ in other }, nil))

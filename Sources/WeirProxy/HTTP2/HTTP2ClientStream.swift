@@ -57,7 +57,7 @@ final class HTTP2ClientStream: ChannelDuplexHandler {
     if client.acceptsTrailers { headers.add(name: "te", value: "trailers") }
     toHead = client.head.method == .head
     // The body goes on as it came.
-    let framing = client.head.framing
+    let framing = client.sentFraming
     body.begin(framing)
     let isWhole = framing == .none
     outgoing = isWhole ? .ended : .body

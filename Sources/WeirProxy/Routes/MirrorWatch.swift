@@ -62,6 +62,10 @@ extension ClientConnection {
     else { return }
     let route = Int(facts.route)
     switch head.framing {
+    // What it became on its way is no request that could be sent as it stands.
+    case _ where web != nil:
+      epoch.mirrors[route]?.skip()
+      return
     case .none, .untilClose: break
     case .length where keepsBody: break
     case .length, .chunked:

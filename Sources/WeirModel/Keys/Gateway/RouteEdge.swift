@@ -11,6 +11,8 @@ package struct RouteEdge: Sendable, Equatable {
   package var fallback: Value<RouteFallback>?
   package var cors: CORS?
   package var compress: Compression?
+  /// Calls of gRPC-Web are made into calls of gRPC; nil where no service could take them.
+  package var grpcWeb: Value<Bool>?
 }
 
 /// The keys of a route that say what Weir itself does.
@@ -32,5 +34,6 @@ enum RouteEdgeKeys {
     RouteFallbackKeys.field.inDefaults,
     .optionalPart(cors, \.cors, CORSKeys.part).inDefaults,
     CompressionKeys.field.inDefaults,
+    RouteGRPCWebKeys.field.inDefaults,
   ]
 }
