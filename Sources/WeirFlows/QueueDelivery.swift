@@ -12,8 +12,10 @@ public import WeirPatterns
 ///        ▲                                                            │ nobody was asked: rest, then one alone
 ///        └────────────────────────────────────────────────────────────┘
 /// A call has one message, or up to `batch` of them, and then one verdict for all. What may be the fault of one of them
-/// must not be all the others': a batch is never refused for good, messages that have failed before go alone as long as
-/// there is room for it, and after a batch that has failed so many go one by one as it had.
+/// must not be all the others': a batch is never refused for good; messages that have failed before never go with new
+/// ones, and among themselves as few in a call as there is room for, those that have failed as often together; the last
+/// attempt is alone; and after a batch that has failed so many go one by one as it had. Under load, when new ones fill all
+/// calls, those that have failed are given back and go one by one as soon as one has ended.
 ///
 /// ## Invariants
 /// 1. At most `slots` calls are under way (after a plan with fewer: until those that are too many have ended), and at
@@ -21,13 +23,17 @@ public import WeirPatterns
 /// 2. What did not reach the service costs the message no attempt: it is given back, and the delivery rests, longer
 ///    each time, so that a service that is away uses up no message.
 /// 3. After a rest one message goes alone; the others follow when it has reached the service.
-/// 4. A message is refused for good only when it was alone in its call.
+/// 4. A message is refused for good only when it was alone in its call, and so is each message's last attempt, if it has
+///    another before it: no message is a dead letter for what another is.
+/// 5. What has been leased goes at once or is given back at once: a lease is not spent on waiting.
 public struct QueueDelivery: Sendable, Equatable {
   public struct Settings: Sendable, Equatable {
     /// Calls under way at the same time, on one loop.
     public var slots = 64
     /// Messages of one call, at most.
     public var batch = 1
+    /// After so many attempts a message is dead: ``DeliveryQueue/Settings/attempts``.
+    public var attempts = Int.max
     /// How long nothing is taken after nothing could be delivered.
     ///
     /// From 100 ms, for an instance that starts again is back in a second, to 5 s, so that a service that comes back after an
@@ -40,7 +46,37 @@ public struct QueueDelivery: Sendable, Equatable {
     }()
 
     public init() {}
+
+    /// For a queue that has at most `atOnce` messages in work.
+    ///
+    /// More than 1024 calls on one loop are more than one service's worth of work.
+    public init(atOnce: Int, batch: Int = 1, attempts: Int = .max) {
+      slots = min(max(1, atOnce / max(1, batch)), 1024)
+      self.batch = max(1, batch)
+      self.attempts = attempts
+    }
+
+    /// Whether that one of several event loops delivers messages of the queue.
+    ///
+    /// The queue bounds messages, over all loops. Where several go in one call it is the calls that have to be bounded, so
+    /// one loop makes them all.
+    public func isDelivered(onLoop index: Int) -> Bool { batch == 1 || index == 0 }
   }
+
+  /// What goes together, by the indexes of what was leased.
+  public struct Calls: Sendable, Equatable {
+    public var calls: [[Int]] = []
+    /// To be given back at once: there is no call for them now.
+    public var back: [Int] = []
+
+    public init(calls: [[Int]] = [], back: [Int] = []) {
+      self.calls = calls
+      self.back = back
+    }
+  }
+
+  /// Messages of one answer to an ask, at most: a frame between processes is bounded.
+  public static let leasesMax = 1000
 
   /// What becomes of a message.
   public enum Verdict: Sendable, Equatable {
@@ -56,6 +92,7 @@ public struct QueueDelivery: Sendable, Equatable {
 
   private var slots: Int
   private var batch: Int
+  private var attemptsMax: Int
   private var rest: Backoff
   /// Calls that are under way.
   public private(set) var inFlight = 0
@@ -70,6 +107,7 @@ public struct QueueDelivery: Sendable, Equatable {
   public init(_ settings: Settings = Settings()) {
     slots = max(1, settings.slots)
     batch = max(1, settings.batch)
+    attemptsMax = settings.attempts
     rest = Backoff(settings.rest)
   }
 
@@ -77,6 +115,7 @@ public struct QueueDelivery: Sendable, Equatable {
   public mutating func moved(to settings: Settings) {
     slots = max(1, settings.slots)
     batch = max(1, settings.batch)
+    attemptsMax = settings.attempts
     rest = Backoff(settings.rest)
   }
 
@@ -89,7 +128,8 @@ public struct QueueDelivery: Sendable, Equatable {
     let most = failures > 0 ? 1 : slots
     guard inFlight < most else { return 0 }
     isAsking = true
-    return (most - inFlight) * (failures > 0 || singles > 0 ? 1 : batch)
+    let each = failures > 0 || singles > 0 ? 1 : batch
+    return min((most - inFlight) * each, QueueDelivery.leasesMax)
   }
 
   /// When ``ask(now:)`` may say something else by itself.
@@ -101,19 +141,42 @@ public struct QueueDelivery: Sendable, Equatable {
     inFlight += count
   }
 
-  /// The answer to an ask, by the attempts of its messages (1: the first); what goes together: indexes, call by call.
-  public mutating func leased(attempts: [UInt16]) -> [[Int]] {
-    let free = max(1, slots - inFlight)
-    let together = singles > 0 || batch == 1 ? [] : attempts.indices.filter { attempts[$0] <= 1 }
-    let alone = singles > 0 || batch == 1 ? Array(attempts.indices) : attempts.indices.filter { attempts[$0] > 1 }
-    var calls = QueueDelivery.pieces(together, batch)
-    if calls.count + alone.count <= free || batch == 1 {
-      calls += alone.map { [$0] }
+  /// The answer to an ask, by the attempts of its messages (1: the first); what goes together.
+  public mutating func leased(attempts: [UInt16]) -> Calls {
+    var answer = Calls()
+    if batch == 1 {
+      answer.calls = attempts.indices.map { [$0] }
     } else {
-      calls = QueueDelivery.pieces(Array(attempts.indices), batch)
+      pack(attempts, into: &answer)
+      // Those that have failed have waited for long enough: as soon as a call has ended it is their turn, one by one.
+      singles = max(singles, answer.back.count { attempts[$0] > 1 })
     }
-    leased(calls.count)
-    return calls
+    leased(answer.calls.count)
+    return answer
+  }
+
+  private func pack(_ attempts: [UInt16], into answer: inout Calls) {
+    let free = max(1, slots - inFlight)
+    let isOneByOne = singles > 0
+    let new = isOneByOne ? [] : attempts.indices.filter { attempts[$0] <= 1 }
+    answer.calls = QueueDelivery.pieces(new, batch)
+    // The most often failed first: who has failed as often is in the same call, so a poison is soon among few.
+    let failed =
+      isOneByOne
+      ? Array(attempts.indices)
+      : attempts.indices.filter { attempts[$0] > 1 }.sorted {
+        (attempts[$1], $0) < (attempts[$0], $1)
+      }
+    let alone = failed.filter { isOneByOne || Int(attempts[$0]) >= attemptsMax }
+    for index in alone {
+      if answer.calls.count < free { answer.calls.append([index]) } else { answer.back.append(index) }
+    }
+    let together = isOneByOne ? [] : failed.filter { Int(attempts[$0]) < attemptsMax }
+    if together.isEmpty { return }
+    let room = max(0, free - answer.calls.count)
+    let fit = together.prefix(room * batch)
+    if room > 0 { answer.calls += QueueDelivery.pieces(Array(fit), (fit.count + room - 1) / room) }
+    answer.back += together.dropFirst(fit.count)
   }
 
   private static func pieces(_ indices: [Int], _ size: Int) -> [[Int]] {

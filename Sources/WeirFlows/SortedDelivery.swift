@@ -56,6 +56,10 @@ public struct SortedDelivery: Sendable, Equatable {
     }
   }
 
+  /// How long what there was no room for stays away, in nanoseconds: less than what a gap is waited for, and a full buffer is
+  /// not asked a thousand times a second.
+  public static let fullRest: Int64 = 1_000_000_000
+
   public enum Answer: Sendable, Equatable {
     /// It is among those that go now, or will be.
     case taken
@@ -63,7 +67,7 @@ public struct SortedDelivery: Sendable, Equatable {
     case duplicate
     /// Those behind it were handed on, after the wait: a dead letter, for a human to look at.
     case late
-    /// No room to keep it: it has to come again.
+    /// No room to keep it: it is postponed by ``SortedDelivery/fullRest``, and comes again. It has not failed.
     case full
   }
 

@@ -42,10 +42,8 @@ extension Translation {
       logs: try logs(plan), webhooks: WebhookAPI(configuration.webhooks))
     configuration.pushes = plan.queues.enumerated().compactMap { index, queue in
       guard let push = queue.push else { return nil }
-      var settings = QueueDelivery.Settings()
-      settings.batch = push.batch
-      // More than that on one loop is more than one service's worth of work.
-      settings.slots = min(max(1, queue.settings.atOnce / push.batch), 1024)
+      let settings = QueueDelivery.Settings(
+        atOnce: queue.settings.atOnce, batch: push.batch, attempts: queue.settings.attempts)
       var brought = QueuePush(
         name: queue.name, edge: push.edge, service: plan.services[push.service].name, method: push.method,
         path: push.path, settings: settings)

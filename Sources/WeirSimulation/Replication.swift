@@ -17,7 +17,7 @@ package struct Replication: Sendable {
   package static func run(
     _ scene: Scene, seed: UInt64, warmUp: Int64, length: Int64, batches: Int = 1, eventsLimit: Int = 0
   ) -> Replication {
-    var world = World(scene, seed: seed, storyBegins: warmUp, eventsLimit: eventsLimit)
+    var world = World(scene, seed: seed, storyBegins: warmUp, ends: warmUp + length, eventsLimit: eventsLimit)
     world.run(until: Instant(nanoseconds: warmUp))
     world.forgetEvents()
     world.forgetPeaks()
@@ -53,7 +53,7 @@ package struct Replication: Sendable {
     let spans = 200
     var scene = scene
     scene.faults = []
-    var world = World(scene, seed: seed, eventsLimit: 0)
+    var world = World(scene, seed: seed, ends: length, eventsLimit: 0)
     var means: [Double] = []
     var last = world.responses()
     for span in 1...spans {

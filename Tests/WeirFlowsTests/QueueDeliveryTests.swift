@@ -161,13 +161,13 @@ struct QueueDeliveryTests {
   mutating func batches() {
     var delivery = batches(slots: 2, of: 3)
     #expect(delivery.ask(now: at(0)) == 6)
-    #expect(delivery.leased(attempts: [1, 1, 1, 1]) == [[0, 1, 2], [3]])
+    #expect(delivery.leased(attempts: [1, 1, 1, 1]).calls == [[0, 1, 2], [3]])
     #expect(delivery.inFlight == 2 && delivery.ask(now: at(0)) == 0)
     #expect(
       delivery.ended(
         status: 204, reason: .none, attempts: 1, retryAfter: nil, messages: 3, now: at(1), using: &random) == .ack)
     #expect(delivery.ask(now: at(1)) == 3)
-    #expect(delivery.leased(attempts: []) == [])
+    #expect(delivery.leased(attempts: []) == .init())
     #expect(delivery.inFlight == 1)
   }
 
@@ -175,7 +175,7 @@ struct QueueDeliveryTests {
   mutating func refusedBatch() {
     var delivery = batches(slots: 1, of: 3)
     #expect(delivery.ask(now: at(0)) == 3)
-    #expect(delivery.leased(attempts: [1, 1, 1]) == [[0, 1, 2]])
+    #expect(delivery.leased(attempts: [1, 1, 1]).calls == [[0, 1, 2]])
     #expect(
       delivery.ended(
         status: 422, reason: .none, attempts: 1, retryAfter: nil, messages: 3, now: at(1), using: &random)
@@ -185,7 +185,7 @@ struct QueueDeliveryTests {
       as [(UInt16, QueueDelivery.Verdict)]
     {
       #expect(delivery.ask(now: at(2)) == 1)
-      #expect(delivery.leased(attempts: [2]) == [[0]])
+      #expect(delivery.leased(attempts: [2]).calls == [[0]])
       #expect(
         delivery.ended(status: status, reason: .none, attempts: 1, retryAfter: nil, now: at(2), using: &random)
           == verdict)
@@ -193,14 +193,53 @@ struct QueueDeliveryTests {
     #expect(delivery.ask(now: at(3)) == 3)
   }
 
-  @Test("what has failed before goes alone as long as there is room, and together when there is none")
+  @Test("what has failed before goes alone as long as there is room, then among its like, never with new ones")
   mutating func retriedAlone() {
-    var delivery = batches(slots: 3, of: 3)
-    _ = delivery.ask(now: at(0))
-    #expect(delivery.leased(attempts: [1, 2, 1, 3]) == [[0, 2], [1], [3]])
-    delivery = batches(slots: 2, of: 3)
-    _ = delivery.ask(now: at(0))
-    #expect(delivery.leased(attempts: [1, 2, 1, 3]) == [[0, 1, 2], [3]])
+    func packed(slots: Int, _ attempts: [UInt16]) -> QueueDelivery.Calls {
+      var delivery = batches(slots: slots, of: 3)
+      _ = delivery.ask(now: at(0))
+      return delivery.leased(attempts: attempts)
+    }
+    #expect(packed(slots: 3, [1, 2, 1, 3]).calls == [[0, 2], [3], [1]])
+    #expect(packed(slots: 2, [1, 2, 1, 3]).calls == [[0, 2], [3, 1]])
+    #expect(packed(slots: 3, [2, 3, 2, 3, 1]) == .init(calls: [[4], [1, 3], [0, 2]], back: []))
+    // New ones fill all calls: what has failed is given back.
+    #expect(packed(slots: 2, [1, 1, 2, 1, 1]) == .init(calls: [[0, 1, 3], [4]], back: [2]))
+  }
+
+  @Test("what there was no call for goes one by one, next")
+  mutating func givenBack() {
+    var delivery = batches(slots: 1, of: 3)
+    #expect(delivery.ask(now: at(0)) == 3)
+    #expect(delivery.leased(attempts: [2, 1, 1]) == .init(calls: [[1, 2]], back: [0]))
+    func ended(_ messages: Int) -> QueueDelivery.Verdict {
+      delivery.ended(
+        status: 200, reason: .none, attempts: 1, retryAfter: nil, messages: messages, now: at(1), using: &random)
+    }
+    #expect(ended(2) == .ack)
+    #expect(delivery.ask(now: at(1)) == 1)
+    #expect(delivery.leased(attempts: [3]) == .init(calls: [[0]], back: []))
+    #expect(ended(1) == .ack)
+    #expect(delivery.ask(now: at(1)) == 3)
+  }
+
+  @Test("the last attempt is alone")
+  mutating func lastAlone() {
+    var delivery = QueueDelivery(QueueDelivery.Settings(atOnce: 9, batch: 3, attempts: 3))
+    #expect(delivery.ask(now: at(0)) == 9)
+    #expect(delivery.leased(attempts: [3, 2, 2, 3, 2]).calls == [[0], [3], [1, 2, 4]])
+  }
+
+  @Test("as many calls as the messages at once make; one loop makes those of several messages")
+  func settings() {
+    #expect(QueueDelivery.Settings(atOnce: 100, batch: 10).slots == 10)
+    #expect(QueueDelivery.Settings(atOnce: 5, batch: 10).slots == 1)
+    #expect(QueueDelivery.Settings(atOnce: .max).slots == 1024)
+    #expect(QueueDelivery.Settings(atOnce: 5).isDelivered(onLoop: 2))
+    #expect(QueueDelivery.Settings(atOnce: 5, batch: 2).isDelivered(onLoop: 0))
+    #expect(!QueueDelivery.Settings(atOnce: 5, batch: 2).isDelivered(onLoop: 1))
+    var delivery = QueueDelivery(QueueDelivery.Settings(atOnce: .max, batch: 100))
+    #expect(delivery.ask(now: at(0)) == 1000)
   }
 
   @Test("a batch that nobody was asked about is given back, and counts for nothing")
@@ -213,7 +252,7 @@ struct QueueDeliveryTests {
         status: 0, reason: .noHealthyInstance, attempts: 0, retryAfter: nil, messages: 3, now: at(0), using: &random)
         == .giveBack)
     #expect(delivery.ask(now: delivery.nextWake) == 1)
-    #expect(delivery.leased(attempts: [1]) == [[0]])
+    #expect(delivery.leased(attempts: [1]).calls == [[0]])
     _ = delivery.ended(status: 204, reason: .none, attempts: 1, retryAfter: nil, now: at(900), using: &random)
     #expect(delivery.ask(now: at(900)) == 3)
   }
@@ -234,7 +273,9 @@ struct QueueDeliveryTests {
       waiting.shuffle(using: &random)
       let leased = Array(waiting.suffix(count))
       waiting.removeLast(count)
-      for call in delivery.leased(attempts: leased.map(\.attempt)) {
+      let packed = delivery.leased(attempts: leased.map(\.attempt))
+      for i in packed.back { waiting.append((leased[i].id, leased[i].attempt + 1)) }
+      for call in packed.calls {
         let isPoisoned = call.contains { leased[$0].id == 13 }
         let verdict = delivery.ended(
           status: isPoisoned ? 400 : 200, reason: .none, attempts: 1, retryAfter: nil, messages: call.count,
@@ -250,5 +291,72 @@ struct QueueDeliveryTests {
       #expect(delivery.inFlight == 0)
     }
     #expect(waiting.isEmpty && dead == [13])
+  }
+
+  /// As the queue does it: the oldest first, retries after a while, dead after `attempts`; there are always new ones.
+  ///
+  /// Two of the first hundred fail whatever request they are in. They alone are dead in the end, however few calls there
+  /// are: everything else is done, in few attempts, and nothing waits for ever.
+  @Test(
+    "under load, too, a poisoned message takes no other with it", arguments: 0..<20,
+    [(slots: 1, batch: 10, attempts: 3), (1, 4, 20), (3, 10, 4), (2, 50, 5), (4, 2, 2)])
+  func poisonUnderLoad(_ seed: Int, _ shape: (slots: Int, batch: Int, attempts: Int)) {
+    var random = SeededRandom(seed: UInt64(seed), stream: "poison under load")
+    var delivery = QueueDelivery(
+      QueueDelivery.Settings(atOnce: shape.slots * shape.batch, batch: shape.batch, attempts: shape.attempts))
+    struct Waiting {
+      var id: Int
+      var leases: UInt16 = 0
+      var failures = 0
+      var due: Int64 = 0
+    }
+    var waiting: [Waiting] = []
+    var under: [(ends: Int64, members: [Waiting])] = []
+    var dead: [Int] = []
+    var done = Set<Int>()
+    var next = 0
+    var time: Int64 = 0
+    while dead.count < 2 || done.count < 98 {
+      time += 1
+      guard time < 100_000 else { break }
+      // More than the calls can carry.
+      for _ in 0..<max(1, shape.slots * shape.batch / 4) where next < 20_000 {
+        waiting.append(Waiting(id: next))
+        next += 1
+      }
+      for call in under where call.ends <= time {
+        let isPoisoned = call.members.contains { $0.id == 13 || $0.id == 14 }
+        let verdict = delivery.ended(
+          status: isPoisoned ? 500 : 200, reason: .none, attempts: 1, retryAfter: nil, messages: call.members.count,
+          now: at(time), using: &random)
+        for var one in call.members {
+          if verdict == .ack {
+            if one.id < 100 { done.insert(one.id) }
+            continue
+          }
+          one.failures += 1
+          one.due = time + Int64(1 << min(one.failures, 6)) + random.nanoseconds(upTo: 4)
+          if one.failures >= shape.attempts { dead.append(one.id) } else { waiting.append(one) }
+        }
+      }
+      under.removeAll { $0.ends <= time }
+      let count = delivery.ask(now: at(time))
+      if count == 0 { continue }
+      waiting.sort { ($0.due > time ? 1 : 0, $0.id) < ($1.due > time ? 1 : 0, $1.id) }
+      var leased = Array(waiting.prefix(count).prefix { $0.due <= time })
+      waiting.removeFirst(leased.count)
+      for i in leased.indices { leased[i].leases += 1 }
+      let packed = delivery.leased(attempts: leased.map(\.leases))
+      #expect(delivery.inFlight <= shape.slots)
+      for i in packed.back { waiting.append(leased[i]) }
+      for call in packed.calls {
+        #expect(!call.isEmpty && call.count <= shape.batch)
+        let members = call.map { leased[$0] }
+        #expect(members.count == 1 || members.allSatisfy { $0.leases == 1 } || members.allSatisfy { $0.leases > 1 })
+        under.append((time + 1 + random.nanoseconds(upTo: 5), members))
+      }
+      #expect(packed.back.count + packed.calls.reduce(0) { $0 + $1.count } == leased.count)
+    }
+    #expect(dead.sorted() == [13, 14] && done.count == 98, "after \(time): \(dead), \(done.count) done")
   }
 }

@@ -50,8 +50,8 @@ package struct QueuePush: Sendable, Equatable {
 
 /// Takes messages of one queue from the state process, has its service work on them, and says how it went.
 ///
-/// Confined to its loop; each loop has one for each queue, and the state process sees to the bounds over all of them. Where
-/// several messages go in one request the first loop alone has one: it is the requests that are bounded there.
+/// Confined to its loop; each loop has one for each queue that is delivered on it (`QueueDelivery.Settings.isDelivered(onLoop:)`),
+/// and the state process sees to the bounds over all of them.
 /// What to take, and what an answer means, is decided by ``QueueDelivery``; this carries it out.
 final class QueuePusher {
   /// How long an ask waits for messages; longer than that a dead connection would not be noticed.
@@ -95,7 +95,9 @@ final class QueuePusher {
   private func leased(_ reply: StateReply?) {
     let now = loop.now()
     guard case .leased(let messages) = reply else { return delivery.unanswered(now: now, using: &random) }
-    for call in delivery.leased(attempts: messages.map(\.attempt)) {
+    let leased = delivery.leased(attempts: messages.map(\.attempt))
+    for index in leased.back { settle(messages[index], .giveBack) }
+    for call in leased.calls {
       let together = call.map { messages[$0] }
       if delivery.isStopped {
         delivery.declined()
@@ -184,7 +186,7 @@ extension ProxyLoop {
   /// The queues of the newest plan.
   func bringQueues(_ configuration: ProxyConfiguration) {
     messagingAPI = configuration.messaging
-    let pushes = configuration.pushes.filter { $0.settings.batch == 1 || index == 0 }
+    let pushes = configuration.pushes.filter { $0.settings.isDelivered(onLoop: index) }
     for (name, pusher) in pushers where !pushes.contains(where: { $0.name == name }) {
       pusher.stop()
       pushers[name] = nil

@@ -30,8 +30,13 @@ package struct AgendaEvent: Sendable, Equatable, BitwiseCopyable {
 package struct Agenda: ~Copyable {
   private var heap: Bank<AgendaEvent>
   private var scheduled: UInt64 = 0
+  /// What is later is not kept: nobody will ever come to it.
+  private let horizon: Int64
 
-  package init(reserving capacity: Int = 256) { heap = Bank(reserving: capacity) }
+  package init(reserving capacity: Int = 256, until horizon: Int64 = .max) {
+    heap = Bank(reserving: capacity)
+    self.horizon = horizon
+  }
 
   package var count: Int { heap.count }
 
@@ -45,6 +50,7 @@ package struct Agenda: ~Copyable {
   @inline(__always)
   package mutating func schedule(_ kind: UInt8, at: Int64, payload: UInt64) {
     scheduled &+= 1
+    if at > horizon { return }
     push(AgendaEvent(at: at, order: scheduled << 8 | UInt64(kind), payload: payload))
   }
 

@@ -14,18 +14,17 @@ package struct QueueModel: Sendable, Equatable {
   package var isKeyed: Bool
   /// Their order counts: one that is worked on after a later one of its key is told.
   package var isOrdered: Bool
-  /// So many messages go in one request.
+  /// So many messages go in one request at most.
   package var batch = 1
   /// What puts events into the order of their numbers and leaves out what comes twice.
   package var sorting: SortedDelivery.Settings?
   /// Twice is once, for who works on them.
   package var isIdempotent = false
 
-  /// One event loop's pusher: as many at a time as the queue may have in work, a thousand at most, as in a run.
+  /// One event loop's pusher.
   var delivery: QueueDelivery.Settings {
-    var delivery = QueueDelivery.Settings()
-    delivery.slots = min(sorting?.leases ?? settings.atOnce, 1024)
-    return delivery
+    QueueDelivery.Settings(
+      atOnce: sorting?.leases ?? settings.atOnce, batch: batch, attempts: settings.attempts)
   }
 
   package init(

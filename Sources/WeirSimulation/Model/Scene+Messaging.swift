@@ -18,7 +18,6 @@ extension Scene {
       for (group, subscriber) in zip(log.groups, subscribers) {
         queues[group.queue].isKeyed = log.keyField != nil
         queues[group.queue].isOrdered = log.keyField != nil
-        queues[group.queue].batch = subscriber.batch.value
         if subscriber.sequence != nil || subscriber.dedup != nil { sort(group.queue, for: subscriber) }
       }
     }
@@ -90,6 +89,7 @@ extension QueueModel {
       name: queue.name, settings: queue.settings, edge: queue.push?.edge, operation: (queue.push?.operation ?? -1) + 1,
       isKeyed: queue.keyField != nil)
     guard let push = queue.push else { return }
+    batch = push.batch
     isIdempotent =
       push.operation.map { plan.design.services[push.service].operations[$0].idempotent.value }
       ?? (push.method == "PUT")

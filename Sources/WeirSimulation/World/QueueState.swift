@@ -25,6 +25,23 @@ struct QueueState {
     var isDoubled = false
     /// How often it was worked on.
     var works: UInt16 = 0
+    /// So many attempts to deliver it are at an instance, or on their way to one.
+    var out: UInt16 = 0
+  }
+
+  /// A lease of a message: the same message may be leased again while an instance still works on it.
+  private struct LeaseKey: Hashable {
+    var id: Int64
+    var attempt: UInt16
+  }
+
+  /// What went in one request.
+  private struct Pack {
+    var leases: [DeliveryQueue.Leased]
+    /// At an instance.
+    var out = 0
+    /// Its call is over.
+    var isOver = false
   }
 
   private(set) var queue: DeliveryQueue
@@ -44,9 +61,11 @@ struct QueueState {
   private var changes: [DeliveryQueue.Change] = []
   /// By key: the last message that was given out.
   private var lastOfKey: [UInt64: Int64] = [:]
-  let batch: Int
-  /// By the first of them: what went in one request.
-  private var batches: [Int64: [DeliveryQueue.Leased]] = [:]
+  private let batch: Int
+  /// By the lease of the first of them: requests of several messages, until the call is over and no instance has it.
+  private var packs: [LeaseKey: Pack] = [:]
+  /// Done or dead, and an instance works on them still.
+  private var settled: [Int64: Message] = [:]
   /// By key: the highest number that was worked on.
   private var worked: [UInt64: Int64] = [:]
   /// Of events that came twice: those that were worked on.
@@ -77,7 +96,10 @@ struct QueueState {
   var peaks = QueuePeaks()
 
   init(_ model: QueueModel, edge: Int, operation: Int32, loops: Int, seed: UInt64) {
-    deliveries = Array(repeating: QueueDelivery(model.delivery), count: edge >= 0 ? loops : 0)
+    let delivery = model.delivery
+    deliveries = (0..<(edge >= 0 ? loops : 0)).filter { delivery.isDelivered(onLoop: $0) }.map { _ in
+      QueueDelivery(delivery)
+    }
     queue = DeliveryQueue(model.settings)
     random = SeededRandom(seed: seed, stream: "queue \(model.name)")
     salt = Draws.salt(seed, "messages of \(model.name)")
@@ -163,12 +185,34 @@ struct QueueState {
     queue.lease(first.count, now: now, into: &leased)
     if leased.isEmpty { return false }
     asks.removeFirst()
+    for lease in leased { take(lease.id, now: now) }
+    if batch > 1 {
+      pack(leased, of: first.loop, now: now, into: &given)
+      return true
+    }
     deliveries[first.loop].leased(leased.count)
     for lease in leased {
-      take(lease.id, now: now)
       if sorted == nil { given.append((first.loop, lease)) } else { sort(lease, on: first.loop, now: now) }
     }
     return true
+  }
+
+  /// What goes in one request is named by the first of it.
+  private mutating func pack(
+    _ leased: [DeliveryQueue.Leased], of loop: Int, now: Instant,
+    into given: inout [(loop: Int, lease: DeliveryQueue.Leased)]
+  ) {
+    let packed = deliveries[loop].leased(attempts: leased.map(\.attempt))
+    for index in packed.back {
+      note(leased[index].id, queue.giveBack(leased[index].id, attempt: leased[index].attempt, now: now), now: now)
+    }
+    for call in packed.calls {
+      let first = leased[call[0]]
+      if call.count > 1 {
+        packs[LeaseKey(id: first.id, attempt: first.attempt)] = Pack(leases: call.map { leased[$0] })
+      }
+      given.append((loop, first))
+    }
   }
 
   /// What was leased is put where it belongs: delivered in its turn, or known already.
@@ -192,8 +236,8 @@ struct QueueState {
         lease.id, queue.nack(lease.id, attempt: lease.attempt, isFinal: true, now: now, using: &random), now: now)
     case .full?, nil:
       note(
-        lease.id,
-        queue.nack(lease.id, attempt: lease.attempt, retryAfter: 1_000_000_000, now: now, using: &random), now: now)
+        lease.id, queue.postpone(lease.id, attempt: lease.attempt, by: SortedDelivery.fullRest, now: now), now: now,
+        isPostponed: true)
     }
   }
 
@@ -229,54 +273,87 @@ struct QueueState {
     lastOfKey[message.client] = id
   }
 
-  /// So many go in one request, named by the first of them.
-  mutating func pack(_ leases: [DeliveryQueue.Leased]) {
-    if let first = leases.first, leases.count > 1 { batches[first.id] = leases }
+  // MARK: - At the instances
+
+  /// What went in the request that is named by this lease.
+  private func members(_ first: Int64, _ attempt: UInt16) -> [Int64]? {
+    if batch == 1 { return nil }
+    return packs[LeaseKey(id: first, attempt: attempt)].map { $0.leases.map(\.id) }
   }
 
-  /// What went in the request that is named by this message.
-  private func members(_ first: Int64) -> [Int64] { batches[first].map { $0.map(\.id) } ?? [first] }
+  /// What an instance answers whenever it is asked for these: the poison of any of them.
+  func poison(of lease: DeliveryQueue.Leased) -> UInt16 {
+    guard let members = members(lease.id, lease.attempt) else { return messages[lease.id]?.poison ?? 0 }
+    return members.lazy.compactMap { messages[$0]?.poison }.first { $0 != 0 } ?? 0
+  }
 
-  /// An instance has done what a message asks for, whether anybody hears of it or not.
-  mutating func worked(_ first: Int64) {
-    for id in members(first) {
-      guard let message = messages[id] else {
-        // It was settled meanwhile: somebody has done it before.
-        if !isIdempotent { counts.twice += 1 }
-        continue
-      }
-      messages[id]?.works &+= 1
-      if message.works > 0 {
-        if message.works == 1, !isIdempotent { counts.twice += 1 }
-        continue
-      }
-      if message.isDoubled, !doubledDone.insert(message.event).inserted {
-        if !isIdempotent { counts.twice += 1 }
-        continue
-      }
-      guard isOrdered, message.number > 0 else { continue }
-      let last = worked[message.client] ?? 0
-      if message.number < last { counts.overtaken += 1 } else { worked[message.client] = message.number }
+  /// An attempt to deliver is on its way to an instance.
+  mutating func sent(_ first: Int64, _ attempt: UInt16) {
+    guard let members = members(first, attempt) else { return change(first) { $0.out += 1 } }
+    packs[LeaseKey(id: first, attempt: attempt)]?.out += 1
+    for id in members { change(id) { $0.out += 1 } }
+  }
+
+  /// No instance has it any more.
+  mutating func left(_ first: Int64, _ attempt: UInt16) {
+    guard let members = members(first, attempt) else { return forget(first) }
+    for id in members { forget(id) }
+    let key = LeaseKey(id: first, attempt: attempt)
+    packs[key]?.out -= 1
+    if let pack = packs[key], pack.isOver, pack.out == 0 { packs[key] = nil }
+  }
+
+  private mutating func forget(_ id: Int64) {
+    change(id) { $0.out -= 1 }
+    if settled[id]?.out == 0 { settled[id] = nil }
+  }
+
+  private mutating func change(_ id: Int64, _ body: (inout Message) -> Void) {
+    if let place = messages.index(forKey: id) { return body(&messages.values[place]) }
+    if let place = settled.index(forKey: id) { body(&settled.values[place]) }
+  }
+
+  /// An instance has done what messages ask for, whether anybody hears of it or not.
+  ///
+  /// Done twice is a message that is worked on again after it was worked on, whatever has become of it meanwhile; a copy
+  /// (the same event in another message) is when any of the two was before. The late work of a dead letter that nobody had
+  /// done is its first.
+  mutating func worked(_ first: Int64, _ attempt: UInt16) {
+    guard let members = members(first, attempt) else { return worked(first) }
+    for id in members { worked(id) }
+  }
+
+  private mutating func worked(_ id: Int64) {
+    guard let message = messages[id] ?? settled[id] else { return }
+    change(id) { $0.works &+= 1 }
+    if message.works > 0 {
+      if message.works == 1, !isIdempotent { counts.twice += 1 }
+      return
     }
+    if message.isDoubled, !doubledDone.insert(message.event).inserted {
+      if !isIdempotent { counts.twice += 1 }
+      return
+    }
+    guard isOrdered, message.number > 0 else { return }
+    let last = worked[message.client] ?? 0
+    if message.number < last { counts.overtaken += 1 } else { worked[message.client] = message.number }
   }
 
-  /// The request that is named by this message is over: so is each that went in it.
+  /// The request that is named by this lease is over; `tries`: how often the service was tried.
   mutating func requestEnded(
     _ first: Int64, attempt: UInt16, loop: Int, _ ending: RequestEnding, tries: UInt8, now: Instant
   ) {
-    guard let all = batches.removeValue(forKey: first) else {
-      return ended(first, attempt: attempt, loop: loop, ending, tries: tries, now: now)
-    }
-    for lease in all { ended(lease.id, attempt: lease.attempt, loop: loop, ending, tries: tries, now: now) }
-  }
-
-  /// A delivery is over; `tries`: how often the service was tried.
-  private mutating func ended(
-    _ id: Int64, attempt: UInt16, loop: Int, _ ending: RequestEnding, tries: UInt8, now: Instant
-  ) {
+    let key = LeaseKey(id: first, attempt: attempt)
+    let pack = batch == 1 ? nil : packs[key]
     let verdict = deliveries[loop].ended(
       status: ending.reason == .none ? ending.status : 0, reason: ending.reason, attempts: tries, retryAfter: nil,
-      now: now, using: &random)
+      messages: pack?.leases.count ?? 1, now: now, using: &random)
+    guard let pack else { return settle(first, attempt, verdict, now: now) }
+    if pack.out == 0 { packs[key] = nil } else { packs[key]?.isOver = true }
+    for lease in pack.leases { settle(lease.id, lease.attempt, verdict, now: now) }
+  }
+
+  private mutating func settle(_ id: Int64, _ attempt: UInt16, _ verdict: QueueDelivery.Verdict, now: Instant) {
     let settled =
       switch verdict {
       case .ack: queue.ack(id, attempt: attempt, now: now)
@@ -289,7 +366,7 @@ struct QueueState {
   }
 
   private mutating func note(
-    _ id: Int64, _ settled: DeliveryQueue.Settled, now: Instant, isKnown: Bool = false
+    _ id: Int64, _ settled: DeliveryQueue.Settled, now: Instant, isKnown: Bool = false, isPostponed: Bool = false
   ) {
     guard let message = messages[id] else { return }
     if sorted != nil { noteSorted(id, settled) }
@@ -305,7 +382,8 @@ struct QueueState {
       counts.dead[Int(reason.rawValue) - 1] += 1
       if !queue.settings.keepsDead { counts.dropped += 1 }
     case .retry:
-      counts.retried += 1
+      // What was postponed was no delivery.
+      if isPostponed { counts.leased -= 1 } else { counts.retried += 1 }
       return
     case .givenBack:
       // Nobody was asked: it was no delivery.
@@ -314,6 +392,7 @@ struct QueueState {
     case .lost, .extended: return
     }
     messages[id] = nil
+    if message.out > 0 { self.settled[id] = message }
     inside.leave(enteredAt: message.acceptedAt, now: now.nanoseconds)
   }
 
@@ -351,6 +430,8 @@ struct QueueState {
       return "in flight: \(wrong)"
     }
     if out.count != queue.readings.inFlight { return "\(out.count) are out, \(queue.readings.inFlight) in flight" }
+    if let one = settled.first(where: { $0.value.out == 0 }) { return "\(one.key) is settled, and kept" }
+    if let one = packs.first(where: { $0.value.isOver && $0.value.out == 0 }) { return "\(one.key) is over, and kept" }
     if lost != counts.dropped { return "\(lost) are lost, and \(counts.dropped) were dropped" }
     return counts.outOfOrder == 0 ? nil : "\(counts.outOfOrder) were given out before an earlier one of their key"
   }

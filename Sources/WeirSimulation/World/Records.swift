@@ -78,8 +78,9 @@ struct Job: Sendable, BitwiseCopyable {
   var poison: UInt16 = 0
   /// It is a connection: taken at once, worked on until it is over.
   var lasts = false
-  /// The message that it is about, in which queue; −1: none.
+  /// The message that it is about, or the first of them, in which queue; −1: none.
   var queue: Int32 = -1
+  var lease: UInt16 = 0
   var message: Int64 = 0
 }
 
@@ -110,7 +111,7 @@ struct CallContext: Sendable, BitwiseCopyable {
   var optional = false
   /// One of several that make the answer of its request.
   var isPart = false
-  /// The message that it delivers, the queue and the lease of it; −1: none.
+  /// The message that it delivers, or the first of them; the queue and the lease of it; −1: none.
   var message: Int64 = 0
   var queue: Int32 = -1
   var lease: UInt16 = 0

@@ -22,8 +22,9 @@ extension World {
       generation: handle.generation, key: context.key, client: context.client, call: slot,
       deadline: context.tellsCallee ? loops[l].flows.calls[slot].deadline.nanoseconds : .max, instance: Int32(place),
       epoch: instances[place].epoch, operation: context.operation, loop: UInt8(l), stage: .onTheWay, attempt: number,
-      method: context.method, poison: context.poison, lasts: context.lasts, queue: context.queue,
+      method: context.method, poison: context.poison, lasts: context.lasts, queue: context.queue, lease: context.lease,
       message: context.message)
+    if context.queue >= 0 { queues[Int(context.queue)].sent(context.message, context.lease) }
     if isHedge { loops[l].calls[index].hedge = handle } else { loops[l].calls[index].job = handle }
     guard isUp else {
       // The refusal is back after the way there and back.
@@ -192,7 +193,7 @@ extension World {
   private mutating func finish(_ handle: Handle) {
     let j = handle.index
     jobs[j].stage = .answering
-    if jobs[j].queue >= 0, jobs[j].status == 200 { queues[Int(jobs[j].queue)].worked(jobs[j].message) }
+    if jobs[j].queue >= 0, jobs[j].status == 200 { queues[Int(jobs[j].queue)].worked(jobs[j].message, jobs[j].lease) }
     freeWorker(Int(jobs[j].instance))
     if network == 0 {
       answered(handle)
@@ -316,6 +317,7 @@ extension World {
   @inline(__always)
   mutating func removeJob(_ handle: Handle) {
     let j = handle.index
+    if jobs[j].queue >= 0 { queues[Int(jobs[j].queue)].left(jobs[j].message, jobs[j].lease) }
     jobs[j].generation &+= 1
     jobs[j].stage = .free
     jobs[j].call = .none

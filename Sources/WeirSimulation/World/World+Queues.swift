@@ -190,11 +190,7 @@ extension World {
       takenBuffer = []
       given.removeAll(keepingCapacity: true)
       queues[q].turn(now: now, into: &given)
-      if queues[q].batch == 1 {
-        for one in given { deliver(one.lease, of: q, on: one.loop) }
-      } else {
-        deliverBatches(given, of: q)
-      }
+      for one in given { deliver(one.lease, of: q, on: one.loop) }
       takenBuffer = given
       let wake = queues[q].nextWake(now: now).nanoseconds
       if wake < queues[q].wakeAt {
@@ -205,20 +201,7 @@ extension World {
     dueQueues.removeAll()
   }
 
-  /// As many as may go in one request, of what one event loop was given.
-  private mutating func deliverBatches(_ given: [(loop: Int, lease: DeliveryQueue.Leased)], of q: Int) {
-    for l in loops.indices {
-      var leases = given.filter { $0.loop == l }.map(\.lease)[...]
-      while let first = leases.first {
-        let pack = Array(leases.prefix(queues[q].batch))
-        leases = leases.dropFirst(pack.count)
-        queues[q].pack(pack)
-        deliver(first, of: q, on: l)
-      }
-    }
-  }
-
-  /// The pusher calls the service with a message.
+  /// The pusher calls the service with a message, or with those that it is the first of.
   private mutating func deliver(_ lease: DeliveryQueue.Leased, of q: Int, on l: Int) {
     guard let message = queues[q].message(lease.id) else { return }
     // Each delivery has luck of its own.
@@ -232,7 +215,7 @@ extension World {
     context.queue = Int32(q)
     context.message = lease.id
     context.lease = lease.attempt
-    context.poison = message.poison
+    context.poison = queues[q].poison(of: lease)
     begin(l, call: queues[q].edge, facts, context)
   }
 

@@ -26,8 +26,10 @@ import WeirPatterns
 /// 3. Every queue obeys Little's law exactly (``QueueGauge``).
 package struct World: ~Copyable {
   package private(set) var now = Instant.zero
-  var agenda = Agenda()
-  var timers = Agenda(reserving: 64)
+  var agenda: Agenda
+  var timers: Agenda
+  /// Nothing is played after it: deadlines of hours do not fill the agenda of a story of minutes.
+  let ends: Int64
   var loops: Bank<Loop>
   var node: NodeFlows
   var limits: Bank<LimitTable>
@@ -102,8 +104,13 @@ package struct World: ~Copyable {
 
   /// A world at time zero: everything is up, ready and empty.
   ///
-  /// `storyBegins` is when the faults' clock begins.
-  package init(_ scene: Scene, seed: UInt64, storyBegins: Int64 = 0, eventsLimit: Int = 1000) {
+  /// `storyBegins` is when the faults' clock begins; after `ends` it is not run.
+  package init(
+    _ scene: Scene, seed: UInt64, storyBegins: Int64 = 0, ends: Int64 = .max, eventsLimit: Int = 1000
+  ) {
+    self.ends = ends
+    agenda = Agenda(until: ends)
+    timers = Agenda(reserving: 64, until: ends)
     // Everything is up already: nobody joins, so nobody begins with a slow start.
     var plan = scene.plan
     for s in plan.services.indices { plan.services[s].startsReady = true }
@@ -263,6 +270,7 @@ package struct World: ~Copyable {
   /// Works off everything up to and including `end`, and leaves the clock there.
   package mutating func run(until end: Instant) {
     let limit = end.nanoseconds
+    precondition(limit <= ends, "what comes after the end was not kept")
     while true {
       let timerAt = timers.firstAt
       let event: AgendaEvent
@@ -340,6 +348,9 @@ package struct World: ~Copyable {
     let first = components[component].firstInstance
     return (0..<components[component].instances).map { instances[first + $0].served }
   }
+
+  /// Events that are still to come.
+  package var scheduled: Int { agenda.count + timers.count }
 
   /// Requests and calls that are open.
   package var openCalls: Int { loops.indices.reduce(0) { $0 + loops[$1].flows.calls.count } }
