@@ -77,7 +77,7 @@ import WeirSimulation
     #expect(seen.leased > seen.accepted * 1.05, "\(seen.leased) of \(seen.accepted)")
   }
 
-  /// A lease of 50 ms for work of 100: every one lapses, and the worker ends what it has begun. It did it once.
+  /// A lease of 50 ms for work of 100: every one lapses, and the worker ends what it has begun: once.
   @Test("the late work of a dead letter is no second one")
   func lateWork() throws {
     var scene = Self.scene(rate: 5, work: 100_000_000) {
