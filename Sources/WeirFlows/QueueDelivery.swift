@@ -47,6 +47,12 @@ public struct QueueDelivery: Sendable, Equatable {
 
     public init() {}
 
+    /// The longest that whoever works on a message can hold it back by its word, `Retry-After` or `retry-after`: twelve hours.
+    ///
+    /// As SQS has it, where a consumer that wants a message later says so by its visibility timeout, which ends twelve hours
+    /// after the message was received. Without a bound one answer would park a message, and with a key all behind it, for years.
+    public static var retryAfterMax: Duration { .seconds(12 * 3600) }
+
     /// For a queue that has at most `atOnce` messages in work.
     ///
     /// More than 1024 calls on one loop are more than one service's worth of work.
@@ -231,9 +237,10 @@ public struct QueueDelivery: Sendable, Equatable {
   /// What an answer says of its message; `status` 0: there was none.
   ///
   /// 2xx is done. What says "you" (4xx) will say so again, but for those that say "not now": 408, 409, 425, 429. All
-  /// else may be better next time: redirects are mended by an operator.
+  /// else may be better next time: redirects are mended by an operator. A wish for later counts up to ``Settings/retryAfterMax``.
   public static func verdict(status: UInt16, retryAfter: Int64?) -> Verdict {
-    switch status {
+    let retryAfter = retryAfter.map { min($0, Settings.retryAfterMax.inNanoseconds) }
+    return switch status {
     case 200..<300: .ack
     case 408, 409, 425, 429: .retry(after: retryAfter)
     case 400..<500: .refused

@@ -77,6 +77,27 @@ package struct MessagingAPI: Sendable {
     }
   }
 
+  /// Whether what a request asks is found out within a millisecond or few: anything else keeps an event loop from its others.
+  ///
+  /// Reading JSON is quick; judging it by a schema may take a step for each byte and each word of the schema.
+  package func isBrief(_ request: MessagingRequest) -> Bool {
+    request.body.count <= MessagingAPI.briefBytes / 16
+      || request.body.count <= MessagingAPI.briefBytes && !logs.judges(request)
+  }
+
+  /// Whether an answer is made of a reply within a millisecond or few.
+  package static func isBrief(_ reply: StateReply) -> Bool {
+    switch reply {
+    case .entries(let entries): entries.reduce(0) { $0 + $1.body.count + $1.fields.count + 256 } <= briefBytes
+    case .leased(let messages):
+      messages.reduce(0) { $0 + $1.message.body.count + $1.message.fields.count + 256 } <= briefBytes
+    default: true
+    }
+  }
+
+  /// 4 KiB with a schema.
+  private static let briefBytes = 64 << 10
+
   /// How long the state process may take to reply, in milliseconds: as long as the request lets it wait, or 5 s.
   package static func time(for request: StateRequest) -> Int64 {
     switch request {

@@ -240,6 +240,7 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
     if outlet.isWritable {
       upstream?.setReading(true)
       if edgePolicy != nil { sendFile() }
+      if let messaging { sendAnswer(messaging) }
     }
   }
 

@@ -38,6 +38,16 @@ struct QueueDeliveryTests {
     #expect(QueueDelivery.verdict(status: status, retryAfter: nil) == verdict)
   }
 
+  @Test("a service can hold its message back for twelve hours, and no longer")
+  func heldBack() {
+    let most = QueueDelivery.Settings.retryAfterMax.inNanoseconds
+    #expect(most == 12 * 3600 * 1_000_000_000)
+    for status in [429, 503] as [UInt16] {
+      #expect(QueueDelivery.verdict(status: status, retryAfter: most) == .retry(after: most))
+      #expect(QueueDelivery.verdict(status: status, retryAfter: .max) == .retry(after: most))
+    }
+  }
+
   @Test("a service that is away costs no attempt: rests of 100, 200, 400 ms …, at most 5 s, and one message alone")
   mutating func away() {
     var delivery = delivery(slots: 8)

@@ -148,7 +148,7 @@ extension SystemTests {
           return try JSONDecoder().decode(Progress.self, from: Data(reply.text.utf8)).result?.said == "200"
         }
         let all = try done(field)
-        #expect(all.count == 1 && all[0].id == "r-1" && all[0].body == #"{"year":2026}"#)
+        #expect(all.count == 1 && all[0].id == "route.r-1" && all[0].body == #"{"year":2026}"#)
         #expect(try await field.ask("/reports/nobody").status == 404)
         #expect(try await field.ask("/reports").status == 405)
         run.ctrlC()

@@ -45,6 +45,8 @@ nonisolated(unsafe) private let target: ([UInt8]) -> Void = {
   case "log": return fuzzLogs
   case "schema": return fuzzSchemas
   case "grpcweb": return fuzzGRPCWeb
+  case "queue-route": return fuzzQueueRoute
+  case "group": return fuzzGroup
   default: fatalError("WEIR_FUZZ_TARGET names no target: '\(name)'")
   }
 }()

@@ -112,6 +112,135 @@ private let messaging = MessagingAPI(
 func fuzzQueues(_ bytes: [UInt8]) { ask(bytes) }
 func fuzzLogs(_ bytes: [UInt8]) { ask(bytes) }
 
+// MARK: What strangers put into a queue through the gateway
+
+private struct Drawn: RandomNumberGenerator {
+  var last: UInt64 = 0
+
+  mutating func next() -> UInt64 {
+    last &+= 0x9e37_79b9_7f4a_7c15
+    return last
+  }
+}
+
+private let strangers = QueueRoute(queue: "emails", skip: 1)
+private let queues = QueueAPI(keyFields: ["emails": "customer.id"])
+
+/// One byte, whether the caller is known, then a request: whatever strangers send, they reach only what carries the route's
+/// mark, one message at a time, which has nothing of theirs but its body and what describes it.
+func fuzzQueueRoute(_ bytes: [UInt8]) {
+  guard let first = bytes.first else { return }
+  let asked = request(Array(bytes.dropFirst()))
+  let mark = Array("route.".utf8)
+  var known = QueueRoute.Caller()
+  known.name = Array("users\0ann".utf8)
+  known.tenant = Array("acme".utf8)
+  known.fields = Array("x-user: ann\r\n".utf8)
+  func parse(_ caller: QueueRoute.Caller) -> QueueAPI.Parsed {
+    var drawn = Drawn()
+    return strangers.parse(
+      asked, of: caller, by: queues, now: WallTime(milliseconds: 1_795_305_600_000), using: &drawn)
+  }
+  let caller = first & 1 == 1 ? known : QueueRoute.Caller()
+  let outcome = parse(caller)
+  require(outcome == parse(caller), "the same request is something else the second time")
+  switch outcome {
+  case .refuse(let answer): look(answer)
+  case .ask(let question, let then):
+    look(question)
+    switch question {
+    case .enqueue(let queue, let messages):
+      require(queue == "emails" && messages.count == 1, "not one message of its queue")
+      let message = messages[0]
+      require(message.id.starts(with: mark) && message.id.count <= QueueLimits.idBytesMax, "an id without the mark")
+      require(
+        message.priority == QueueLimits.priorityUsual && message.notBefore == 0 && message.keep == nil
+          && message.body == asked.body, "a stranger's word counts")
+      require(message.tenant == caller.tenant, "another tenant")
+      for line in String(decoding: message.fields, as: UTF8.self).split(separator: "\r\n") {
+        let name = line.prefix { $0 != ":" }.lowercased()
+        require(
+          ["content-type", "content-encoding", "content-language", "traceparent", "tracestate", "baggage", "x-user"]
+            .contains(name), "a field that describes nothing: \(name)")
+      }
+      if case .ask(.enqueue(_, let others), _) = parse(first & 1 == 1 ? QueueRoute.Caller() : known),
+        asked.fields.contains(where: { $0.name.lowercased() == "idempotency-key" })
+      {
+        require(others[0].id != message.id, "one who is known has the id of somebody else")
+      }
+      look(then.answer(.enqueued([Enqueued(id: message.id, isDuplicate: true)])))
+    case .look(let queue, .message(let id)):
+      require(queue == "emails" && id.starts(with: mark), "a look at what a program has sent")
+      look(then.answer(.message(nil)))
+      look(
+        then.answer(
+          .message(
+            MessageView(
+              sequence: 1, id: id, key: [], tenant: [], priority: 4, state: .done, attempts: 1, enqueuedAt: 0, dueAt: 0,
+              endedAt: 9, death: nil, result: [0x37], bytes: 1))))
+    default: require(false, "strangers ask \(question)")
+    }
+    look(then.answer(.queueFull(retryAfter: 5)))
+    look(then.answer(.unknownQueue))
+  }
+}
+
+// MARK: What a group gets
+
+/// What a request publishes comes to a group: fetched it is JSON, brought it is a request with one head and this body.
+func fuzzGroup(_ bytes: [UInt8]) {
+  guard let first = bytes.first else { return }
+  var random = SeededRandom(seed: 1)
+  let now = WallTime(milliseconds: 1_795_305_600_000)
+  guard
+    case .ask(.append(let log, let entries), _) = messaging.parse(
+      request(Array(bytes.dropFirst())), now: now, using: &random)
+  else { return }
+  let isStream = log == "orders" || log == "ledger"
+  let messages = entries.enumerated().map { i, entry in
+    LeasedMessage(
+      sequence: Int64(i), attempt: UInt16(first >> 4) + 1, until: now.milliseconds + 30_000,
+      enqueuedAt: now.milliseconds,
+      message: NewMessage(id: entry.id, key: entry.key, fields: entry.fields, body: entry.body),
+      entry: MessageEntry(
+        position: Int64(i) + 1, version: isStream ? Int64(i) + 1 : 0, at: now.milliseconds, id: entry.id,
+        type: entry.type))
+  }
+  // Fetched, as programs do.
+  let lease = MessagingRequest(
+    method: "POST", path: isStream ? "/streams/orders/groups/list/lease" : "/topics/events/groups/mail/lease",
+    query: "max=1000")
+  guard case .ask(let question, let then) = messaging.parse(lease, now: now, using: &random) else {
+    return require(false, "a lease is refused")
+  }
+  look(question)
+  guard case .answer(let answer) = then.next(.leased(messages)) else { return require(false, "no answer") }
+  require(answer.status == 200 && JSONText.isWhole(answer.body.span), "an answer that is no JSON")
+  // Brought: each alone, and all together.
+  if messages.isEmpty { return }
+  for message in messages.prefix(8) {
+    let one = GroupDelivery(message, log: log, isStream: isStream, group: "mail")
+    require(one.body == message.message.body, "another body")
+    look(one)
+  }
+  let all = GroupDelivery(batch: messages.reversed(), log: log, isStream: isStream, group: "mail")
+  require(JSONText.isWhole(all.body.span), "a batch that is no JSON")
+  require(String(decoding: all.lines, as: UTF8.self).contains("Weir-Count: \(messages.count)\r\n"), "another count")
+  require(
+    String(decoding: all.lines, as: UTF8.self).contains(
+      "Weir-Position: 1\r\nWeir-Last-Position: \(messages.count)\r\n"), "other positions")
+  look(all)
+}
+
+/// It is one head, to its end, and what is ours to say stands there once.
+private func look(_ delivery: GroupDelivery) {
+  var head = Array("POST /events HTTP/1.0\r\nHost: mail\r\n".utf8) + delivery.fields + delivery.lines
+  head += Array("Content-Length: \(delivery.body.count)\r\n\r\n".utf8)
+  let (outcome, scanned) = scanRequest(head, [.proxy, .service])
+  require(outcome == .complete && scanned.length == head.count, "the head is \(outcome)")
+  require(scanned.framing == (delivery.body.isEmpty ? .length(0) : .length(Int64(delivery.body.count))), "another body")
+}
+
 // MARK: JSON Schema
 
 /// A schema, an empty line, a document: read or refused with a place, and judged the same twice.

@@ -264,6 +264,7 @@ extension LogAPI {
 
   private func judge(_ drafts: [Draft], _ log: Log) throws(QueueAPI.Refused) {
     var misfits: [Flaw] = []
+    var effort = JSONSchema.Effort(bytes: drafts.reduce(0) { $0 + $1.entry.body.count })
     for draft in drafts where misfits.count < QueueAPI.flawsMax {
       if !log.types.isEmpty {
         let type = String(decoding: draft.entry.type, as: UTF8.self)
@@ -289,7 +290,7 @@ extension LogAPI {
             "\(Flaw.quoted(type)) is no JSON, and \(log.name) has a schema", mend: "Send application/json."))
         continue
       }
-      for var flaw in schema.flaws(of: draft.entry.body) {
+      for var flaw in schema.flaws(of: draft.entry.body, within: &effort) {
         if flaw.at.hasPrefix("$") { flaw.at = draft.data + flaw.at.dropFirst() }
         misfits.append(flaw)
       }

@@ -79,6 +79,13 @@ package struct LogAPI: Sendable {
     } catch { return .answer(error.answer) }
   }
 
+  /// Whether the body of a request is held against a schema.
+  func judges(_ request: MessagingRequest) -> Bool {
+    let parts = request.path.split(separator: "/", maxSplits: 3, omittingEmptySubsequences: false)
+    guard request.method != "GET", parts.count > 2, let name = Percent.decode(parts[2]) else { return false }
+    return logs[name]?.schema != nil
+  }
+
   private func place(
     _ request: MessagingRequest, _ now: WallTime, _ random: inout SeededRandom
   ) throws(QueueAPI.Refused) -> MessagingAPI.Outcome {

@@ -3,17 +3,20 @@ internal import WeirWire
 
 /// The fields that go with a message: whole header lines, with names in lower case.
 package enum MessageFields {
-  /// What a payload is, where it belongs, and what it is of a CloudEvent; `ce-…` beside them.
+  /// What a payload is, and where it belongs; what it is of a CloudEvent says `ce-…` beside them.
   private static let names: Set<String> = [
     "content-type", "content-encoding", "content-language", "traceparent", "tracestate", "baggage",
   ]
+
+  /// A field that says something of the payload, by its name in lower case.
+  static func describes(_ name: String) -> Bool { names.contains(name) }
 
   /// The lines of a request that are kept.
   static func kept(of request: MessagingRequest, withType: Bool) throws(Flaw) -> [UInt8] {
     var lines: [UInt8] = []
     for field in request.fields {
       let name = field.name.lowercased()
-      guard names.contains(name) || name.hasPrefix("ce-"), withType || !name.hasPrefix("c") else { continue }
+      guard describes(name) || name.hasPrefix("ce-"), withType || !name.hasPrefix("c") else { continue }
       lines += try line(name, field.value, at: field.name)
     }
     guard lines.count <= QueueLimits.fieldsBytesMax - 512 else {

@@ -293,12 +293,20 @@ extension WallTime {
   static func <= (a: WallTime, b: WallTime) -> Bool { a.milliseconds <= b.milliseconds }
 }
 
-/// Ids for messages whose sender gave none: UUIDs of version 7 (RFC 9562 §5.7), which rise with the time.
+/// Ids for messages whose sender gave none.
 enum MessageID {
+  /// A UUID of version 7 (RFC 9562 §5.7), which rises with the time.
   static func next(_ now: WallTime, _ random: inout SeededRandom) -> [UInt8] {
     let time = UInt64(max(0, now.milliseconds)) & 0xffff_ffff_ffff
-    let high = time << 16 | 0x7000 | random.next() >> 52
-    let low = 0x8000_0000_0000_0000 | random.next() >> 2
+    return text(time << 16 | 0x7000 | random.next() >> 52, 0x8000_0000_0000_0000 | random.next() >> 2)
+  }
+
+  /// A UUID of version 4 (RFC 9562 §5.4): 122 bits of chance, and nothing else.
+  static func drawn(_ source: inout some RandomNumberGenerator) -> [UInt8] {
+    text(source.next() & ~0xf000 | 0x4000, 0x8000_0000_0000_0000 | source.next() >> 2)
+  }
+
+  private static func text(_ high: UInt64, _ low: UInt64) -> [UInt8] {
     let digits = Array("0123456789abcdef".utf8)
     var out: [UInt8] = []
     out.reserveCapacity(36)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+internal import WeirBase
 internal import WeirFlows
 internal import WeirWire
 
@@ -134,7 +135,7 @@ extension QueueAPI {
     mutating func set(_ name: String, _ text: String, at place: String) throws(Flaw) {
       switch name {
       case "error": error = Words.shortened(text)
-      case "retry-after": retryAfter = try QueueAPI.length(place, text)
+      case "retry-after": retryAfter = try Words.later(text, at: place)
       case "by": by = try QueueAPI.length(place, text, from: 1000, to: QueueAPI.visibilityMax)
       default:
         guard text == "true" || text == "false" else {
@@ -142,6 +143,18 @@ extension QueueAPI {
         }
         isFinal = text == "true"
       }
+    }
+
+    private static func later(_ text: String, at place: String) throws(Flaw) -> Int64 {
+      let length = try QueueAPI.length(place, text)
+      let most = QueueDelivery.Settings.retryAfterMax.inNanoseconds / 1_000_000
+      if length <= most { return length }
+      throw Flaw(
+        place,
+        "\(Flaw.quoted(text)) is longer than a consumer may hold a message back, \(TimeText.of(milliseconds: most))",
+        mend:
+          "Send at most \(TimeText.of(milliseconds: most)); for later than that ack it, and enqueue it anew with Weir-Delay."
+      )
     }
 
     /// To as many bytes as are kept, at a character's end: a stack trace is no reason to lose the nack.

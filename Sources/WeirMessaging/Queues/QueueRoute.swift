@@ -10,8 +10,14 @@ internal import WeirWire
 ///     GET  /reports/<id>     what became of it               200, 404
 ///
 /// Callers are strangers: of their fields only what describes the body goes with the message, and nothing of theirs says
-/// which key, priority or time it has. The id is made of the request's `Idempotency-Key` and of who the caller is, so that who asks
-/// twice is served once, and nobody for another; without a key it is drawn, and cannot be guessed. Who knows the id may see state and result, and nothing else of the message.
+/// which key, priority or time it has. The id is made of the request's `Idempotency-Key` and of who the caller is, so that
+/// who asks twice is served once, and nobody for another; without a key it is drawn, and cannot be guessed. Who knows the id
+/// may see state and result, and nothing else of the message.
+///
+/// ## Invariants
+/// 1. In the queue each id begins with ``mark``, which callers neither write nor see: no id of theirs is that of a message
+///    which a program has sent, and none of those can be looked up, unless the program has begun it with the mark itself.
+/// 2. The id of one who is known is that of nobody else, whatever key another sends.
 package struct QueueRoute: Sendable, Equatable {
   package var queue: String
   /// Parts of the path that are the route's own: `/reports/**` has one.
@@ -38,38 +44,48 @@ package struct QueueRoute: Sendable, Equatable {
     self.skip = skip
   }
 
-  private static let taken: Set<String> = [
-    "content-type", "content-encoding", "content-language", "traceparent", "tracestate", "baggage",
-  ]
+  /// What stands in the queue before each id that callers know.
+  static let mark = Array("route.".utf8)
 
   /// What a request asks; its path is the one that the caller has written.
   ///
+  /// - Parameter source: ids are drawn from it; in a running system nobody can guess what it gives.
   package func parse(
     _ request: MessagingRequest, of caller: Caller = Caller(), by api: QueueAPI, now: WallTime,
-    using random: inout SeededRandom
+    using source: inout some RandomNumberGenerator
   ) -> QueueAPI.Parsed {
     let parts = request.path.split(separator: "/", omittingEmptySubsequences: false).dropFirst()
     var rest = parts.dropFirst(skip)
     if rest.first == "" { rest.removeFirst() }
     switch rest.count {
-    case 0: return enqueue(request, parts, caller, api, now, &random)
+    case 0: return enqueue(request, parts, caller, api, now, &source)
     case 1:
       guard request.method == "GET" || request.method == "HEAD" else {
         return QueueRoute.refused("GET")
       }
-      guard let id = rest.first.flatMap({ Percent.decode($0) }), QueueAPI.isID(Array(id.utf8)) else {
-        return .refuse(MessagingAnswer(.messageUnknown))
-      }
-      return .ask(.look(queue: queue, .message(id: Array(id.utf8))), then: .progress)
+      guard let id = rest.first.flatMap({ Percent.decode($0) }).map({ QueueRoute.mark + Array($0.utf8) }),
+        QueueAPI.isID(id)
+      else { return .refuse(MessagingAnswer(.messageUnknown)) }
+      return .ask(.look(queue: queue, .message(id: id)), then: .progress)
     default: return .refuse(MessagingAnswer(.noRoute))
     }
   }
 
-  private static func id(_ key: String, of caller: Caller) -> String {
-    if caller.name.isEmpty { return key }
-    let digest = SHA256.hash(data: caller.name + [0] + Array(key.utf8))
-    return digest.prefix(16).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+  /// What a caller's key becomes, without the mark.
+  ///
+  /// The key itself, where nobody knows whose it is; but none that looks like what is made of a known caller's, and none
+  /// that is too long with the mark before it.
+  private static func id(_ key: [UInt8], of caller: Caller) -> [UInt8] {
+    let looksMade = key.count == 32 && key.allSatisfy { $0 &- 0x30 < 10 || $0 &- 0x61 < 6 }
+    if caller.name.isEmpty, !looksMade, mark.count + key.count <= QueueLimits.idBytesMax { return key }
+    let digits = Array("0123456789abcdef".utf8)
+    return SHA256.hash(data: caller.name + [0] + key).prefix(16).flatMap {
+      [digits[Int($0 >> 4)], digits[Int($0 & 15)]]
+    }
   }
+
+  /// An id as callers know it.
+  static func shown(_ id: [UInt8]) -> [UInt8] { id.starts(with: mark) ? Array(id[mark.count...]) : id }
 
   private static func refused(_ allowed: String) -> QueueAPI.Parsed {
     .refuse(
@@ -80,14 +96,15 @@ package struct QueueRoute: Sendable, Equatable {
 
   private func enqueue(
     _ request: MessagingRequest, _ parts: ArraySlice<Substring>, _ caller: Caller, _ api: QueueAPI, _ now: WallTime,
-    _ random: inout SeededRandom
+    _ source: inout some RandomNumberGenerator
   ) -> QueueAPI.Parsed {
     guard ["POST", "PUT", "PATCH"].contains(request.method) else { return QueueRoute.refused("POST") }
-    var fields = request.fields.filter { QueueRoute.taken.contains($0.name.lowercased()) }
+    var fields = request.fields.filter { MessageFields.describes($0.name.lowercased()) }
     let keys = request.values("idempotency-key")
     if keys.count > 1 {
       return .refuse(MessagingAnswer(.messageMalformed, flaws: [Flaw("Idempotency-Key", "it stands there twice")]))
     }
+    var id = MessageID.drawn(&source)
     // As a structured field it is a string in quotes; most write it bare.
     if let key = keys.first?.trimming({ $0 == " " || $0 == "\t" || $0 == "\"" }) {
       guard QueueAPI.isID(Array(key.utf8)) else {
@@ -96,10 +113,13 @@ package struct QueueRoute: Sendable, Equatable {
           "\(Flaw.quoted(key)) is no id: 1 to \(QueueLimits.idBytesMax) visible ASCII characters", mend: "Send a UUID.")
         return .refuse(MessagingAnswer(.messageMalformed, flaws: [flaw]))
       }
-      fields.append(MessagingField("Weir-Id", QueueRoute.id(key, of: caller)))
+      id = QueueRoute.id(Array(key.utf8), of: caller)
     }
+    fields.append(MessagingField("Weir-Id", String(decoding: QueueRoute.mark + id, as: UTF8.self)))
     let inner = MessagingRequest(method: "POST", path: "/queues/\(queue)", fields: fields, body: request.body)
-    let parsed = api.parse(inner, now: now, using: &random)
+    // The id is given: nothing is drawn here.
+    var unused = SeededRandom(seed: 0)
+    let parsed = api.parse(inner, now: now, using: &unused)
     guard case .ask(.enqueue(_, var messages), _) = parsed else { return parsed }
     messages[0].fields += caller.fields
     // Who has a longer tenant shares its turn with the others without one.
@@ -116,12 +136,13 @@ package struct QueueRoute: Sendable, Equatable {
 extension Answering {
   /// `last`: the last part of the request's path, for `Location` is relative to it; empty when it ends with a slash.
   static func acceptedByRoute(_ message: Enqueued, last: String) -> MessagingAnswer {
+    let shown = QueueRoute.shown(message.id)
     var writer = JSONWriter()
     writer.object { answer in
-      answer.text("id", String(decoding: message.id, as: UTF8.self))
+      answer.text("id", String(decoding: shown, as: UTF8.self))
       answer.text("state", word(.waiting))
     }
-    let id = Percent.encode(message.id)
+    let id = Percent.encode(shown)
     return MessagingAnswer(
       status: 202, json: writer.finish(),
       fields: [MessagingField("Location", last.isEmpty ? id : "\(last)/\(id)")])
@@ -130,7 +151,7 @@ extension Answering {
   static func progress(_ view: MessageView) -> MessagingAnswer {
     var writer = JSONWriter()
     writer.object { answer in
-      answer.text("id", String(decoding: view.id, as: UTF8.self))
+      answer.text("id", String(decoding: QueueRoute.shown(view.id), as: UTF8.self))
       answer.text("state", word(view.state))
       answer.text("enqueued-at", WallTime(milliseconds: view.enqueuedAt).rfc3339)
       if let endedAt = view.endedAt { answer.text("ended-at", WallTime(milliseconds: endedAt).rfc3339) }

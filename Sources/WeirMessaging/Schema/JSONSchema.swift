@@ -9,7 +9,8 @@
 /// `unevaluatedProperties`, schemas of other drafts, patterns that look ahead or refer back.
 ///
 /// ## Invariants
-/// 1. Judging ends: no schema leads to itself at the same place of the text, and the steps have a bound that grows with the text.
+/// 1. Judging ends: no schema leads to itself at the same place of the text, the steps have a bound that grows with the text, and
+///    schemas lead ``depthMax`` deep into one another at most.
 /// 2. Numbers are compared exactly, whatever their digits.
 package struct JSONSchema: Sendable {
   /// What is wrong with the schema, by places in it (`#/properties/order`).
@@ -17,9 +18,16 @@ package struct JSONSchema: Sendable {
     package var flaws: [Flaw]
   }
 
-  /// Steps that every text may take, and as many more for each of its bytes.
-  static let stepsLeast = 200_000
-  static let stepsPerByte = 50
+  /// What judging may still take; several texts of one request have one together.
+  package struct Effort: Sendable {
+    fileprivate var steps: Int
+
+    /// 200 000 steps, and 50 more for each byte of all texts.
+    package init(bytes: Int) { steps = 200_000 + 50 * bytes }
+  }
+
+  /// A text is 128 deep at most, and a place of it is judged by a few schemas that lead to one another.
+  static let depthMax = 512
   static let flawsMax = 16
 
   /// Compiled; the first is the whole schema.
@@ -46,6 +54,12 @@ package struct JSONSchema: Sendable {
 
   /// What is wrong with a text, by places in it (`$.items[3].price`); none when it fits.
   package func flaws(of document: [UInt8]) -> [Flaw] {
+    var effort = Effort(bytes: document.count)
+    return flaws(of: document, within: &effort)
+  }
+
+  /// The same of one text of several, which takes its steps out of those that are left.
+  package func flaws(of document: [UInt8], within effort: inout Effort) -> [Flaw] {
     let tree: JSONTree
     do throws(JSONTree.Unreadable) { tree = try JSONTree(document) } catch {
       switch error {
@@ -54,11 +68,20 @@ package struct JSONSchema: Sendable {
       case .twice(let name): return [Flaw("$", "\(Flaw.quoted(name)) stands twice in one object")]
       }
     }
-    var judge = SchemaJudge(
-      nodes: nodes, steps: JSONSchema.stepsLeast + JSONSchema.stepsPerByte * document.count)
+    var judge = SchemaJudge(nodes: nodes, steps: effort.steps)
     _ = judge.fits(0, tree)
+    effort.steps = judge.steps
+    if judge.isTooDeep {
+      return [
+        Flaw(
+          "$", "more than \(JSONSchema.depthMax) schemas lead to one another where it is judged",
+          mend: "Make the schema simpler.")
+      ]
+    }
     if judge.steps <= 0 {
-      return [Flaw("$", "to judge it takes more steps than a text of its length may", mend: "Make the schema simpler.")]
+      return [
+        Flaw("$", "to judge it takes more steps than a request of its length may", mend: "Make the schema simpler.")
+      ]
     }
     return judge.flaws
   }

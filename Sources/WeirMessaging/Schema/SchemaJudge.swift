@@ -6,6 +6,9 @@ struct SchemaJudge {
   /// What is left of them; at none the verdict counts for nothing.
   private(set) var steps: Int
   private(set) var flaws: [Flaw] = []
+  /// So many schemas led to the one that is asked; too many, and the verdict counts for nothing.
+  private var depth = 0
+  private(set) var isTooDeep = false
   /// Where in the text it is.
   private var path: [Step] = []
   /// Above zero only the verdict is asked for: alternatives, conditions, what must not be.
@@ -24,6 +27,14 @@ struct SchemaJudge {
   mutating func fits(_ index: Int, _ value: JSONTree) -> Bool {
     steps -= 1
     if steps <= 0 { return false }
+    if depth >= JSONSchema.depthMax {
+      // Nothing more is judged.
+      isTooDeep = true
+      steps = 0
+      return false
+    }
+    depth += 1
+    defer { depth -= 1 }
     let node = nodes[index]
     if !node.isPossible { return fail("nothing may stand here") }
     var isFine = assertions(node, value)

@@ -7,7 +7,7 @@
 /// character. What cannot be followed so, references back and looking ahead, is refused when the pattern is read.
 ///
 /// ## Invariants
-/// 1. A step of the search is an instruction at a character; there are at most instructions × characters.
+/// 1. A step of the search is an instruction at a character; there are at most instructions × (characters + 2).
 /// 2. A pattern has at most ``instructionsMax`` instructions, counts multiplied out.
 struct SchemaPattern: Sendable {
   static let instructionsMax = 10_000
@@ -58,6 +58,9 @@ struct SchemaPattern: Sendable {
 
   /// Nil when the steps that are left are used up first.
   func isFound(in text: [UInt32], steps: inout Int) -> Bool? {
+    // The fronts are made anew for each text.
+    steps -= program.count
+    if steps <= 0 { return nil }
     var now = Front(program.count)
     var next = Front(program.count)
     var pending: [Int] = []

@@ -21,13 +21,17 @@ final class MessagingExchange {
   fileprivate let route: QueueRoute?
   fileprivate let caller: QueueRoute.Caller
 
-  /// The largest body: what comes from outside is one message, what comes from a program may be many.
-  fileprivate var bodyMax: Int64 { Int64(route == nil ? MessagingAPI.bodyBytesMax : QueueLimits.bodyBytesMax) }
-  /// A body up to this size is parsed on the loop: that takes less than a millisecond.
-  static let parsedHere = 64 << 10
+  /// The largest body: what comes from outside is one message, what comes from a program may be many; none is larger than any body may be.
+  fileprivate let bodyMax: Int64
+  /// A large answer on its way, and how much of it is written.
+  fileprivate var answer: [UInt8] = []
+  fileprivate var written = 0
+  /// So much of an answer is written at once; what is larger goes as fast as its reader takes it.
+  fileprivate static let pieceBytes = 64 << 10
 
-  init(_ request: MessagingRequest, route: QueueRoute? = nil, caller: QueueRoute.Caller = .init()) {
+  init(_ request: MessagingRequest, route: QueueRoute?, caller: QueueRoute.Caller, bodyMax: Int64) {
     self.request = request
+    self.bodyMax = min(bodyMax, Int64(route == nil ? MessagingAPI.bodyBytesMax : QueueLimits.bodyBytesMax))
     self.route = route
     self.caller = caller
   }
@@ -38,7 +42,9 @@ final class MessagingExchange {
   ) -> MessagingAPI.Outcome {
     let wall = SystemClock.wall()
     guard let route else { return api.parse(request, now: wall, using: &random) }
-    switch route.parse(request, of: caller, by: api.queues, now: wall, using: &random) {
+    // Strangers are shown the id, and who knows it sees what became of the message.
+    var secret = SystemRandomNumberGenerator()
+    switch route.parse(request, of: caller, by: api.queues, now: wall, using: &secret) {
     case .ask(let question, let then): return .ask(question, then: .queue(then))
     case .refuse(let answer): return .answer(answer)
     }
@@ -75,8 +81,7 @@ extension ClientConnection {
   func enqueue(_ route: QueueRoute, now: Instant) {
     prepareAnswerLines()
     let caller = QueueRoute.Caller(
-      name: principal.map { Array("\($0.identity) \($0.subject)".utf8) } ?? [], fields: principal?.fields ?? [],
-      tenant: principal?.tenant.map { Array($0.utf8) } ?? [])
+      name: callerName ?? [], fields: principal?.fields ?? [], tenant: principal?.tenant.map { Array($0.utf8) } ?? [])
     principal = nil
     beginMessaging(at: Int(head.path.start), route: route, caller: caller, now: now)
   }
@@ -100,7 +105,7 @@ extension ClientConnection {
         MessagingRequest(
           method: text(head.methodRun.range), path: text(start..<Int(head.path.end)),
           query: head.query.isEmpty ? nil : text(head.query.range),
-          fields: fields), route: route, caller: caller)
+          fields: fields), route: route, caller: caller, bodyMax: loop.limits.bodyBytes)
     }
     messaging = exchange
     if case .length(let length) = head.framing, length > exchange.bodyMax {
@@ -177,18 +182,28 @@ extension ClientConnection {
     let request = exchange.request
     exchange.request.body = []
     let (api, route, caller) = (loop.messagingAPI, exchange.route, exchange.caller)
-    if request.body.count <= MessagingExchange.parsedHere {
+    if api.isBrief(request) {
       let outcome = MessagingExchange.parse(request, route, caller, by: api, using: &loop.random)
       return goOn(outcome, exchange, now: now)
     }
     let seed = loop.random.next()
-    let bound = NIOLoopBound((self, exchange), eventLoop: loop.eventLoop)
-    NIOThreadPool.singleton.runIfActive(eventLoop: loop.eventLoop) {
+    aside(exchange) {
       var random = SeededRandom(seed: seed, stream: "ids of messages")
       return MessagingExchange.parse(request, route, caller, by: api, using: &random)
-    }.whenComplete { result in
-      let (client, exchange) = bound.value
-      guard client.messaging === exchange, client.stage != .closed else { return }
+    }
+  }
+
+  /// Does what takes long on a thread of the pool, and goes on with what comes of it.
+  ///
+  /// A connection has one exchange at a time, so nothing of its overtakes anything.
+  private func aside(
+    _ exchange: MessagingExchange, _ work: @escaping @Sendable () -> MessagingAPI.Outcome,
+    orElse leave: @escaping () -> Void = {}
+  ) {
+    let bound = NIOLoopBound((self, exchange, leave), eventLoop: loop.eventLoop)
+    NIOThreadPool.singleton.runIfActive(eventLoop: loop.eventLoop, work).whenComplete { result in
+      let (client, exchange, leave) = bound.value
+      guard client.messaging === exchange, client.stage != .closed else { return leave() }
       switch result {
       case .success(let outcome): client.goOn(outcome, exchange, now: client.loop.now())
       // The pool ends with the process.
@@ -199,7 +214,7 @@ extension ClientConnection {
 
   private func goOn(_ outcome: MessagingAPI.Outcome, _ exchange: MessagingExchange, now: Instant) {
     switch outcome {
-    case .answer(let answer): write(answer, now: now)
+    case .answer(let answer): write(answer, of: exchange, now: now)
     case .ask(let request, let then):
       // No state process: there is nothing of what it would keep.
       guard let state = loop.state else { return goOn(then.next(.unknownQueue), exchange, now: now) }
@@ -213,8 +228,13 @@ extension ClientConnection {
     _ reply: StateReply?, _ request: StateRequest, _ then: MessagingAPI.Then, _ exchange: MessagingExchange
   ) {
     guard messaging === exchange, stage != .closed else { return giveBack(reply, request) }
-    guard let reply else { return write(MessagingAPI.unavailable, now: loop.now()) }
-    goOn(then.next(reply), exchange, now: loop.now())
+    guard let reply else { return write(MessagingAPI.unavailable, of: exchange, now: loop.now()) }
+    if MessagingAPI.isBrief(reply) { return goOn(then.next(reply), exchange, now: loop.now()) }
+    aside(exchange) {
+      then.next(reply)
+    } orElse: { [self] in
+      giveBack(reply, request)
+    }
   }
 
   /// Who asked for messages is gone: they are given to others.
@@ -228,7 +248,7 @@ extension ClientConnection {
     ) { _ in }
   }
 
-  private func write(_ answer: MessagingAnswer, now: Instant) {
+  private func write(_ answer: MessagingAnswer, of exchange: MessagingExchange, now: Instant) {
     phase = .done
     loop.scratch.clear()
     loop.scratch.appendStatusLine(answer.status)
@@ -237,6 +257,43 @@ extension ClientConnection {
     loop.scratch.append(decimal: Int64(answer.body.count))
     loop.scratch.append("\r\n")
     if !isCalls { appendRouteFields() }
-    answerOurselves(status: answer.status, body: answer.body, reason: answer.reason, now: now)
+    if answer.body.count <= MessagingExchange.pieceBytes || head.method == .head {
+      return answerOurselves(status: answer.status, body: answer.body, reason: answer.reason, now: now)
+    }
+    // More than goes with the head; only what has been asked for is large, and no refusal is.
+    decideWhetherToClose()
+    if let rule = epoch.requestID, !isCalls { appendRequestID(rule) }
+    loop.scratch.append(loop.dateLine)
+    writeConnection(head.flags.contains(.http10))
+    loop.scratch.append("\r\n")
+    writeScratch()
+    self.answer = .relaying
+    status = answer.status
+    bodyOut = 0
+    exchange.answer = answer.body
+    sendAnswer(exchange)
+  }
+
+  /// Writes pieces of a large answer until its reader is behind; when it has caught up it goes on here.
+  func sendAnswer(_ exchange: MessagingExchange) {
+    let count = exchange.answer.count
+    guard count > 0, messaging === exchange else { return }
+    while exchange.written < count, stage != .closed, outlet.isWritable {
+      let end = min(count, exchange.written + MessagingExchange.pieceBytes)
+      write(ByteBuffer(bytes: exchange.answer[exchange.written..<end]))
+      bodyOut += Int64(end - exchange.written)
+      exchange.written = end
+      // What follows may be asked from here, when all has gone at once.
+      if end < count { flush() }
+    }
+    if messaging !== exchange || stage == .closed { return }
+    let now = loop.now()
+    if exchange.written < count {
+      loop.silentAt[Int(place)] = now.nanoseconds + loop.times.answerIdle
+      return
+    }
+    exchange.answer = []
+    needsFlush = true
+    endOwnAnswer(status: status, now: now)
   }
 }

@@ -186,15 +186,21 @@ extension ClientConnection {
       detail: "With a key the body may have 64 KiB.")
   }
 
+  /// By which a caller is told from all others, the same after every reload; nil for one that nobody knows.
+  ///
+  /// No name of an identity has a zero byte.
+  var callerName: [UInt8]? {
+    guard let principal, let access = epoch.configuration.access else { return nil }
+    return Array(access.gate.identities[principal.identity].name.utf8) + [0] + Array(principal.subject.utf8)
+  }
+
   /// Scope and key make the record's name; what must be the same each time makes the fingerprint.
   private func identify(_ keyed: KeyedRequest) {
     let input = self.input
     let bytes = input.readableBytesUInt8Span
     var name = SHA256()
     var scope = keyed.keying.name + [0]
-    if let principal, let access = epoch.configuration.access {
-      scope += Array(access.gate.identities[principal.identity].name.utf8) + [0] + Array(principal.subject.utf8)
-    }
+    if let callerName { scope += callerName }
     name.update(data: scope + [0])
     if case .one(let run) = keyRun(keyed.keying, bytes) {
       bytes.extracting(run.range).withUnsafeBytes { name.update(bufferPointer: $0) }

@@ -21,6 +21,7 @@ import WeirWire
         LogAPI.Log(.topic, "events", key: "customer_id", groups: ["stock", "mail"]),
         LogAPI.Log(.topic, "nested", key: "customer.id"),
         LogAPI.Log(.topic, "strict", schema: try JSONSchema(Array(schema.utf8))),
+        LogAPI.Log(.topic, "slow", schema: try JSONSchema(Array(#"{"pattern":"([a-h]|[a-i]){1,50}!"}"#.utf8))),
         LogAPI.Log(.stream, "orders", key: "order", types: ["OrderPlaced", "OrderPaid"], groups: ["list"]),
         LogAPI.Log(.stream, "ledger"),
       ]))
@@ -201,6 +202,23 @@ import WeirWire
       let problem = try Self.problem(Self.parse("POST", target))
       #expect(problem.status == 404 && problem.reason == reason, "\(target): \(problem)")
     }
+  }
+
+  @Test("the events of a batch are judged in the steps of one request, not each in as many")
+  func effort() throws {
+    func flaws(_ count: Int) throws -> Int {
+      let text = String(repeating: "a", count: 600)
+      let event = #"{"specversion":"1.0","id":"1","source":"/s","type":"T","data":"\#(text)!"}"#
+      let batch = "[" + Array(repeating: event, count: count).joined(separator: ",") + "]"
+      let outcome = try Self.parse(
+        "POST", "/topics/slow", [("Content-Type", "application/cloudevents-batch+json")], batch)
+      guard case .answer = outcome else { return 0 }
+      let errors = try Self.problem(outcome).errors ?? []
+      #expect(errors.allSatisfy { $0.what.contains("more steps") }, "\(errors)")
+      return errors.count
+    }
+    #expect(try flaws(1) == 0)
+    #expect(try flaws(20) > 0)
   }
 
   @Test("what does not fit the schema is told by its path, in a body, in data and in a batch")

@@ -370,6 +370,8 @@ import WeirWire
       ("/queues/a/nack", #"{"leases":["1.1"],"retry-after":30}"#, "$.retry-after"),
       ("/queues/a/nack?lease=1.1&final=yes", "", "?final"),
       ("/queues/a/nack?lease=1.1&retry-after=x", "", "?retry-after"),
+      ("/queues/a/nack?lease=1.1&retry-after=3650d", "", "?retry-after"),
+      ("/queues/a/nack", #"{"leases":["1.1"],"retry-after":"721m"}"#, "$.retry-after"),
       ("/queues/a/nack", #"{"leases":["1.1"],"error":7}"#, "$.error"),
       ("/queues/a/extend?lease=1.1", "", "$.by"), ("/queues/a/extend?lease=1.1&by=0s", "", "?by"),
       ("/queues/a/extend", #"{"leases":["1.1"],"by":60}"#, "$.by"),
@@ -416,6 +418,13 @@ import WeirWire
           Settlement(
             sequence: 12, attempt: 1,
             verdict: .nack(error: "a b!", status: 0, latency: 0, retryAfter: nil, isFinal: false))
+        ])
+    #expect(
+      try settlements("/queues/emails/nack?lease=12.1&retry-after=720m")
+        == [
+          Settlement(
+            sequence: 12, attempt: 1,
+            verdict: .nack(error: "", status: 0, latency: 0, retryAfter: 43_200_000, isFinal: false))
         ])
     #expect(
       try settlements("/queues/emails/extend?lease=9223372036854775807.65535", #"{"by":"60s"}"#)

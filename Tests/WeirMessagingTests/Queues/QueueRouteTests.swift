@@ -13,10 +13,10 @@ import WeirWire
     _ method: String, _ path: String, _ fields: [MessagingField] = [], body: String = "",
     of caller: QueueRoute.Caller = .init()
   ) -> QueueAPI.Parsed {
-    var random = SeededRandom(seed: 7)
+    var source = SystemRandomNumberGenerator()
     return QueueRoute(queue: "reports", skip: 2).parse(
       MessagingRequest(method: method, path: path, fields: fields, body: Array(body.utf8)),
-      of: caller, by: QueueAPI(keyFields: ["reports": "customer"]), now: now, using: &random)
+      of: caller, by: QueueAPI(keyFields: ["reports": "customer"]), now: now, using: &source)
   }
 
   @Test("the body is the message; of the caller's fields only those that describe it go along")
@@ -35,7 +35,7 @@ import WeirWire
       return
     }
     let message = try #require(messages.first)
-    #expect(queue == "reports" && messages.count == 1 && message.id == Array("r-1".utf8))
+    #expect(queue == "reports" && messages.count == 1 && message.id == Array("route.r-1".utf8))
     #expect(
       message.priority == QueueLimits.priorityUsual && message.tenant == Array("acme".utf8)
         && message.key == Array("c7".utf8))
@@ -55,23 +55,52 @@ import WeirWire
       guard case .ask(.enqueue(_, let messages), _) = parsed else { return nil }
       return messages.first.map { String(decoding: $0.id, as: UTF8.self) }
     }
-    #expect(id("") == "r-1")
-    #expect(id("0 alice")?.count == 32 && id("0 alice") == id("0 alice"))
+    #expect(id("") == "route.r-1")
+    #expect(id("0 alice")?.count == 38 && id("0 alice") == id("0 alice"))
     #expect(Set([id("0 alice"), id("0 bob"), id("1 alice"), id("0 alice", "r-2")]).count == 4)
+    // Who is not known takes no id of one who is, and none is too long to be looked up.
+    let made = id("0 alice").map { String($0.dropFirst(6)) } ?? ""
+    #expect(made.count == 32 && id("", made) != id("0 alice") && id("", made) == id("", made))
+    let long = String(repeating: "k", count: QueueLimits.idBytesMax)
+    #expect(id("", long)?.count == 38 && id("", String(long.dropFirst(6))) == "route.\(long.dropFirst(6))")
+  }
+
+  @Test("no id of a stranger is one that a program has given, and none of those is shown")
+  func namespace() {
+    var random = SeededRandom(seed: 7)
+    let mine = QueueAPI().parse(
+      MessagingRequest(method: "POST", path: "/queues/reports", fields: [MessagingField("Weir-Id", "order-7")]),
+      now: now, using: &random)
+    let theirs = parse("POST", "/api/reports", [MessagingField("Idempotency-Key", "order-7")])
+    let looked = parse("GET", "/api/reports/order-7")
+    guard case .ask(.enqueue(_, let own), _) = mine, case .ask(.enqueue(_, let strange), _) = theirs,
+      case .ask(.look(_, .message(let asked)), _) = looked
+    else {
+      Issue.record("one of them is not asked")
+      return
+    }
+    #expect(own[0].id == Array("order-7".utf8))
+    #expect(own[0].id != strange[0].id && asked == strange[0].id)
   }
 
   @Test("without a key the id is drawn; a path with a slash at its end is the same")
   func draws() {
+    var ids: Set<[UInt8]> = []
     for path in ["/api/reports", "/api/reports/"] {
       guard case .ask(.enqueue(_, let messages), let then) = parse("POST", path) else {
         Issue.record("it is not taken")
         continue
       }
-      #expect(messages.first?.id.count == 36)
+      #expect(messages.first?.id.count == 42)
+      let drawn = messages.first.map { String(decoding: $0.id, as: UTF8.self) } ?? ""
+      #expect(
+        drawn.contains(/^route\.[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/), "\(drawn)")
+      if let id = messages.first?.id { ids.insert(id) }
       let location = path.hasSuffix("/") ? "r" : "reports/r"
-      let answer = then.answer(.enqueued([Enqueued(id: Array("r".utf8), isDuplicate: false)]))
+      let answer = then.answer(.enqueued([Enqueued(id: Array("route.r".utf8), isDuplicate: false)]))
       #expect(answer.fields.contains(MessagingField("Location", location)))
     }
+    #expect(ids.count == 2)
   }
 
   @Test("what became of it is told, and nothing of who worked on it")
@@ -80,9 +109,10 @@ import WeirWire
       Issue.record("it is not asked")
       return
     }
-    #expect(request == .look(queue: "reports", .message(id: Array("r/1".utf8))))
+    #expect(request == .look(queue: "reports", .message(id: Array("route.r/1".utf8))))
     var view = MessageView(
-      sequence: 1, id: Array("r/1".utf8), key: Array("k".utf8), tenant: Array("t".utf8), priority: 4, state: .inFlight,
+      sequence: 1, id: Array("route.r/1".utf8), key: Array("k".utf8), tenant: Array("t".utf8), priority: 4,
+      state: .inFlight,
       attempts: 2, enqueuedAt: 1_700_000_000_000, dueAt: 0, endedAt: nil, death: nil, result: [], bytes: 5)
     let waiting = then.answer(.message(view))
     #expect(waiting.fields.contains(MessagingField("Retry-After", "1")))

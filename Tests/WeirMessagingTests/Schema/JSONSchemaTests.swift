@@ -140,6 +140,25 @@ import WeirMessaging
     }
     schema += ##"},"$ref":"#/$defs/d0"}"##
     #expect(try Self.flaws(schema, "null").first?.contains("more steps") == true)
+    // What a search needs before its first step is paid for by each text.
+    let items = "[" + Array(repeating: #""x""#, count: 1000).joined(separator: ",") + "]"
+    #expect(
+      try Self.flaws(#"{"items":{"pattern":"^(abcdefgh){0,1000}"}}"#, items).first?.contains("more steps") == true)
+    #expect(try Self.flaws(#"{"items":{"pattern":"^[a-z]{0,64}$"}}"#, items).isEmpty)
+  }
+
+  @Test("schemas that lead to one another very deep are not followed to the end of the stack")
+  func depth() throws {
+    func chain(_ length: Int) -> String {
+      let links = (0..<length).map { ##""d\##($0)":{"$ref":"#/$defs/d\##($0 + 1)"}"## }.joined(separator: ",")
+      return ##"{"$defs":{\##(links),"d\##(length)":{"type":"null"}},"$ref":"#/$defs/d0"}"##
+    }
+    #expect(try Self.flaws(chain(400), "null").isEmpty)
+    #expect(try Self.flaws(chain(600), "null").first?.contains("lead to one another") == true)
+    // A text as deep as one may be, judged by a schema that leads to itself.
+    let nested = String(repeating: #"{"a":["#, count: 63) + "1" + String(repeating: "]}", count: 63)
+    let tree = ##"{"type":["object","number"],"properties":{"a":{"type":"array","items":{"anyOf":[{"$ref":"#"}]}}}}"##
+    #expect(try Self.flaws(tree, nested).isEmpty)
   }
 
   // MARK: The judge
