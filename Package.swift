@@ -91,7 +91,8 @@ let package = Package(
     .target(
       name: "WeirStorage",
       dependencies: [
-        "WeirBase", "WeirPatterns", "WeirWire", "WeirPlatform", .product(name: "GRDB", package: "GRDB.swift"),
+        "WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", "WeirPlatform",
+        .product(name: "GRDB", package: "GRDB.swift"),
       ], swiftSettings: common),
     .target(
       name: "WeirMessaging", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", "WeirWire", crypto],

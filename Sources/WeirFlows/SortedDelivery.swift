@@ -128,21 +128,27 @@ public struct SortedDelivery: Sendable, Equatable {
       return .taken
     }
     ready.removeAll(keepingCapacity: true)
-    let answer = sequencer?.offer(number, of: event.stream, token: event.token, now: now, into: &ready) ?? .full
+    let word = sequencer?.offer(number, of: event.stream, token: event.token, now: now, into: &ready) ?? .full
+    let answer = SortedDelivery.answer(word, tellsCopies: dedup != nil)
     switch answer {
-    case .delivered, .kept:
-      line(&go)
-      return .taken
-    case .duplicate:
-      held[event.token] = nil
-      // With ids we would have known a copy: this one was never handed on.
-      guard dedup != nil else { return .duplicate }
-      dedup?.forget(event.id)
-      return .late
-    case .full, .tooManyStreams:
+    case .taken: line(&go)
+    case .duplicate: held[event.token] = nil
+    case .late, .full:
       held[event.token] = nil
       dedup?.forget(event.id)
-      return .full
+    }
+    return answer
+  }
+
+  /// What the sequencer's word means for an event that is no known copy; `tellsCopies`: those were told apart by their ids.
+  ///
+  /// The state process asks the same, which sorts the events of a group before they are in its queue.
+  public static func answer(_ word: Sequencer.Answer, tellsCopies: Bool) -> Answer {
+    switch word {
+    case .delivered, .kept: .taken
+    // With ids we would have known a copy: this one was never handed on.
+    case .duplicate: tellsCopies ? .late : .duplicate
+    case .full, .tooManyStreams: .full
     }
   }
 

@@ -57,6 +57,8 @@ package struct ProxyConfiguration: Sendable {
   package var logs: [LogDeclaration] = []
   /// Reads what programs send to queues, topics and streams.
   package var messaging = MessagingAPI()
+  /// What becomes of messages on their way here, while a scenario is played; nil: nothing.
+  package var road: MessageRoad?
   /// Topics whose events go out to addresses of partners.
   package var webhooks: [WebhookSettings] = []
   /// Those whose messages are brought to a service.

@@ -89,6 +89,8 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   private(set) var state: StateLink?
   /// Reads requests to queues, topics and streams.
   var messagingAPI = MessagingAPI()
+  /// While a scenario is played: what becomes of messages on their way here.
+  var road: MessageRoad?
   /// Messages are brought to services: not before this node takes requests.
   var takesMessages = false
   /// Of the first loop, where a plan has webhooks: delivers them.

@@ -45,7 +45,12 @@ final class LogOffice: Sendable {
             Status.Group(
               name: LogOffice.short(group.name, of: log.name), lag: Int(group.lag), position: Int(group.position),
               inFlight: Int(group.counts.inFlight), dead: Int(group.counts.dead),
-              oldest: group.counts.oldest.map { Double($0) / 1000 }, paused: group.counts.isPaused)
+              oldest: group.counts.oldest.map { Double($0) / 1000 }, paused: group.counts.isPaused,
+              order: group.counts.order.map {
+                Status.Group.Order(
+                  keeping: Int($0.keeping), gaps: Int($0.gaps), kept: Int($0.kept), copies: Int($0.copies),
+                  skipped: Int($0.skipped), late: Int($0.late))
+              })
           }))
     }
     return logs
@@ -166,6 +171,10 @@ final class LogOffice: Sendable {
         text: "\(count) event\(count == 1 ? "" : "s") of '\(name)' \(count == 1 ? "goes" : "go") to '\(group)' again")
     case .queueFull: return refused("the queue of '\(group)' has no room for more; what was put in is in")
     case .failed(.full): return refused("there is no room on the disk")
+    case .failed(.sorted):
+      return refused(
+        "'\(group)' gets events in the order of their numbers (sequence), and those of what it has heard have passed; "
+          + "a new group with 'sequence' left out can hear them again")
     default: return refused(LogOffice.silence)
     }
   }
@@ -196,6 +205,7 @@ extension Plane {
     var inFlight = Snapshot.Family("weir_group_in_flight", .gauge, "Entries that a group works on.")
     var oldest = Snapshot.Family(
       "weir_group_oldest_seconds", .gauge, "How long a group's oldest entry waits that may be taken; 0 when none does.")
+    var sorted = SortedFamilies()
     for log in logs {
       let label = [(name: "log", value: log.name), (name: "kind", value: log.kind.rawValue)]
       entries.add(label, Double(log.entries))
@@ -210,9 +220,38 @@ extension Plane {
         dead.add(label, Double(group.dead))
         inFlight.add(label, Double(group.inFlight))
         oldest.add(label, group.oldest ?? 0)
+        if let order = group.order { sorted.add(label, order) }
       }
     }
     let groups = logs.allSatisfy(\.groups.isEmpty) ? [] : [lag, position, inFlight, dead, oldest]
-    return [entries, bytes, first, last, refused] + groups
+    return [entries, bytes, first, last, refused] + groups + sorted.all
+  }
+
+  /// What has become of the events of groups that are sorted.
+  private struct SortedFamilies {
+    var keeping = Snapshot.Family(
+      "weir_group_kept", .gauge, "Events of a group that are kept until those before them have come.")
+    var gaps = Snapshot.Family("weir_group_gaps", .gauge, "Keys of a group in which an event is missing.")
+    var kept = Snapshot.Family(
+      "weir_group_kept_total", .counter, "Events that were kept until those before them had come.")
+    var copies = Snapshot.Family(
+      "weir_group_copies_total", .counter, "Events that a group was not given, for they had come before.")
+    var skipped = Snapshot.Family(
+      "weir_group_skipped_total", .counter, "Numbers of events that were not waited for any longer.")
+    var late = Snapshot.Family(
+      "weir_group_late_total", .counter, "Events that are dead, for they came when those behind them had gone on.")
+    var isAny = false
+
+    mutating func add(_ label: [(name: String, value: String)], _ order: Status.Group.Order) {
+      isAny = true
+      keeping.add(label, Double(order.keeping))
+      gaps.add(label, Double(order.gaps))
+      kept.add(label, Double(order.kept))
+      copies.add(label, Double(order.copies))
+      skipped.add(label, Double(order.skipped))
+      late.add(label, Double(order.late))
+    }
+
+    var all: [Snapshot.Family] { isAny ? [keeping, gaps, kept, copies, skipped, late] : [] }
   }
 }

@@ -123,6 +123,7 @@ extension Plane {
       + Plane.logFamilies(logs.last ?? []) + Plane.webhookFamilies(webhooks.last ?? [])
       + Plane.sagaFamilies(sagas.last ?? [])
       + Plane.outboxFamilies(outboxes.look() ?? []) + memoryFamilies()
+      + scenarioFamilies()
     return snapshot
   }
 

@@ -198,6 +198,7 @@ extension Plane {
       }
       configuration.upstreamSecurity = try read.services()
       configuration.access = try IdentityAssembly.access(new, callsPort: Int(calls.port))
+      configuration.road = road
       try boundMemory(&configuration)
       // What a program needs and cannot get is found before it is started.
       var trial = moved

@@ -102,6 +102,8 @@ package actor Plane {
   var watched: [String] = []
   var lastSeen = ""
   var settled = ""
+  /// While a scenario is played: what it does to messages, from the file as it was at the beginning.
+  var road: MessageRoad?
   /// Of the identities' lists that are in use.
   var credentials = ""
 
@@ -261,6 +263,8 @@ package actor Plane {
     credentials = IdentityAssembly.credentials(plan)
     configuration.access = try IdentityAssembly.access(plan, callsPort: Int(calls.port))
     configuration.upstreamSecurity = try certificates.services()
+    road = try Translation.road(plan, settings: settings, now: SystemClock.now(), wall: SystemClock.wall())
+    configuration.road = road
     try boundMemory(&configuration)
     let send = send
     let server = try await ProxyServer.start(configuration, accepting: false) { send.yield(.health($0)) }
@@ -322,6 +326,7 @@ package actor Plane {
     let admin = published.admin
     journal.say("metrics and status at \(admin.isEmpty ? settings.state + "/admin.sock" : admin)")
     if settings.accessLog == .file { journal.say("access log in \(settings.state)/logs/access.log") }
+    sayScenario()
     for (service, need) in supervisor.droppedNeeds {
       journal.say("'\(service)' does not wait for '\(need)': they need each other")
     }

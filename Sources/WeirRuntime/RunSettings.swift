@@ -37,6 +37,10 @@ package struct RunSettings: Sendable, Codable, Equatable {
   package var watch = true
   /// How long requests may finish after the end was asked for, in seconds.
   package var drainSeconds = 30.0
+  /// The scenario whose faults on messages are played; nil: none is.
+  package var scenario: String?
+  /// When it began: wall time in milliseconds.
+  package var scenarioBegan: Int64 = 0
 
   package init(file: String, state: String) {
     self.file = file
@@ -56,5 +60,7 @@ package struct RunSettings: Sendable, Codable, Equatable {
     failFast = try values.decodeIfPresent(Bool.self, forKey: .failFast) ?? failFast
     watch = try values.decodeIfPresent(Bool.self, forKey: .watch) ?? watch
     drainSeconds = try values.decodeIfPresent(Double.self, forKey: .drainSeconds) ?? drainSeconds
+    scenario = try values.decodeIfPresent(String.self, forKey: .scenario)
+    scenarioBegan = try values.decodeIfPresent(Int64.self, forKey: .scenarioBegan) ?? scenarioBegan
   }
 }

@@ -28,6 +28,7 @@ extension Translation {
       declaration.atOnce = Int32(clamping: settings.atOnce)
       declaration.keyAtOnce = Int32(clamping: settings.keyAtOnce)
       declaration.rate = settings.rate?.perSecond
+      declaration.order = plan.order(of: queue)
       return declaration
     }
     // So that a job's queue knows its last run when the next one is due.
@@ -63,7 +64,7 @@ extension Translation {
       logs.append(
         LogAPI.Log(
           log.isStream ? .stream : .topic, log.name, key: log.keyField, types: log.types, schema: schema,
-          groups: log.groups.map(\.name)))
+          groups: log.groups.map(\.name), marks: plan.marks(of: log)))
     }
     return LogAPI(logs)
   }

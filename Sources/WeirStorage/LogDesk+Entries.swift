@@ -78,7 +78,7 @@ extension LogDesk {
         } else {
           behind.append(g)
         }
-      } else if case .full(let after) = queues.queues[i].delivery.room(for: fresh.count, bytes: Int(bytes), now: now) {
+      } else if case .full(let after) = queues.room(i, for: fresh.count, bytes: Int(bytes), now: now) {
         queues.queues[i].isTouched = true
         logs[l].refused += 1
         return .queueFull(retryAfter: (max(1, after) - 1) / 1_000_000 + 1)

@@ -163,7 +163,7 @@ extension LogDesk {
       let group = logs[l].row.groups[g]
       guard group.isActive, let fed = group.fed, count < most, let i = queues.indices[group.queue] else { continue }
       try queues.build(i, in: table)
-      guard queues.queues[i].delivery.hasRoom(for: 1, bytes: 0) else { continue }
+      guard queues.hasRoom(i) else { continue }
       let limit = most - count
       let entries = try table.entries(
         logs[l].row.number, after: max(fed, logs[l].row.forgotten), limit: limit, bytes: settings.pieceBytes)
@@ -184,9 +184,11 @@ extension LogDesk {
     _ group: String, _ from: Int64, _ to: Int64?, _ l: Int, by asker: StateAsker, queues: QueueDesk
   ) -> StateReply? {
     let row = logs[l].row
-    guard let known = row.groups.first(where: { $0.queue == group }), queues.indices[group] != nil else {
+    guard let known = row.groups.first(where: { $0.queue == group }), let i = queues.indices[group] else {
       return .unknownQueue
     }
+    // The numbers of what it would hear again have passed: nothing of it would get there.
+    if queues.queues[i].declaration.order?.sequence != nil { return .failed(.sorted) }
     // What it has yet to get comes in any case.
     let end = min(to ?? row.last, known.fed ?? row.last)
     if replays.count + newReplays.count >= settings.replaysMax { return .failed(.tooMany) }
@@ -211,7 +213,7 @@ extension LogDesk {
         next[r].isOver = true
         continue
       }
-      guard queues.queues[i].delivery.hasRoom(for: 1, bytes: 0) else { continue }
+      guard queues.hasRoom(i) else { continue }
       let entries = try table.entries(
         logs[l].row.number, after: max(next[r].after, logs[l].row.forgotten), limit: left, bytes: settings.pieceBytes
       ).filter { $0.position <= next[r].end }

@@ -55,15 +55,23 @@ extension QueueDesk {
     return .enqueued(answers)
   }
 
-  private mutating func takeNumbers(_ count: Int, in table: any QueueTable) throws {
+  mutating func takeNumbers(_ count: Int, in table: any QueueTable) throws {
     if numbers.count >= count { return }
     let count = max(settings.numbersAtOnce, Int64(count))
     let first = try table.takeSequences(count)
     numbers = first..<first + count
   }
 
-  /// Puts a log's entries into the queue of one of its groups, in their order, whether there is room or not.
+  /// Puts a log's entries into the queue of one of its groups, whether there is room or not: sorted, or as they come.
   mutating func feed(_ entries: [LogEntry], of log: Int64, _ i: Int, in table: any QueueTable, now: Instant) throws {
+    if queues[i].sorter == nil {
+      try put(entries, of: log, i, in: table, now: now)
+    } else {
+      try sort(entries, of: log, i, in: table, now: now)
+    }
+  }
+
+  mutating func put(_ entries: [LogEntry], of log: Int64, _ i: Int, in table: any QueueTable, now: Instant) throws {
     queues[i].isTouched = true
     let at = QueueDesk.milliseconds(now)
     try takeNumbers(entries.count, in: table)
@@ -97,7 +105,7 @@ extension QueueDesk {
     var fed = Fed()
     for entry in entries {
       // As large as the last one may be: it is known before it is read whether there is room.
-      if !queues[i].delivery.hasRoom(for: 1, bytes: 0) {
+      if !hasRoom(i) {
         fed.isAll = false
         break
       }
@@ -128,6 +136,7 @@ extension QueueDesk {
     queues[i].isEnding = true
     indices[name] = nil
     queues[i].delivery = DeliveryQueue()
+    queues[i].sorter = nil
     for waiter in queues[i].waiters[queues[i].served...] { replies.append((waiter.asker, .unknownQueue)) }
     queues[i].served = queues[i].waiters.count
   }
@@ -248,7 +257,8 @@ extension QueueDesk {
 
   /// Writes down where a message has gone by a failure, by time, or by being given back.
   mutating func record(
-    _ settled: DeliveryQueue.Settled, _ id: Int64, _ i: Int, in table: any QueueTable, now: Instant
+    _ settled: DeliveryQueue.Settled, _ id: Int64, _ i: Int, as death: MessageDeath? = nil, in table: any QueueTable,
+    now: Instant
   ) throws -> SettleResult {
     let at = QueueDesk.milliseconds(now)
     let declaration = queues[i].declaration
@@ -260,7 +270,7 @@ extension QueueDesk {
     case .dead(let reason):
       let keep = declaration.keepsDead ? declaration.keep : settings.statusKeep
       try table.saveDead(
-        id, QueueDesk.death(reason), at: at, keepsBody: declaration.keepsDead, dedup: declaration.dedup,
+        id, death ?? QueueDesk.death(reason), at: at, keepsBody: declaration.keepsDead, dedup: declaration.dedup,
         forgetAt: at.adding(keep))
       if declaration.keepsDead { queues[i].dead += 1 }
       return .dead

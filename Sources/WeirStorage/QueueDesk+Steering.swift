@@ -14,14 +14,17 @@ extension QueueDesk {
         if queues[i].declaration == declaration { continue }
         queues[i].isTouched = true
         _ = try table.saveQueue(declaration, at: at)
+        let before = queues[i].declaration.order
         queues[i].declaration = declaration
         queues[i].delivery.change(to: QueueDesk.settings(declaration), now: now)
+        try changeOrder(i, from: before, in: table, now: now)
       } else {
         if isLowOnSpace { return .failed(.full) }
         let number = try table.saveQueue(declaration, at: at)
         add(QueueRow(number: number, declaration: declaration, isPaused: false))
         queues[queues.count - 1].isTouched = true
         queues[queues.count - 1].isStale = false
+        queues[queues.count - 1].sorter = declaration.order.map { GroupSorter($0) }
       }
     }
     return .declared
@@ -51,6 +54,10 @@ extension QueueDesk {
     counts.isPaused = queues[i].delivery.isPaused
     counts.pollers = Int64(queues[i].waiters.count)
     counts.declaredAt = try table.declaredAt(queues[i].number)
+    if let sorter = queues[i].sorter {
+      counts.order = sorter.readings
+      counts.delayed += Int64(sorter.kept.count)
+    }
     return counts
   }
 
@@ -142,6 +149,7 @@ extension QueueDesk {
     guard let known = try table.remove(sequence, queue: queues[i].number) else { return false }
     if known.state == .dead { queues[i].dead -= 1 }
     _ = queues[i].delivery.remove(sequence)
+    queues[i].sorter?.kept[sequence] = nil
     return true
   }
 }

@@ -50,6 +50,8 @@ package struct QueueDesk {
     let number: Int64
     var declaration: QueueDeclaration
     var delivery: DeliveryQueue
+    /// Of a group whose events are sorted.
+    var sorter: GroupSorter?
     /// Dead letters.
     var dead: Int64 = 0
     /// Its index is not to be relied on: it is built from the rows before it is used.
@@ -63,6 +65,8 @@ package struct QueueDesk {
     var waiters: [Waiter] = []
     /// Of the waiters, those who get an answer when the transaction is on the disk.
     var served = 0
+
+    var nextWake: Instant { min(delivery.nextWake, sorter?.nextWake ?? .distantFuture) }
   }
 
   /// What an operator has ordered of many messages, done in pieces.
@@ -131,7 +135,7 @@ package struct QueueDesk {
     try open(in: table)
     let time = clock(wall, now)
     for i in queues.indices
-    where queues[i].delivery.nextWake <= time || queues[i].hasMore || queues[i].isStale {
+    where queues[i].nextWake <= time || queues[i].hasMore || queues[i].isStale {
       try build(i, in: table)
       try tick(i, in: table, now: time)
     }
@@ -294,7 +298,7 @@ package struct QueueDesk {
     var least = Int64.max
     for queue in queues {
       if queue.hasMore || queue.isStale { return rest }
-      let wake = queue.delivery.nextWake
+      let wake = queue.nextWake
       if wake == .distantFuture { continue }
       // Up to the millisecond in which it is reached: that is how finely time goes here.
       least = min(least, max(0, (wake.nanoseconds - 1) / 1_000_000 + 1 - time) * 1_000_000)
@@ -373,12 +377,14 @@ package struct QueueDesk {
     // A store with a million opens in 1.8 s so; when ticks move each from being delayed it is 2.0 s.
     var delivery = DeliveryQueue(QueueDesk.settings(row.declaration))
     delivery.isPaused = row.isPaused
+    queues[i].declaration = row.declaration
+    let kept = try buildOrder(i, in: table)
     try table.eachLive(row.number) { live in
+      if kept.contains(live.sequence) { return }
       delivery.restore(QueueDesk.entry(live), now: Instant(nanoseconds: reached / 1_000_000 * 1_000_000))
       reached = max(reached, QueueDesk.instant(live.enqueuedAt).nanoseconds)
     }
     queues[i].dead = try table.deadCount(row.number)
-    queues[i].declaration = row.declaration
     queues[i].delivery = delivery
     queues[i].isStale = false
     repeat {
@@ -396,6 +402,7 @@ package struct QueueDesk {
       try table.saveLapse(change.id, at: at, error: "there was no word of it until its lease was over")
       _ = try record(change.settled, change.id, i, in: table, now: now)
     }
+    try tickOrder(i, in: table, now: now)
   }
 
   static func entry(_ live: LiveMessage) -> DeliveryQueue.Entry {

@@ -4,7 +4,7 @@ package import WeirWire
 /// The rows of queues and their messages; all points of time are wall time in milliseconds.
 ///
 /// A message's row stays when it is done, until it is forgotten: by it the same id is known again, and its end is shown.
-package protocol QueueTable {
+package protocol QueueTable: OrderTable {
   // MARK: Queues
 
   /// All queues, in the order in which they were made.

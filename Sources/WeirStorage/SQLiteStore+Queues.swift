@@ -127,10 +127,10 @@ extension SQLiteTransaction: QueueTable {
     try run("UPDATE queue SET is_paused = ? WHERE number = ?", [isPaused, queue])
   }
 
-  private static let liveColumns =
+  static let liveColumns =
     "sequence, key, tenant, priority, bytes, enqueued_at, due_at, expires_at, attempts, given_back, leased_until, state, is_postponed"
 
-  private func live(_ row: Row) -> LiveMessage {
+  func live(_ row: Row) -> LiveMessage {
     var live = LiveMessage(
       sequence: row[0], key: bytes(row, 1), tenant: bytes(row, 2), priority: row[3], bytes: row[4], enqueuedAt: row[5],
       dueAt: row[6], expiresAt: row[7])
@@ -347,8 +347,11 @@ extension SQLiteTransaction: QueueTable {
         (SELECT sequence FROM message INDEXED BY message_id WHERE queue = ? AND is_named = 1 LIMIT ?)
       """, [queue, limit])
     let count = db.changesCount
-    if count == 0 { try run("DELETE FROM queue WHERE number = ?", [queue]) }
-    return max(1, count)
+    if count > 0 { return count }
+    let order = try clearOrder(queue, limit: limit)
+    if order > 0 { return order }
+    try run("DELETE FROM queue WHERE number = ?", [queue])
+    return 1
   }
 
   // MARK: Looking

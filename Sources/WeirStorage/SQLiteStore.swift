@@ -72,6 +72,7 @@ package final class SQLiteStore: StateStore {
     SQLiteStore.addIdempotency(to: &migrator)
     SQLiteStore.addQueues(to: &migrator)
     SQLiteStore.addLogs(to: &migrator)
+    SQLiteStore.addOrder(to: &migrator)
     return migrator
   }
 

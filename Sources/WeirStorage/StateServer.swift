@@ -333,7 +333,8 @@ package final class StateServer {
         let messages = try table.forgetMessages(until: wall.milliseconds, limit: settings.forgetMax)
         let count = max(
           try table.forget(until: wall, limit: settings.forgetMax), try table.clearGone(limit: settings.forgetMax),
-          try logs.forget(in: table, queues: queues, limit: settings.forgetMax * 4, wall: wall) / 4)
+          try logs.forget(in: table, queues: queues, limit: settings.forgetMax * 4, wall: wall) / 4,
+          try queues.forgetOrder(in: table, limit: settings.forgetMax, wall: wall.milliseconds))
         return (count, messages)
       }
       queues.forgot(dead: messages.dead)

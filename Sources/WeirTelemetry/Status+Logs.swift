@@ -42,9 +42,37 @@ extension Status {
     /// How long the oldest has waited that could be taken, in seconds; nil when none waits.
     package var oldest: Double?
     package var paused: Bool
+    /// Of a group whose events are sorted.
+    package var order: Order?
+
+    /// What has become of the events of a group that gets each once, in the order of their numbers.
+    package struct Order: Sendable, Codable, Equatable {
+      /// Kept now, until those before them have come.
+      package var keeping: Int
+      /// Keys in which something is missing now.
+      package var gaps: Int
+      /// Kept until their turn, in all.
+      package var kept: Int
+      /// Left out, for they had come before.
+      package var copies: Int
+      /// Numbers that were not waited for any longer.
+      package var skipped: Int
+      /// Dead, for they came after that.
+      package var late: Int
+
+      package init(keeping: Int, gaps: Int, kept: Int, copies: Int, skipped: Int, late: Int) {
+        self.keeping = keeping
+        self.gaps = gaps
+        self.kept = kept
+        self.copies = copies
+        self.skipped = skipped
+        self.late = late
+      }
+    }
 
     package init(
-      name: String, lag: Int, position: Int, inFlight: Int, dead: Int, oldest: Double?, paused: Bool
+      name: String, lag: Int, position: Int, inFlight: Int, dead: Int, oldest: Double?, paused: Bool,
+      order: Order? = nil
     ) {
       self.name = name
       self.lag = lag
@@ -53,6 +81,7 @@ extension Status {
       self.dead = dead
       self.oldest = oldest
       self.paused = paused
+      self.order = order
     }
   }
 
@@ -140,7 +169,7 @@ extension [Status.Log] {
 
   package func groupsText(colour: Bool) -> String {
     let paint = Paint(colour: colour)
-    return Status.table(
+    let groups = Status.table(
       ["group of", "group", "lag", "position", "in flight", "dead", "oldest"],
       flatMap { log in
         log.groups.map { group in
@@ -151,6 +180,20 @@ extension [Status.Log] {
           ]
         }
       }, paint)
+    let sorted = flatMap { log in
+      log.groups.compactMap { group in
+        group.order.map { order in
+          [
+            log.name, group.name, "\(order.keeping)", order.gaps == 0 ? "0" : paint.yellow("\(order.gaps)"),
+            "\(order.copies)", order.skipped == 0 ? "0" : paint.red("\(order.skipped)"),
+            order.late == 0 ? "0" : paint.red("\(order.late)"),
+          ]
+        }
+      }
+    }
+    if sorted.isEmpty { return groups }
+    return groups
+      + Status.table(["sorted of", "group", "kept", "keys with a gap", "left out", "skipped", "late"], sorted, paint)
   }
 }
 

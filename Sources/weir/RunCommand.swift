@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
 import Foundation
+import WeirBase
 import WeirModel
 import WeirPlatform
 import WeirReport
@@ -28,6 +29,9 @@ struct RunCommand: ParsableCommand {
   var view: View?
   @Option(help: "Seconds that requests may take to finish when the end was asked for.") var drain = 30.0
   @Flag(inversion: .prefixedNo, help: "Reload when the file has changed; SIGHUP reloads in any case.") var watch = true
+  @Option(
+    help: "Play what this scenario of the file does to messages: 'delay' and 'double', counted from the start of Weir.")
+  var scenario: String?
   @Flag(help: "End when a program has ended repeatedly without ever being ready.") var failFast = false
 
   func validate() throws {
@@ -54,8 +58,24 @@ struct RunCommand: ParsableCommand {
       case .output: .output
       case .file: .file
       }
+    if let scenario { try play(scenario, of: loaded, &settings) }
     settings.admin = admin.map { $0 == "off" ? .off : .port(Int($0) ?? 0) } ?? .usual
     throw ExitCode(Launch.run(settings, plan: Plan(loaded.design)))
+  }
+
+  private func play(_ name: String, of loaded: LoadedFile, _ settings: inout RunSettings) throws {
+    guard let scenario = loaded.design.scenario(named: name) else {
+      let known = loaded.design.scenarios.map(\.name.text).joined(separator: ", ")
+      Output.note(
+        "weir: there is no scenario '\(name)'; " + (known.isEmpty ? "the file has none" : "the file has: \(known)"))
+      throw ExitCode.misuse
+    }
+    if !scenario.unplayable.isEmpty {
+      LoadedFile.print(scenario.unplayable, sources: loaded.sources, format: .text)
+      throw ExitCode.misuse
+    }
+    settings.scenario = name
+    settings.scenarioBegan = SystemClock.wall().milliseconds
   }
 }
 

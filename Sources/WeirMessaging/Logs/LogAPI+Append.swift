@@ -43,7 +43,7 @@ extension LogAPI {
     if request.body.count > QueueLimits.batchBytesMax { throw QueueAPI.Refused(QueueAPI.tooLarge(request.body.count)) }
     var flaws: [Flaw] = []
     let said = said(of: request, log, &flaws)
-    var (drafts, mode) = try drafts(request, said, now, &random, &flaws)
+    var (drafts, mode) = try drafts(request, said, log.marks, now, &random, &flaws)
     let isBatch = mode == .batched
     if isBatch, let id = said.id {
       flaws.append(Flaw("Weir-Id", "\(Flaw.quoted(id)) cannot be that of several events"))
@@ -149,7 +149,8 @@ extension LogAPI {
   // MARK: Events
 
   private func drafts(
-    _ request: MessagingRequest, _ said: Said, _ now: WallTime, _ random: inout SeededRandom, _ flaws: inout [Flaw]
+    _ request: MessagingRequest, _ said: Said, _ marks: [String], _ now: WallTime, _ random: inout SeededRandom,
+    _ flaws: inout [Flaw]
   ) throws(QueueAPI.Refused) -> (drafts: [Draft], mode: CloudEvent.Mode?) {
     let content: CloudEvent.Content
     do throws(CloudEvent.Malformed) { content = try CloudEvent.read(request.fields, request.body) } catch {
@@ -157,7 +158,9 @@ extension LogAPI {
     }
     guard case .events(let events, let mode) = content else {
       var fields: [UInt8] = []
-      QueueAPI.collect(&flaws) { () throws(Flaw) in fields = try MessageFields.kept(of: request, withType: true) }
+      QueueAPI.collect(&flaws) { () throws(Flaw) in
+        fields = try MessageFields.kept(of: request, withType: true, marks: marks)
+      }
       let id = said.id.map { Array($0.utf8) } ?? MessageID.next(now, &random)
       let entry = NewEntry(id: id, type: Array((said.type ?? "").utf8), fields: fields, body: request.body)
       let draft = Draft(
@@ -167,7 +170,7 @@ extension LogAPI {
     }
     var inherited: [UInt8] = []
     QueueAPI.collect(&flaws) { () throws(Flaw) in
-      inherited = try MessageFields.kept(of: request, withType: mode == .binary)
+      inherited = try MessageFields.kept(of: request, withType: mode == .binary, marks: marks)
     }
     var drafts: [Draft] = []
     drafts.reserveCapacity(events.count)

@@ -39,10 +39,12 @@ package struct LogAPI: Sendable {
     package var schema: JSONSchema?
     /// The names of those who hear it; the queue of each is ``group(_:)``.
     package var groups: [String]
+    /// What its groups look for in its events: kept where it stands in a field of the request (``EventFacts``).
+    package var marks: [String]
 
     package init(
       _ kind: Kind, _ name: String, key: String? = nil, types: [String] = [], schema: JSONSchema? = nil,
-      groups: [String] = []
+      groups: [String] = [], marks: [String] = []
     ) {
       self.kind = kind
       self.name = name
@@ -50,6 +52,7 @@ package struct LogAPI: Sendable {
       self.types = types
       self.schema = schema
       self.groups = groups
+      self.marks = marks
     }
 
     /// The queue that the log feeds for a group: no queue of the file has a name with a dot.

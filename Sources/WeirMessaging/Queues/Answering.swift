@@ -240,6 +240,7 @@ package enum Answering: Sendable, Equatable {
     case .attempts: "attempts"
     case .expired: "expired"
     case .refused: "refused"
+    case .late: "late"
     }
   }
 }

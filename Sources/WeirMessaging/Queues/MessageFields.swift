@@ -11,11 +11,14 @@ package enum MessageFields {
   /// A field that says something of the payload, by its name in lower case.
   static func describes(_ name: String) -> Bool { names.contains(name) }
 
-  /// The lines of a request that are kept.
-  static func kept(of request: MessagingRequest, withType: Bool) throws(Flaw) -> [UInt8] {
+  /// The lines of a request that are kept; `marks`: what else is looked for in it, kept under a name that only we write.
+  static func kept(of request: MessagingRequest, withType: Bool, marks: [String] = []) throws(Flaw) -> [UInt8] {
     var lines: [UInt8] = []
     for field in request.fields {
       let name = field.name.lowercased()
+      if !marks.isEmpty, marks.contains(where: { $0.lowercased() == name }) {
+        lines += try line(EventFacts.mark + name, field.value, at: field.name)
+      }
       guard describes(name) || name.hasPrefix("ce-"), withType || !name.hasPrefix("c") else { continue }
       lines += try line(name, field.value, at: field.name)
     }

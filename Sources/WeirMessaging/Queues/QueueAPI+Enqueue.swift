@@ -176,14 +176,7 @@ extension QueueAPI {
   }
 
   /// The member of this name; where there is none and the name has dots, the one that they lead to.
-  static func member(_ name: String, of root: JSONView) -> JSONView? {
-    if let found = root.members.last(where: { $0.name == name })?.value { return found }
-    let path = name.split(separator: ".", omittingEmptySubsequences: false)
-    if path.count == 1 { return nil }
-    var place: JSONView? = root
-    for part in path { place = place?.members.last { $0.name == part }?.value }
-    return place
-  }
+  static func member(_ name: String, of root: JSONView) -> JSONView? { root.member(name) }
 
   // MARK: JSON bodies
 

@@ -160,6 +160,12 @@ public struct Sequencer: Sendable, Equatable {
     return index >= 0 && streams[index].gap >= 0 && gaps[Int(streams[index].gap)].isStopped
   }
 
+  /// Whether something is missing in a stream.
+  public func isWaiting(_ stream: UInt64) -> Bool {
+    let index = streams.find(stream)
+    return index >= 0 && streams[index].gap >= 0
+  }
+
   // MARK: Inputs
 
   /// An event has come; what is handed on because of it is appended to `ready`, in order.

@@ -20,6 +20,9 @@ final class MessagingExchange {
   /// It came through this route of the gateway, and not from a program.
   fileprivate let route: QueueRoute?
   fileprivate let caller: QueueRoute.Caller
+  /// The program that sends it, where that matters to a scenario that is played; nil: from outside.
+  fileprivate var sender: String?
+  fileprivate var isOnItsWay = true
 
   /// The largest body: what comes from outside is one message, what comes from a program may be many; none is larger than any body may be.
   fileprivate let bodyMax: Int64
@@ -107,6 +110,7 @@ extension ClientConnection {
           query: head.query.isEmpty ? nil : text(head.query.range),
           fields: fields), route: route, caller: caller, bodyMax: loop.limits.bodyBytes)
     }
+    if loop.road != nil, route == nil { exchange.sender = sender(until: start) }
     messaging = exchange
     if case .length(let length) = head.framing, length > exchange.bodyMax {
       return refuse(.bodyTooLarge, now: now)
@@ -122,6 +126,13 @@ extension ClientConnection {
       needsFlush = true
     }
     collect(exchange, now: now)
+  }
+
+  /// The caller's name in `/from/<caller>`, which ends there.
+  private func sender(until end: Int) -> String {
+    let input = self.input
+    let name = input.readableBytesUInt8Span.extracting(min(Int(head.path.start) + 6, end)..<end)
+    return name.withUnsafeBytes { String(decoding: $0, as: UTF8.self) }
   }
 
   /// Takes what has come of the body.
@@ -218,9 +229,22 @@ extension ClientConnection {
     case .ask(let request, let then):
       // No state process: there is nothing of what it would keep.
       guard let state = loop.state else { return goOn(then.next(.unknownQueue), exchange, now: now) }
-      state.ask(request, within: MessagingAPI.time(for: request) * 1_000_000, now: now) { [self] reply in
-        answered(reply, request, then, exchange)
+      if exchange.isOnItsWay, loop.road != nil {
+        exchange.isOnItsWay = false
+        let isHeldUp = loop.isHeldUp(request, from: exchange.sender, now: now) { [self] in
+          ask(request, then, exchange, of: state, now: loop.now())
+        }
+        if isHeldUp { return }
       }
+      ask(request, then, exchange, of: state, now: now)
+    }
+  }
+
+  private func ask(
+    _ request: StateRequest, _ then: MessagingAPI.Then, _ exchange: MessagingExchange, of state: StateLink, now: Instant
+  ) {
+    state.ask(request, within: MessagingAPI.time(for: request) * 1_000_000, now: now) { [self] reply in
+      answered(reply, request, then, exchange)
     }
   }
 

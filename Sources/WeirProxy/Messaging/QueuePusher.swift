@@ -186,6 +186,7 @@ extension ProxyLoop {
   /// The queues of the newest plan.
   func bringQueues(_ configuration: ProxyConfiguration) {
     messagingAPI = configuration.messaging
+    road = configuration.road
     let pushes = configuration.pushes.filter { $0.settings.isDelivered(onLoop: index) }
     for (name, pusher) in pushers where !pushes.contains(where: { $0.name == name }) {
       pusher.stop()

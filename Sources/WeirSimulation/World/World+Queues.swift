@@ -103,7 +103,7 @@ extension World {
 
   private func meets(_ fault: MessageFault, _ i: Int, _ message: Envelope, _ sink: Sink, _ component: Int) -> Bool {
     guard fault.to == sink, fault.from == nil || fault.from == component else { return false }
-    return fault.share >= 1 || Draws.unit(Draws.mixed(message.key ^ faultSalts[i])) < fault.share
+    return MessageFaults.isHit(message.key, salt: faultSalts[i], share: fault.share)
   }
 
   private mutating func hold(_ message: Envelope, for sink: Sink, by: Int64) {

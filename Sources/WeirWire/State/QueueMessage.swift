@@ -43,6 +43,8 @@ public struct QueueDeclaration: Sendable, Equatable, Codable {
   public var keyAtOnce: Int32 = 1
   /// Leases a second.
   public var rate: Double?
+  /// Of a log's group whose events are sorted before they are in it.
+  public var order: GroupOrder?
 
   public init(name: String) { self.name = name }
 }
@@ -167,6 +169,8 @@ public enum MessageDeath: UInt8, Sendable, Equatable, CaseIterable {
   case expired = 2
   /// Who worked on it said that trying again cannot help.
   case refused = 3
+  /// Its number had passed: those behind it were not kept any longer.
+  case late = 4
 }
 
 public enum QueueLook: Sendable, Equatable {
@@ -207,6 +211,8 @@ public struct QueueCounts: Sendable, Equatable {
   public var pollers: Int64 = 0
   /// When the queue was declared first; wall time in milliseconds.
   public var declaredAt: Int64 = 0
+  /// Of a group whose events are sorted.
+  public var order: OrderCounts?
 
   public init() {}
 }

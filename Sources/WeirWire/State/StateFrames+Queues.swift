@@ -109,6 +109,7 @@ extension StateWriter {
     ] { i64(number) }
     optional(counts.oldest)
     flag(counts.isPaused)
+    orderCounts(counts.order)
   }
 
   private mutating func entry(_ entry: MessageEntry) {
@@ -135,6 +136,7 @@ extension StateWriter {
     u32(UInt32(bitPattern: queue.keyAtOnce))
     flag(queue.rate != nil)
     if let rate = queue.rate { u64(rate.bitPattern) }
+    order(queue.order)
   }
 
   private mutating func message(_ message: NewMessage) {
@@ -332,6 +334,7 @@ extension StateReader {
       guard rate > 0, rate.isFinite else { throw .badValue }
       queue.rate = rate
     }
+    queue.order = try order(bytes)
     guard queue.attempts > 0, queue.backoffJitter >= 0, queue.backoffJitter <= 1 else { throw .badValue }
     return queue
   }
@@ -419,6 +422,7 @@ extension StateReader {
     counts.declaredAt = try length(bytes)
     counts.oldest = try optional(bytes)
     counts.isPaused = try flag(bytes)
+    counts.order = try orderCounts(bytes)
     return counts
   }
 

@@ -16,7 +16,7 @@ public enum StateFrameError: Error, Sendable, Equatable {
 /// Requests have kinds below 128, replies from there on. Numbers are the asking side's; replies come in any order.
 public enum StateFrames {
   /// Both ends are one binary; they differ only across an upgrade in place.
-  public static let version: UInt16 = 3
+  public static let version: UInt16 = 4
   /// A body of 8 MiB with its fields, the largest answer that is kept, fits.
   public static let bytesMax = 9 << 20
   public static let answerBytesMax = 8 << 20

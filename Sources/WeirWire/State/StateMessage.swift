@@ -171,5 +171,7 @@ public enum StateReply: Sendable, Equatable {
     case tooMany = 4
     /// A log cannot feed this queue: it is another log's, or has messages of its own.
     case taken = 5
+    /// The events of the group are sorted: what it would hear again would come out of its turn.
+    case sorted = 6
   }
 }

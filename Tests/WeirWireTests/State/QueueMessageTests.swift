@@ -18,6 +18,13 @@ struct QueueMessageTests {
     queue.atOnce = 9
     queue.keyAtOnce = 10
     queue.rate = 11.5
+    queue.order = GroupOrder(
+      sequence: .init(by: "number", wait: 12, stops: true), dedup: .init(by: "event_id", within: 13))
+    return queue
+  }()
+  private static let plain: QueueDeclaration = {
+    var queue = QueueDeclaration(name: "emails")
+    queue.order = GroupOrder(dedup: .init(within: 13))
     return queue
   }()
   static let message = NewMessage(
@@ -38,7 +45,7 @@ struct QueueMessageTests {
 
   static let requests: [StateRequest] =
     [
-      .declare([]), .declare([declaration, QueueDeclaration(name: "bills")]), .enqueue(queue: "emails", []),
+      .declare([]), .declare([declaration, plain, QueueDeclaration(name: "bills")]), .enqueue(queue: "emails", []),
       .enqueue(queue: "emails", [message, NewMessage(id: [9], body: [])]),
       .lease(queue: "emails", max: 1, visibility: nil, wait: 0),
       .lease(queue: "émails", max: 1000, visibility: 5, wait: .max),
@@ -78,6 +85,14 @@ struct QueueMessageTests {
         counts.isPaused = true
         counts.pollers = 9
         counts.declaredAt = 10
+        var order = OrderCounts()
+        order.copies = 11
+        order.kept = 12
+        order.skipped = 13
+        order.late = 14
+        order.keeping = 15
+        order.gaps = 16
+        counts.order = order
         return counts
       }()),
     .message(nil), .message(view), .messages([]),

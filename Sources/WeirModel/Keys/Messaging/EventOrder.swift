@@ -74,11 +74,10 @@ extension SubscriberKeys {
   static let sequence = Key(
     "sequence", .section(EventSequenceKeys.part.section), default: "in the order in which they came",
     "Hand events on in the order of the numbers that they carry, whatever their order on the way.",
-    refused: [(.run, "weir run does not sort events by their numbers yet")], alias: ["ordered-by", "sequence-number"])
+    alias: ["ordered-by", "sequence-number"])
   static let dedup = Key(
     "dedup", .section(EventDedupKeys.part.section), default: "what comes twice is delivered twice",
-    "Do not deliver what has come before.", refused: [(.run, "weir run does not look for events that come twice yet")],
-    alias: ["deduplication", "idempotent"])
+    "Do not deliver what has come before.", alias: ["deduplication", "idempotent"])
 }
 
 extension Resolver {

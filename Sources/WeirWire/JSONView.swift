@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-internal import WeirWire
 
 /// A value within a JSON text that has been found whole, by where it stands.
 ///
 /// Nothing is built of what nobody asks for, and a value that is passed on is passed on as it was written: the order of
 /// members and the digits of a number stay what they were, which Foundation's reader gives up.
-struct JSONView: Sendable {
-  enum Kind: Sendable, Equatable { case object, array, string, number, bool, null }
+package struct JSONView: Sendable {
+  package enum Kind: Sendable, Equatable { case object, array, string, number, bool, null }
 
   private let bytes: [UInt8]
   private let range: Range<Int>
 
   /// The text is broken at this line and column, from 1.
-  struct Broken: Error, Equatable {
-    var line: Int
-    var column: Int
+  package struct Broken: Error, Equatable {
+    package var line: Int
+    package var column: Int
   }
 
-  init(_ bytes: [UInt8]) throws(Broken) {
+  package init(_ bytes: [UInt8]) throws(Broken) {
     let text = bytes
     if let at = JSONText.breach(text.span) {
       let before = bytes[..<at]
@@ -38,9 +37,9 @@ struct JSONView: Sendable {
   }
 
   /// As it was written.
-  var raw: ArraySlice<UInt8> { bytes[range] }
+  package var raw: ArraySlice<UInt8> { bytes[range] }
 
-  var kind: Kind {
+  package var kind: Kind {
     switch bytes[range.lowerBound] {
     case UInt8(ascii: "{"): .object
     case UInt8(ascii: "["): .array
@@ -51,10 +50,10 @@ struct JSONView: Sendable {
     }
   }
 
-  var isTrue: Bool { bytes[range.lowerBound] == UInt8(ascii: "t") }
+  package var isTrue: Bool { bytes[range.lowerBound] == UInt8(ascii: "t") }
 
   /// What it is called in a sentence.
-  var words: String {
+  package var words: String {
     switch kind {
     case .object: "an object"
     case .array: "a list"
@@ -68,7 +67,7 @@ struct JSONView: Sendable {
   /// The members of an object, in their order; none of anything else.
   ///
   /// A name may stand twice.
-  var members: [(name: String, value: JSONView)] {
+  package var members: [(name: String, value: JSONView)] {
     guard kind == .object else { return [] }
     var found: [(name: String, value: JSONView)] = []
     var at = range.lowerBound + 1
@@ -85,7 +84,7 @@ struct JSONView: Sendable {
   }
 
   /// The items of a list; none of anything else.
-  var items: [JSONView] {
+  package var items: [JSONView] {
     guard kind == .array else { return [] }
     var found: [JSONView] = []
     var at = range.lowerBound + 1
@@ -97,7 +96,7 @@ struct JSONView: Sendable {
   }
 
   /// What a text means; nil for anything else, and for half a surrogate pair, which is no character.
-  var text: String? {
+  package var text: String? {
     guard kind == .string else { return nil }
     var out: [UInt8] = []
     out.reserveCapacity(range.count)
@@ -137,17 +136,27 @@ struct JSONView: Sendable {
   }
 
   /// A number without fraction and exponent; nil for anything else.
-  var integer: Int64? {
+  package var integer: Int64? {
     kind == .number ? Int64(String(decoding: raw, as: UTF8.self)) : nil
   }
 
   /// A text, a number or a truth value as text.
-  var scalar: String? {
+  package var scalar: String? {
     switch kind {
     case .string: text
     case .number, .bool: String(decoding: raw, as: UTF8.self)
     case .object, .array, .null: nil
     }
+  }
+
+  /// The member of this name; where there is none and the name has dots, the one that they lead to.
+  package func member(_ name: String) -> JSONView? {
+    if let found = members.last(where: { $0.name == name })?.value { return found }
+    let path = name.split(separator: ".", omittingEmptySubsequences: false)
+    if path.count == 1 { return nil }
+    var place: JSONView? = self
+    for part in path { place = place?.members.last { $0.name == part }?.value }
+    return place
   }
 
   // MARK: Walking; the text is whole, so every value has its end
