@@ -130,3 +130,102 @@ import WeirWire
     }
   }
 }
+
+/// What every store must be able to do with groups whose events are sorted.
+@Suite struct OrderStoreTests {
+  private static let stores = StoreTests.stores
+
+  @Test("where streams are, what has come and what is kept, each queue's by itself", arguments: stores.indices)
+  func rows(which: Int) throws {
+    let scratch = try Scratch()
+    let store = try Self.stores[which](scratch)
+    try store.transact { table in
+      let a = try table.saveQueue(QueueDeclaration(name: "t.a"), at: 1)
+      let b = try table.saveQueue(QueueDeclaration(name: "t.b"), at: 1)
+      #expect(try table.next(a, stream: bytes("k")) == nil)
+      try table.saveNext(a, stream: bytes("k"), 2, at: 5)
+      try table.saveNext(a, stream: bytes("k"), 3, at: 6)
+      try table.saveNext(b, stream: bytes("k"), 9, at: 6)
+      #expect(try table.next(a, stream: bytes("k")) == 3 && table.next(a, stream: bytes("m")) == nil)
+      try table.saveFirst(a, named: bytes("e"), position: 4, at: 10)
+      try table.saveFirst(a, named: bytes("f"), position: 5, at: 20)
+      try table.saveFirst(a, named: bytes("f"), position: 6, at: 30)
+      let first = try table.first(a, named: bytes("f"))
+      #expect(first?.position == 6 && first?.at == 30)
+      #expect(try table.first(b, named: bytes("f")) == nil)
+      try table.forgetFirst(a, named: bytes("f"))
+      #expect(try table.first(a, named: bytes("f")) == nil && table.first(a, named: bytes("e")) != nil)
+      #expect(try table.orderCounts(a) == OrderCounts())
+      var counts = OrderCounts()
+      counts.copies = 1
+      counts.kept = 2
+      counts.skipped = 3
+      counts.late = 4
+      try table.saveOrderCounts(a, counts)
+      #expect(try table.orderCounts(a) == counts && table.orderCounts(b) == OrderCounts())
+    }
+  }
+
+  @Test(
+    "kept until released under another number, which goes on as a message; removed with its message",
+    arguments: stores.indices)
+  func kept(which: Int) throws {
+    let scratch = try Scratch()
+    let store = try Self.stores[which](scratch)
+    try store.transact { table in
+      let log = try table.saveLog(LogDeclaration(name: "t"), at: 1)
+      let a = try table.saveQueue(QueueDeclaration(name: "t.a"), at: 1)
+      let first = try table.takeSequences(9)
+      var events: [KeptEvent] = []
+      for i in Int64(0)..<3 {
+        let entry = LogEntry(
+          position: i + 1, version: 0, at: 100, id: bytes("id\(i)"), key: bytes("k"), type: [], fields: [], body: [7])
+        try table.insert(entry, log: log)
+        let live = LiveMessage(
+          sequence: first + i, key: bytes("k"), tenant: [], priority: 4, bytes: 1, enqueuedAt: 100, dueAt: 100,
+          expiresAt: 1000)
+        try table.insert(entry, live, log: log, queue: a)
+        // In the order in which they came.
+        events.append(KeptEvent(stream: bytes("k"), number: 9 - i, position: i + 1, since: 50 - i, name: bytes("n")))
+        try table.keep(first + i, events[Int(i)], queue: a)
+      }
+      let kept = try table.kept(a)
+      #expect(kept.map(\.sequence) == [first + 2, first + 1, first] && kept.map(\.event) == events.reversed())
+      let live = try #require(try table.release(first + 1, as: first + 8, due: 200, expires: 300))
+      #expect(live.sequence == first + 8 && live.dueAt == 200 && live.expiresAt == 300 && live.key == bytes("k"))
+      #expect(try table.kept(a).map(\.sequence) == [first + 2, first])
+      #expect(try table.known(a, id: bytes("2"))?.sequence == first + 8)
+      #expect(try table.release(first + 1, as: first + 7, due: 200, expires: 300) == nil)
+      try table.unkeep(first + 2)
+      #expect(try table.kept(a).map(\.sequence) == [first])
+      _ = try table.remove(first, queue: a)
+      #expect(try table.kept(a).isEmpty)
+    }
+  }
+
+  @Test(
+    "forgotten piece by piece: names by their time, streams by their day, all of a queue that is gone",
+    arguments: stores.indices)
+  func forgotten(which: Int) throws {
+    let scratch = try Scratch()
+    let store = try Self.stores[which](scratch)
+    let day: Int64 = 86_400_000
+    try store.transact { table in
+      let a = try table.saveQueue(QueueDeclaration(name: "t.a"), at: 1)
+      for i in Int64(0)..<5 {
+        try table.saveFirst(a, named: bytes("\(i)"), position: i, at: 10 * i)
+        try table.saveNext(a, stream: bytes("\(i)"), i, at: day * i)
+      }
+      #expect(try table.forgetOrder(a, names: 20, streams: 0, limit: 2) == 2)
+      #expect(try table.forgetOrder(a, names: 20, streams: 0, limit: 2) == 1)
+      #expect(try table.first(a, named: bytes("2")) == nil && table.first(a, named: bytes("3")) != nil)
+      #expect(try table.forgetOrder(a, names: 0, streams: 2 * day, limit: 9) == 2)
+      #expect(try table.next(a, stream: bytes("1")) == nil && table.next(a, stream: bytes("2")) == 2)
+      try table.setGone(a)
+      var pieces = 0
+      while try table.clearGone(limit: 2) > 0 { pieces += 1 }
+      #expect(pieces == 4)
+      #expect(try table.next(a, stream: bytes("2")) == nil && table.first(a, named: bytes("3")) == nil)
+    }
+  }
+}
