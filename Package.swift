@@ -71,7 +71,8 @@ let package = Package(
     .target(name: "WeirFlows", dependencies: ["WeirBase", "WeirPatterns"], swiftSettings: pure),
     // Layer 3.
     .target(
-      name: "WeirModel", dependencies: ["WeirBase", "WeirPatterns", "WeirFlows", "Yams"], swiftSettings: common),
+      name: "WeirModel", dependencies: ["WeirBase", "WeirPatterns", "WeirWire", "WeirFlows", "Yams"],
+      swiftSettings: common),
     .target(
       name: "WeirCertificates",
       dependencies: [

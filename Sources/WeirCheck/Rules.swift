@@ -8,7 +8,7 @@ package enum Rules {
     DeadlineInversion.self, DrainTime.self, DualWrite.self,
     GRPCOverHTTP1.self, HedgeWithoutEffect.self,
     IdempotencyWithoutEffect.self, IdempotencyWithoutLimit.self,
-    IdentityWithoutTLS.self, KeysWithoutTLS.self, LimitWithoutIdentity.self,
+    IdentityWithoutTLS.self, JSONLimitAboveBody.self, KeysWithoutTLS.self, LimitWithoutIdentity.self,
     LiteralSecret.self, NoDeadLetters.self, NoRequirements.self,
     OrderAcrossKeys.self, OverCapacity.self, PathFallsThrough.self, PriorityWithoutEffect.self,
 

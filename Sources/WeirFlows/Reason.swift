@@ -133,9 +133,11 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   case snapshotUnknown
   /// No saga has this name, or none of it this id.
   case sagaUnknown
+  /// The body is not what its route changes: no JSON, compressed, or of another form.
+  case bodyMisfit
 
   /// How many cases there are: the length of a table by reason.
-  public static var count: Int { Int(Reason.sagaUnknown.rawValue) + 1 }
+  public static var count: Int { Int(Reason.bodyMisfit.rawValue) + 1 }
 
   /// Who is to blame, for logs and metrics.
   public enum Side: UInt8, Sendable, BitwiseCopyable {
@@ -295,6 +297,8 @@ public enum Reason: UInt8, Sendable, CaseIterable, BitwiseCopyable {
       Entry("event-misfit", 422, "http_request_error", .client, "The event is not what is taken here.")
     case .snapshotUnknown:
       Entry("snapshot-unknown", 404, "http_request_denied", .client, "No snapshot was kept of this stream.")
+    case .bodyMisfit:
+      Entry("body-misfit", 422, "http_request_error", .client, "The body is not what is taken here.")
     case .sagaUnknown:
       Entry("saga-unknown", 404, "http_request_denied", .client, "There is no saga of this name, or none of this id.")
     }

@@ -23,6 +23,7 @@ extension Plan {
     treatment.keepsByCookie = route.to.count > 1 && route.target.sticky?.value == .cookie
     treatment.mirrorCompares = route.to.isEmpty ? nil : route.target.mirror?.compare.value
     treatment.errorPages = route.transform.errorPages
+    treatment.json = route.transform.json.map { $0.compiled(pattern) }
     return treatment == RouteTreatment() ? nil : treatment
   }
 

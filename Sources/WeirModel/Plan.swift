@@ -209,6 +209,7 @@ package struct Plan: Sendable, Equatable {
     /// A client that meets one of several services gets its key in a cookie.
     package var keepsByCookie = false
     package var errorPages: [ErrorPage] = []
+    package var json: RouteJSON.Edits?
     /// Bodies of mirrored requests are compared; nil: none is mirrored.
     package var mirrorCompares: Bool?
 

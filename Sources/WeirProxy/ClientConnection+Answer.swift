@@ -11,6 +11,7 @@ extension ClientConnection {
 
   /// Writes the head of an answer, and the body as far as it is there.
   func relayHead(_ upstream: UpstreamConnection, now: Instant) {
+    if let json, editsAnswer(upstream, json, now: now) { return }
     if keyed != nil, keeps(upstream, now: now) { return }
     let http10 = head.flags.contains(.http10)
     var isChunked = false
@@ -89,6 +90,7 @@ extension ClientConnection {
       write(loop.out)
     case .compress: (isLast, error) = relayCompressed(upstream, withHead: withHead)
     case .web: (isLast, error) = relayWeb(upstream, withHead: withHead)
+    case .json: return collectAnswer(upstream, now: now)
     }
     if error != nil {
       flush()
@@ -320,7 +322,7 @@ extension ClientConnection {
     }
   }
 
-  private func write(
+  func write(
     _ answer: ErrorAnswer, retryAfter: Int64, allowed: MethodBits? = nil, now: Instant
   ) {
     if let web { return writeWeb(answer, web, retryAfter: retryAfter) }
@@ -393,6 +395,7 @@ extension ClientConnection {
     answer = .none
     if edgePolicy != nil { edgePolicy = nil }
     if web != nil { leaveWeb() }
+    if json != nil { json = nil }
     startedAt = .zero
     if rules != nil { rules = nil }
     requestID.clear()

@@ -42,7 +42,7 @@ extension ClientConnection {
       case .fallback(let reason):
         over()
         fallBack(reason, now: now)
-      case .abort(let reason) where keyed?.isKeeping == true:
+      case .abort(let reason) where keyed?.isKeeping == true || relay == .json:
         // Nothing of the answer has gone out.
         over()
         refuse(reason, now: now)
@@ -212,6 +212,7 @@ extension ClientConnection {
   func upstreamEnded(_ upstream: UpstreamConnection) {
     guard upstream === self.upstream, call != .none else { return }
     if let keyed, keyed.isKeeping { return keptAnswerEnded(upstream, keyed) }
+    if relay == .json { return collectAnswer(upstream, hasEnded: true, now: loop.now()) }
     if relay == .chunk {
       loop.out.clear()
       loop.out.writeStaticString("0\r\n\r\n")

@@ -30,6 +30,7 @@ extension ClientConnection {
     phase = .head
     if rules != nil { rules = nil }
     if webhook != nil { webhook = nil }
+    if json != nil { json = nil }
     limitAsked = -1
     closeAfter = !head.flags.contains(.keepAlive) || loop.isDraining || inputClosed
     owesContinue = head.flags.contains(.expectsContinue)
@@ -105,7 +106,9 @@ extension ClientConnection {
     var step = first
     while true {
       switch step {
-      case .call(let edge): return beginCall(edge, facts, target: head.target, now: now)
+      case .call(let edge):
+        if let rules, rules.editsRequests, editsBody(rules, edge, now: now) { return }
+        return beginCall(edge, facts, target: head.target, now: now)
       case .answer: return answerByRoute(now: now)
       case .askRecord(let until): return askRecord(until: until, now: now)
       case .replay: return replay(now: now)
@@ -152,7 +155,7 @@ extension ClientConnection {
     return PeerAddress(client(bytes)).key
   }
 
-  private func beginCall(_ edge: Int, _ facts: RequestFacts, target: Run, now: Instant) {
+  func beginCall(_ edge: Int, _ facts: RequestFacts, target: Run, now: Instant) {
     if let tunnel, !takesTunnel(tunnel) { return refuse(.queueFull, now: now) }
     self.edge = edge
     phase = .queue

@@ -25,8 +25,9 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
 
   enum Stage: UInt8 { case head, body, waiting, draining, lingering, closed, tunnel }
   enum Answer: UInt8 { case none, relaying, done }
-  /// How an answer's body is relayed: as it comes; framed as chunks; freed of its chunks; compressed; or as gRPC-Web.
-  enum Relay: UInt8 { case asIs, chunk, unchunk, compress, web }
+  /// How an answer's body is relayed: as it comes; framed as chunks; freed of its chunks; compressed; as
+  /// gRPC-Web; or not before it is whole, for its JSON is changed.
+  enum Relay: UInt8 { case asIs, chunk, unchunk, compress, web, json }
 
   let loop: ProxyLoop
   /// What the request in work goes by, to its end; between requests the loop's newest.
@@ -150,6 +151,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
   var messaging: MessagingExchange?
   /// A webhook whose body is being collected.
   var webhook: WebhookReceipt?
+  /// Of a request of which a JSON body is changed, its own or its answer's.
+  var json: JSONExchange?
   /// Bytes that are still read and dropped before the connection is cut.
   var lingerLeft = 0
 
@@ -223,7 +226,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       input = loop.empty
     } else if input.readableBytes > loop.limits.headBytes,
       stage == .waiting
-        || (stage == .body && !canForwardBody && keyed?.isCollecting != true && messaging == nil && webhook == nil)
+        || (stage == .body && !canForwardBody && keyed?.isCollecting != true && messaging == nil && webhook == nil
+          && json?.isCollecting != true)
     {
       // The next requests, or a body that nobody can take yet: the sender waits.
       setReading(false)
@@ -301,6 +305,11 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
         }
         if let webhook {
           collectBody(webhook, now: loop.now())
+          if stage == .body { break reading }
+          continue
+        }
+        if let json, json.isCollecting {
+          collectBody(json, now: loop.now())
           if stage == .body { break reading }
           continue
         }
@@ -407,7 +416,8 @@ final class ClientConnection: ChannelInboundHandler, RemovableChannelHandler {
       refuseWithinBody(.overloaded, loop.answers[.overloaded], now: now)
     case .body where keyed?.isCollecting == true: keyedBodyIsSlow(now: now)
     case .body where webhook != nil: webhookIsSlow(now: now)
-    case .waiting where keyed?.isKeeping == true:
+    case .body where json?.isCollecting == true: editedBodyIsSlow(now: now)
+    case .waiting where keyed?.isKeeping == true || relay == .json:
       if let upstream { attemptFailed(upstream, .lostInBody) }
     case .body: refuseWithinBody(.senderTooSlow, loop.answers[.senderTooSlow], now: now)
     case .waiting, .draining:

@@ -218,7 +218,7 @@ final class UpstreamConnection: ChannelInboundHandler {
     }
   }
 
-  private func beginBody() {
+  func beginBody() {
     switch head.framing {
     case .none: remaining = 0
     case .length(let length): remaining = length

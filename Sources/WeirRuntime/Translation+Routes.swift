@@ -57,6 +57,20 @@ extension Translation {
     policy.retirementLink = treatment.retirementLink
     policy.mirrorCompares = treatment.mirrorCompares
     policy.keepsByCookie = treatment.keepsByCookie
+    policy.json = treatment.json.map {
+      JSONPolicy(request: $0.request.map(direction), response: $0.response.map(direction), most: $0.most)
+    }
     return policy
+  }
+
+  private static func direction(_ direction: RouteJSON.Direction) -> JSONPolicy.Direction {
+    JSONPolicy.Direction(
+      edits: direction.edits,
+      values: direction.fillings.map { filling in
+        switch filling {
+        case .json(let json): .json(json)
+        case .text(let template): .text(template)
+        }
+      })
   }
 }

@@ -17,7 +17,7 @@ import WeirPatterns
       .upgradeNotSupported, .expectationFailed, .tooManyConnections, .internalError, .tooManyFailures,
       .tunnelIdle, .retired, .queueUnknown, .messageUnknown, .messageMalformed, .backlogFull, .leaseLost,
       .topicUnknown, .streamUnknown, .groupUnknown, .versionConflict, .eventMisfit, .snapshotUnknown,
-      .sagaUnknown:
+      .sagaUnknown, .bodyMisfit:
       .driver
     case .limitReached, .draining, .overloaded, .identityMissing, .identityInvalid, .identityUnavailable, .replayed,
       .notAllowed, .keyMissing, .keyMalformed, .keyMismatch, .keyInUse, .answerNotKept, .stateUnavailable, .stateFull:

@@ -50,6 +50,7 @@ import WeirProxy
     case .queueUnknown, .messageUnknown, .messageMalformed, .backlogFull, .leaseLost, .topicUnknown, .streamUnknown,
       .groupUnknown, .versionConflict, .eventMisfit, .snapshotUnknown:
       .sockets("State/MessagingTests", "reasons")
+    case .bodyMisfit: .sockets("Routes/JSONBodiesTests", "refused")
     case .sagaUnknown: .flow("HTTP of sagas is a translation of its own: SagaAPITests give it")
     case .connectTimeout: .flow("the loopback either accepts or refuses; a host that swallows packets takes a network")
     case .internalError: .flow("a defect of ours: no input is known that leads to it")

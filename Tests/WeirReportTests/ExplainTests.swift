@@ -42,7 +42,10 @@ struct ExplainTests {
   /// The long form is the language too: read again it says the same, and nothing in it is a mistake.
   @Test(
     "the long form, read again, explains itself the same way",
-    arguments: ["examples/webapp/weir.yaml", "Tests/WeirModelTests/Fixtures/messaging.yaml"])
+    arguments: [
+      "examples/webapp/weir.yaml", "Tests/WeirModelTests/Fixtures/messaging.yaml",
+      "Tests/WeirModelTests/Fixtures/bodies.yaml",
+    ])
   func roundTrip(file: String) throws {
     let design = try #require(read(file).design)
     let text = Explain.text(design, series: 400)

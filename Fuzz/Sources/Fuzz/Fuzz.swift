@@ -47,6 +47,7 @@ nonisolated(unsafe) private let target: ([UInt8]) -> Void = {
   case "grpcweb": return fuzzGRPCWeb
   case "queue-route": return fuzzQueueRoute
   case "group": return fuzzGroup
+  case "json": return fuzzJSON
   default: fatalError("WEIR_FUZZ_TARGET names no target: '\(name)'")
   }
 }()

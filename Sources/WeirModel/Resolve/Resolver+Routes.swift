@@ -123,6 +123,7 @@ extension Resolver {
     }
     refuseEdits(route.transform.request, pattern, route)
     refuseEdits(route.transform.response, pattern, route)
+    refuseJSON(of: route, pattern)
   }
 
   private mutating func refuse(_ retirement: RouteRetirement) {

@@ -141,6 +141,7 @@ extension ClientConnection {
 
   /// The fields that the route sets or adds, and those of the answer while the request's head is at hand.
   func appendEdits(_ rules: RouteRules, _ bytes: Span<UInt8>) {
+    if rules.editsBodies { appendJSONFields(rules) }
     if rules.policy.request.edits.isEmpty && !rules.changesAnswers {
       answerLines.removeAll(keepingCapacity: true)
       ownAnswerLines = 0

@@ -21,6 +21,7 @@ package struct RoutePolicy: Sendable {
   /// A client that meets one of several services gets its key in a cookie.
   package var keepsByCookie = false
   package var errorPages: [Page] = []
+  package var json: JSONPolicy?
   /// Requests are mirrored, and bodies compared or not; nil: none is.
   package var mirrorCompares: Bool?
 
@@ -64,6 +65,9 @@ final class RouteRules: Sendable {
   /// The request line is another one, or the host.
   let changesTarget: Bool
   let changesAnswers: Bool
+  /// JSON bodies are changed.
+  let editsBodies: Bool
+  let editsRequests: Bool
   /// Edits of answers: first those that fit an answer of ours, too, then those of fields that ours have themselves.
   let answerEdits: [HeaderEdits.Edit]
   let ownAnswerEdits: Int
@@ -76,7 +80,11 @@ final class RouteRules: Sendable {
     self.policy = policy
     name = Array(policy.name.utf8)
     host = policy.host.map { Array($0.utf8) }
-    dropped = RouteRules.names(policy.request.dropped, host == nil ? [] : ["host"])
+    editsBodies = policy.json?.request != nil || policy.json?.response != nil
+    editsRequests = policy.json?.request != nil
+    dropped = RouteRules.names(
+      policy.request.dropped,
+      (host == nil ? [] : ["host"]) + (policy.json?.response == nil ? [] : ["accept-encoding", "range", "if-range"]))
     retirementLines = RouteRules.lines(policy)
     droppedInAnswers = RouteRules.names(
       policy.response.dropped,

@@ -34,7 +34,7 @@ struct SchemaTests {
     let environment = ProcessInfo.processInfo.environment
     let good = try [
       "examples/webapp/weir.yaml", "examples/full/weir.yaml", "examples/full/scenarios/mailer-slow.yaml",
-      "Tests/WeirModelTests/Fixtures/messaging.yaml",
+      "Tests/WeirModelTests/Fixtures/messaging.yaml", "Tests/WeirModelTests/Fixtures/bodies.yaml",
     ].map { try #require(Document.jsonForTesting(text($0))) }
     let bad = try SchemaTests.wrong.map { try #require(Document.jsonForTesting($0)) }
     let folder = FileManager.default.temporaryDirectory.appending(path: "weir-schema-\(UUID().uuidString)")

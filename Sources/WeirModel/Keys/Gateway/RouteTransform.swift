@@ -8,6 +8,7 @@ package struct RouteTransform: Sendable, Equatable {
   package var request = HeaderChange()
   package var response = HeaderChange()
   package var errorPages: [ErrorPage] = []
+  package var json: RouteJSON?
 
   /// The path and the host as the service sees them.
   package struct Rewrite: Sendable, Equatable {
@@ -88,6 +89,7 @@ enum RouteTransformKeys {
     .optionalPart(rewrite, \.rewrite, rewritePart),
     .part(query, \.query, queryPart),
     .part(headers, \.self, headersPart),
+    .optionalPart(RouteJSONKeys.key, \.json, RouteJSONKeys.part),
     .entries(ErrorPageKeys.pages, \.errorPages, ErrorPageKeys.part, name: \.status),
     .later("cache", "How long answers are kept."),
   ]
