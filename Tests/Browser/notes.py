@@ -95,7 +95,7 @@ class Walk:
 
     def heard(self, message):
         if message.type in ("error", "warning") and not any(word in message.text for word in self.forgives):
-            self.complaints.append(f"{message.type} in the console: {message.text}")
+            self.complaints.append(f"{message.type} in the console: {message.text} {message.location.get('url', '')}")
 
     def shoot(self, name, prepare=lambda page: None):
         """The same state in light and dark, narrow and wide; nothing may stick out to the side."""

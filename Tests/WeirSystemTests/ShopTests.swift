@@ -92,7 +92,9 @@ extension SystemTests {
       return state
     }
 
-    @Test("orders while payments are killed and mail is down: done once or taken back once, told once, mailed later")
+    @Test(
+      "orders while payments are killed, mail is down and Weir is upgraded: done once or taken back once, told once, mailed later"
+    )
     func ordersAreDoneOnce() async throws {
       try await Field.with { field in
         let run = try await start(field)
@@ -110,6 +112,13 @@ extension SystemTests {
           wishes.append(wish)
           try await place(wish, field)
           if i % 4 == 3 { try await killAll("payments", field) }
+          // Under sagas, queues and groups that are at work.
+          if i == 5 {
+            let upgrade = try await field.verb([
+              "upgrade", field.file, "--state", field.state, "--to", Program.bin + "/weir",
+            ])
+            #expect(upgrade.code == 0 && upgrade.out.contains("upgraded"), "\(upgrade)")
+          }
         }
         var ends: [String: String] = [:]
         for wish in wishes { ends[wish.order] = try await end(of: wish.order, field) }

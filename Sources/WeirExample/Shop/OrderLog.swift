@@ -111,12 +111,13 @@ struct OrderNews: Sendable {
     return Mail(order_id: event.order, customer_id: event.customer, to: email, subject: subject, text: text)
   }
 
-  /// `GET /api/orders/<id>/mail`: what became of the mail; the queue knows.
+  /// `GET /api/orders/<id>/mail`: what became of the mail as the queue knows it, or `unknown`.
   func mail(of order: String, _ request: Request, _ context: ExampleContext) async throws -> Response {
     struct Message: Codable { var state: String }
     let told = await queue?.send(
       .get, "/messages/\(Self.mailID(of: order))", for: request, spent: context.spent)
-    if told?.status == 404 { throw Problem(.notFound, "there is no mail about this order, or it was sent long ago") }
+    // Not announced yet, or sent long ago: who asks while an order goes on its way asks again, and has made no mistake.
+    if told?.status == 404 { return try json(Message(state: "unknown")) }
     guard let message = told?.json(Message.self), told?.status == 200 else {
       throw Problem(.serviceUnavailable, "the queue cannot be asked now")
     }

@@ -216,9 +216,11 @@ async function follow(id) {
   for (let i = 0; followed === id; i += 1) {
     let mail = "waiting";
     try {
-      mail = (await api.mail(id)).value.state;
+      // Not known before the event has been announced.
+      const { state } = (await api.mail(id)).value;
+      if (state !== "unknown") mail = state;
     } catch {
-      // It is not there before the event has been announced.
+      // Asked again below.
     }
     if (followed !== id) return;
     show(mail);
