@@ -65,7 +65,7 @@ def play(o, file):
         # All that was said, the copies included, is in and done.
         with sqlite3.connect(home / "stock.sqlite", timeout=60) as db:
             paid = db.execute("SELECT count(*) FROM item WHERE paid > 0 AND taken > 0").fetchone()[0]
-        return groups if groups and groups[0]["lag"] == 0 and paid == served else None
+        return groups if groups and groups[0]["lag"] == 0 and paid >= served else None
 
     try:
         until(ready, run, home, 60)

@@ -35,7 +35,7 @@ class Payments:
     def post_charges(self, order, fields):
         word = self.words.submit(say, order["order_id"], 1, "paid")
         try:
-            word.result(timeout=0.5)
+            word.result(timeout=0.3)
         except concurrent.futures.TimeoutError:
             pass  # The network is slow. The money is there: the customer does not wait for our word of it.
         return 200
