@@ -15,6 +15,7 @@ public import WeirPatterns
 /// 2. At most one append is open; what is decided meanwhile is appended next. So the journal's versions are one runner's.
 /// 3. After `settle` nothing more is ordered, and what still comes in changes nothing.
 /// 4. Until it has been settled something is open: a read, an append, a call, or ``nextWake``.
+/// 5. No call is ordered from the end of the lease on: who stood still that long finds the saga with another, perhaps undone.
 public struct SagaRun: Sendable, Equatable {
   public struct Settings: Sendable, Equatable {
     public var saga = Saga.Settings()
@@ -114,6 +115,9 @@ public struct SagaRun: Sendable, Equatable {
 
   public var isOver: Bool { stage == .over }
 
+  /// Whether what was ordered may still be called for; one that waited for its place in line asks again.
+  public func mayCall(now: WallTime) -> Bool { stage != .over && now < leasedUntil }
+
   /// When ``wake(now:doing:)`` has something to do; nil for never.
   public var nextWake: WallTime? {
     if stage == .over || stage == .new { return nil }
@@ -180,7 +184,7 @@ public struct SagaRun: Sendable, Equatable {
     version += 1
     let actions = ordered
     ordered = []
-    carryOut(actions, &outputs)
+    carryOut(actions, now, &outputs)
     flush(now, &outputs)
   }
 
@@ -248,7 +252,8 @@ public struct SagaRun: Sendable, Equatable {
       }
       let actions = self.actions
       self.actions = []
-      carryOut(actions, &outputs)
+      carryOut(actions, now, &outputs)
+      if stage == .over { return }
       if saga.hasEnded { return end(saga.phase == .finished ? .finished : .compensated, &outputs) }
       if isCalling { return }
       guard let wake = saga.nextWake else {
@@ -260,10 +265,11 @@ public struct SagaRun: Sendable, Equatable {
     }
   }
 
-  private func carryOut(_ actions: [Saga.Action], _ outputs: inout [Output]) {
+  private mutating func carryOut(_ actions: [Saga.Action], _ now: WallTime, _ outputs: inout [Output]) {
     let steps = script.steps
     for action in actions {
       switch action {
+      case .call where !mayCall(now: now), .undo where !mayCall(now: now): return end(.giveBack, &outputs)
       case .call(let step, let attempt):
         outputs.append(.call(Call(step: step, isUndo: false, attempt: attempt, target: steps[step].act)))
       case .undo(let step, let attempt):

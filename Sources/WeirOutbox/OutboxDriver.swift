@@ -174,7 +174,9 @@ package final class OutboxDriver: Sendable {
       }
     }
     if let type = row.type, !type.isEmpty {
-      if parts[0] == "queues" { return .failure(Flaw(description: "a message of a queue has no type")) }
+      if parts[0] == "queues" || parts[0] == "sagas" {
+        return .failure(Flaw(description: "a message of a \(parts[0] == "queues" ? "queue" : "saga") has no type"))
+      }
       fields.append(MessagingField("Weir-Type", type))
     }
     if let headers = row.headers, !headers.isEmpty {

@@ -21,13 +21,13 @@ extension AdminServer {
       let page = await content.sagas.instances(
         context.parameters.get("saga") ?? "", String(parameters["state"] ?? "stuck"),
         parameters["after"].flatMap { Int64(String($0)) } ?? 0, parameters["limit"].flatMap { Int(String($0)) } ?? 50)
-      return try page.map { try AdminServer.json($0) } ?? Response(status: .notFound)
+      return try AdminServer.found(page)
     }
     router.get("/sagas/:saga/instances/:id") { [content] request, context in
       if !isOwner, let refusal = content.refusal(of: request) { return refusal }
       let instance = await content.sagas.instance(
         context.parameters.get("saga") ?? "", context.parameters.get("id") ?? "")
-      return try instance.map { try AdminServer.json($0) } ?? Response(status: .notFound)
+      return try AdminServer.found(instance)
     }
     for word in Status.SagaOrder.Word.allCases {
       router.post("/sagas/:saga/instances/:id/\(word.rawValue)") { [content] request, context in
@@ -44,6 +44,14 @@ extension AdminServer {
           context.parameters.get("saga") ?? "", context.parameters.get("id") ?? "", word, order)
         return try AdminServer.json(outcome, outcome.isDone ? .ok : .unprocessableContent)
       }
+    }
+  }
+
+  private static func found(_ found: SagaOffice.Found<some Encodable>) throws -> Response {
+    switch found {
+    case .found(let thing): try json(thing)
+    case .none: Response(status: .notFound)
+    case .unanswered: Response(status: .serviceUnavailable)
     }
   }
 }

@@ -44,7 +44,8 @@ final class Census<Thing: Sendable, Row: Sendable>: Sendable {
       let rows = await all()
       shared.withLock {
         $0.isCounting = false
-        $0.last = rows
+        // The plan may have lost them while they were counted.
+        $0.last = $0.things.isEmpty ? nil : rows
       }
     }
   }

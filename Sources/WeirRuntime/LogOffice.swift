@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import Foundation
 import WeirBase
+import WeirMessaging
 import WeirModel
 import WeirProxy
 import WeirTelemetry
@@ -84,7 +85,7 @@ final class LogOffice: Sendable {
     if let from = query.from {
       guard key == nil, query.after == nil else { return .wrong("a time goes with neither a key nor a position") }
       guard let position = await position(name, at: from) else {
-        return LogOffice.milliseconds(from) == nil ? .wrong(LogOffice.noTime(from)) : .unanswered
+        return TimeText.point(from) == nil ? .wrong(LogOffice.noTime(from)) : .unanswered
       }
       after = position - 1
     } else if query.after == nil, key == nil {
@@ -115,23 +116,10 @@ final class LogOffice: Sendable {
 
   /// The first position at or after a time; nil for what is none, or when nobody answers.
   private func position(_ name: String, at time: String) async -> Int64? {
-    guard let milliseconds = LogOffice.milliseconds(time) else { return nil }
-    guard case .position(let position) = await census.ask(.seek(log: name, time: milliseconds)) else { return nil }
+    guard let point = TimeText.point(time) else { return nil }
+    let reply = await census.ask(.seek(log: name, time: point.milliseconds))
+    guard case .position(let position) = reply else { return nil }
     return position
-  }
-
-  /// RFC 3339, with fractions of a second or without.
-  private static func milliseconds(_ text: String) -> Int64? {
-    let styles = [
-      Date.ISO8601FormatStyle(includingFractionalSeconds: true), Date.ISO8601FormatStyle(),
-    ]
-    for style in styles {
-      guard let date = try? Date(text, strategy: style) else { continue }
-      let milliseconds = (date.timeIntervalSince1970 * 1000).rounded()
-      // Before the epoch there was no entry.
-      return milliseconds.isFinite && milliseconds < 9e15 ? max(0, Int64(milliseconds)) : nil
-    }
-    return nil
   }
 
   private static func noTime(_ text: String) -> String {
@@ -148,7 +136,7 @@ final class LogOffice: Sendable {
     var from = order.from
     if let time = order.time {
       if from != nil { return refused("a position and a time: one of them says where to begin") }
-      guard LogOffice.milliseconds(time) != nil else { return refused(LogOffice.noTime(time)) }
+      guard TimeText.point(time) != nil else { return refused(LogOffice.noTime(time)) }
       from = await position(name, at: time)
       if from == nil { return refused(LogOffice.silence) }
     }

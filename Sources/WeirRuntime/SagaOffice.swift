@@ -37,7 +37,8 @@ final class SagaOffice: Sendable {
         Status.Saga(
           name: name, running: Int(counts.waiting + counts.delayed + counts.inFlight), stuck: Int(counts.dead),
           finished: tally.finished, compensated: tally.compensated, turned: tally.turned,
-          mean: ended == 0 ? nil : Double(tally.milliseconds) / 1000 / Double(ended)))
+          mean: ended == 0 ? nil : Double(tally.milliseconds) / 1000 / Double(ended),
+          seconds: Double(tally.milliseconds) / 1000))
     }
     return sagas
   }
@@ -49,29 +50,37 @@ final class SagaOffice: Sendable {
     "waiting": .waiting, "delayed": .delayed, "in-flight": .inFlight, "stuck": .dead,
   ]
 
-  /// Nil for a saga or a state that there is none of, or while nobody can say.
-  func instances(_ saga: String, _ state: String, _ after: Int64, _ limit: Int) async -> Status.SagaInstances? {
-    guard let state = SagaOffice.states[state], after >= 0, isKnown(saga) else { return nil }
-    let limit = min(max(1, limit), SagaOffice.pageMax)
-    let reply = await census.ask(.look(queue: SagaAPI.log(saga), .list(state, after: after, limit: UInt16(limit))))
-    guard case .messages(let views) = reply else { return nil }
-    var found: [Status.SagaInstance] = []
-    for view in views {
-      guard let journal = await journal(saga, view.id) else { return nil }
-      found.append(SagaOffice.shown(view.id, journal, view))
-    }
-    return Status.SagaInstances(instances: found, next: views.count == limit ? views.last?.sequence : nil)
+  /// What was looked for.
+  enum Found<Thing: Sendable>: Sendable {
+    case found(Thing)
+    case none
+    /// Nobody can say now.
+    case unanswered
   }
 
-  /// Nil where there is none.
-  func instance(_ saga: String, _ id: String) async -> Status.SagaInstance? {
-    guard SagaOffice.mayBeID(id), isKnown(saga), let journal = await journal(saga, Array(id.utf8)) else { return nil }
-    var view: MessageView?
-    if case .message(let found) = await census.ask(.look(queue: SagaAPI.log(saga), .message(id: Array(id.utf8)))) {
-      view = found
+  /// None for a saga or a state that there is none of.
+  func instances(
+    _ saga: String, _ state: String, _ after: Int64, _ limit: Int
+  ) async -> Found<Status.SagaInstances> {
+    guard let state = SagaOffice.states[state], after >= 0, isKnown(saga) else { return .none }
+    let limit = min(max(1, limit), SagaOffice.pageMax)
+    let reply = await census.ask(.look(queue: SagaAPI.log(saga), .list(state, after: after, limit: UInt16(limit))))
+    guard case .messages(let views) = reply else { return .unanswered }
+    var found: [Status.SagaInstance] = []
+    for view in views {
+      guard let journal = await journal(saga, view.id) else { return .unanswered }
+      found.append(SagaOffice.shown(view.id, journal, view))
     }
-    if journal.isEmpty && view == nil { return nil }
-    return SagaOffice.shown(Array(id.utf8), journal, view)
+    return .found(Status.SagaInstances(instances: found, next: views.count == limit ? views.last?.sequence : nil))
+  }
+
+  func instance(_ saga: String, _ id: String) async -> Found<Status.SagaInstance> {
+    guard SagaOffice.mayBeID(id), isKnown(saga) else { return .none }
+    guard let journal = await journal(saga, Array(id.utf8)),
+      case .message(let view) = await census.ask(.look(queue: SagaAPI.log(saga), .message(id: Array(id.utf8))))
+    else { return .unanswered }
+    if journal.isEmpty && view == nil { return .none }
+    return .found(SagaOffice.shown(Array(id.utf8), journal, view))
   }
 
   /// The bodies of a journal's commits; nil while nobody can say.
@@ -211,7 +220,7 @@ extension Plane {
       ended.add(label + [(name: "state", value: "finished")], Double(saga.finished))
       ended.add(label + [(name: "state", value: "compensated")], Double(saga.compensated))
       turned.add(label, Double(saga.turned))
-      seconds.add(label, (saga.mean ?? 0) * Double(saga.finished + saga.compensated))
+      seconds.add(label, saga.seconds ?? 0)
     }
     return [live, ended, turned, seconds]
   }

@@ -203,6 +203,9 @@ package struct StatusClient: Sendable {
       throw Failure.noAnswer("\(error)")
     }
     let text = String(decoding: answer, as: UTF8.self)
+    if text.hasPrefix("HTTP/1.1 503"), also != "HTTP/1.1 ", !line.hasPrefix("GET /status") {
+      throw Failure.refused("the state process does not answer; see logs/weir.state.log in the state folder")
+    }
     guard text.hasPrefix("HTTP/1.1 200") || also.map({ text.hasPrefix($0) }) == true,
       let body = text.range(of: "\r\n\r\n")
     else { throw Failure.noAnswer(String(text.prefix(60))) }

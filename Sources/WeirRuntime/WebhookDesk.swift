@@ -11,7 +11,6 @@ import WeirTelemetry
 final class WebhookDesk: Sendable {
   private struct Shared {
     var server: ProxyServer?
-    var api = MessagingAPI()
     var isOn = false
     var random = SeededRandom(seed: .random(in: .min ... .max))
   }
@@ -20,11 +19,9 @@ final class WebhookDesk: Sendable {
 
   /// A plan is in force.
   func enter(_ plan: Plan, _ server: ProxyServer) {
-    let webhooks = Translation.webhooks(plan)
     shared.withLock {
       $0.server = server
-      $0.api = MessagingAPI(webhooks: WebhookAPI(webhooks))
-      $0.isOn = !webhooks.isEmpty
+      $0.isOn = !plan.design.webhooks.isEmpty
     }
   }
 
@@ -40,12 +37,11 @@ final class WebhookDesk: Sendable {
   }
 
   func answer(_ method: String, _ path: String, _ body: [UInt8]) async -> MessagingAnswer {
-    let (server, first) = shared.withLock { shared in
-      let request = MessagingRequest(method: method, path: path, body: body)
-      return (shared.server, shared.api.parse(request, now: SystemClock.wall(), using: &shared.random))
-    }
-    guard let server else { return MessagingAPI.unavailable }
-    var outcome = first
+    guard let server = shared.withLock({ $0.server }) else { return MessagingAPI.unavailable }
+    let request = MessagingRequest(method: method, path: path, body: body)
+    // As programs have it.
+    let api = server.configuration.messaging
+    var outcome = shared.withLock { api.parse(request, now: SystemClock.wall(), using: &$0.random) }
     while true {
       switch outcome {
       case .answer(let answer): return answer

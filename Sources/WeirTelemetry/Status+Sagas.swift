@@ -14,8 +14,13 @@ extension Status {
     package var turned: Int
     /// How long one took that is over, in seconds; nil when none is.
     package var mean: Double?
+    /// What those that are over took together; nil from a plane that does not say.
+    package var seconds: Double?
 
-    package init(name: String, running: Int, stuck: Int, finished: Int, compensated: Int, turned: Int, mean: Double?) {
+    package init(
+      name: String, running: Int, stuck: Int, finished: Int, compensated: Int, turned: Int, mean: Double?,
+      seconds: Double? = nil
+    ) {
       self.name = name
       self.running = running
       self.stuck = stuck
@@ -23,6 +28,7 @@ extension Status {
       self.compensated = compensated
       self.turned = turned
       self.mean = mean
+      self.seconds = seconds
     }
   }
 

@@ -37,9 +37,7 @@ struct SagaCommand: ParsableCommand {
         return
       }
       guard let page = try options.ask({ try $0.instances(of: saga, only.rawValue, after: after, limit: limit) }) else {
-        Output.note(
-          "weir: there is no saga '\(saga)' (weir saga list tells which there are), or its state process does not answer"
-        )
+        Output.note("weir: there is no saga '\(saga)'; weir saga list tells which there are")
         throw ExitCode.findings
       }
       switch format {

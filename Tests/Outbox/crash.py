@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """An outbox under crashes: python3 crash.py --weir PATH [--database sqlite|postgres] [--messages N] [--kills N] [--seed N]
+  [--targets queues,topics,streams,sagas]
 
 A writer puts an order and a message about it into its database in one transaction; one in ten it rolls back. Meanwhile the
-plane (and with it the relay), the state process and the consumer are killed (-9) at random moments. The consumer keeps the
-documented inbox table. In the end each committed order must have had its effect once, and no other one any.
+plane (and with it the relay), the state process and the consumer are killed (-9) at random moments: each at least once, and
+a kill counts when the process is seen to be gone. The messages go to a queue, a topic, a stream and a saga in turn. The consumer,
+at which all of them end, keeps the documented inbox table. In the end each committed order must have had its effect once, and no
+other one any; those of one customer at one target in their order.
 
 With postgres a server of its own is started (by the user postgres when this one is root), and spoken to by psql.
 """
@@ -47,6 +50,10 @@ CREATE TABLE weir_outbox (
 CREATE FUNCTION weir_outbox_wake() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NOTIFY weir_outbox; RETURN NULL; END $$;
 CREATE TRIGGER weir_outbox_wake AFTER INSERT ON weir_outbox FOR EACH STATEMENT EXECUTE FUNCTION weir_outbox_wake();
 """
+# Of each target: where a row goes, and what type it has.
+TARGETS = {"queues": ("queues/emails", None), "topics": ("topics/happened", "OrderPlaced"),
+           "streams": ("streams/ledger", "Placed"), "sagas": ("sagas/fulfil", None)}
+PLACES = {"queues/emails": "/work", "topics/happened": "/heard", "streams/ledger": "/listed", "sagas/fulfil": "/fulfil"}
 INBOX = "CREATE TABLE IF NOT EXISTS weir_inbox (id TEXT PRIMARY KEY, seen TEXT NOT NULL DEFAULT (datetime('now')))"
 
 
@@ -72,8 +79,7 @@ def consumer():
             new = database.execute(
                 "INSERT INTO weir_inbox (id) VALUES (?) ON CONFLICT DO NOTHING", (self.headers["weir-id"],)).rowcount
             if new:
-                database.execute("INSERT INTO effects (n, key) VALUES (?, ?)",
-                                 (json.loads(body)["order"], self.headers["weir-key"]))
+                database.execute("INSERT INTO effects (n, place) VALUES (?, ?)", (json.loads(body)["order"], self.path))
             database.execute("INSERT INTO deliveries (id) VALUES (?)", (self.headers["weir-id"],))
             database.execute("COMMIT")
             database.close()
@@ -85,7 +91,7 @@ def consumer():
     database = sqlite3.connect(path, timeout=60, isolation_level=None)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute(INBOX)
-    database.execute("CREATE TABLE IF NOT EXISTS effects (n INTEGER NOT NULL, key TEXT, at INTEGER PRIMARY KEY)")
+    database.execute("CREATE TABLE IF NOT EXISTS effects (n INTEGER NOT NULL, place TEXT, at INTEGER PRIMARY KEY)")
     database.execute("CREATE TABLE IF NOT EXISTS deliveries (id TEXT)")
     database.close()
     http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
@@ -103,12 +109,12 @@ class SQLite:
     def opened(self):
         self.database = sqlite3.connect(self.path, timeout=60, isolation_level=None)
 
-    def order(self, n, key, body, keeps):
+    def order(self, n, key, target, body, keeps):
         self.database.execute("BEGIN IMMEDIATE")
         self.database.execute("INSERT INTO orders (n) VALUES (?)", (n,))
         self.database.execute(
-            "INSERT INTO weir_outbox (target, key, headers, body) VALUES ('queues/emails', ?, ?, ?)",
-            (key, '{"content-type": "application/json"}', body))
+            "INSERT INTO weir_outbox (target, key, type, headers, body) VALUES (?, ?, ?, ?, ?)",
+            (target[0], key, target[1], '{"content-type": "application/json"}', body))
         self.database.execute("COMMIT" if keeps else "ROLLBACK")
 
     def facts(self):
@@ -156,11 +162,12 @@ class Postgres:
         self.writer = subprocess.Popen(["psql", "-X", "-q", "-A", "-t", self.dsn], stdin=subprocess.PIPE,
                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
-    def order(self, n, key, body, keeps):
+    def order(self, n, key, target, body, keeps):
+        kind = f"'{target[1]}'" if target[1] else "NULL"
         self.writer.stdin.write(
             f"BEGIN; INSERT INTO orders VALUES ({n});\n"
-            "INSERT INTO weir_outbox (target, key, headers, body) VALUES ('queues/emails', "
-            f"'{key}', '{{\"content-type\": \"application/json\"}}', convert_to('{body.decode()}', 'UTF8'));\n"
+            f"INSERT INTO weir_outbox (target, key, type, headers, body) VALUES ('{target[0]}', "
+            f"'{key}', {kind}, '{{\"content-type\": \"application/json\"}}', convert_to('{body.decode()}', 'UTF8'));\n"
             f"{'COMMIT' if keeps else 'ROLLBACK'}; SELECT 'done';\n")
         self.writer.stdin.flush()
         self.writer.stdout.readline()
@@ -179,6 +186,14 @@ def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
+
+
+def is_alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except (OSError, IndexError):
+        return False
 
 
 def processes(folder):
@@ -217,11 +232,14 @@ def main():
     parser.add_argument("--messages", type=int, default=400)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
+    parser.add_argument("--targets", default=",".join(TARGETS))
     options = parser.parse_args()
     chance = random.Random(options.seed)
+    targets = [TARGETS[name] for name in options.targets.split(",")]
     folder = os.path.realpath(tempfile.mkdtemp(prefix="weir-outbox-"))
     database = SQLite(folder) if options.database == "sqlite" else Postgres(folder)
     port = free_port()
+    retry = "retry: { attempts: 1000, backoff: { first: 100ms, max: 500ms } }"
     with open(folder + "/weir.yaml", "w") as file:
         file.write(f"""weir: 1
 system: shop
@@ -237,7 +255,13 @@ queues:
     at-once: 8
     visibility: 5s
     key: customer
-    retry: {{ attempts: 1000, backoff: {{ first: 100ms, max: 500ms }} }}
+    {retry}
+topics:
+  happened: {{ to: {{ mails: {{ do: POST mailer/heard, visibility: 5s, {retry} }} }} }}
+streams:
+  ledger: {{ events: [Placed], projections: {{ list: {{ do: POST mailer/listed, visibility: 5s, {retry} }} }} }}
+sagas:
+  fulfil: {{ steps: [{{ do: POST mailer/fulfil, undo: POST mailer/take-back }}] }}
 stores:
   shop-db: {database.store}
 """)
@@ -260,24 +284,30 @@ stores:
             for n in range(options.messages):
                 keeps = chance.random() >= 0.1
                 key = f"c{n % 7}"
-                database.order(n, key, json.dumps({"order": n}).encode(), keeps)
+                database.order(n, key, targets[n % len(targets)], json.dumps({"order": n}).encode(), keeps)
                 if keeps:
                     kept.append(n)
-                time.sleep(0.5 * options.kills / options.messages)
+                time.sleep(options.kills / options.messages)
             written.set()
 
         threading.Thread(target=write, daemon=True).start()
         killer = random.Random(options.seed + 1)
-        for _ in range(options.kills):
+        first = ["plane", "state", "consumer"]
+        killer.shuffle(first)
+        for i in range(options.kills):
             time.sleep(killer.uniform(0.05, 0.6))
-            what = killer.choice(["plane", "plane", "state", "state", "consumer"])
-            pid = processes(folder).get(what)
-            if pid:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                    kills[what] = kills.get(what, 0) + 1
-                except OSError:
-                    pass
+            what = first[i] if i < 3 else killer.choice(["plane", "plane", "state", "state", "consumer"])
+            deadline = time.time() + 120
+            while not is_alive(pid := processes(folder).get(what, -1)):
+                if run.poll() is not None or time.time() > deadline:
+                    raise RuntimeError(f"there is no {what} to kill")
+                time.sleep(0.01)
+            os.kill(pid, signal.SIGKILL)
+            while is_alive(pid):
+                if time.time() > deadline:
+                    raise RuntimeError(f"{what} outlives its end")
+                time.sleep(0.001)
+            kills[what] = kills.get(what, 0) + 1
         if not written.wait(300):
             raise RuntimeError("the writer does not come to its end")
         deadline = time.time() + 240
@@ -285,7 +315,7 @@ stores:
         while time.time() < deadline:
             _, waiting = database.facts()
             inbox = sqlite3.connect(folder + "/inbox.db", timeout=60)
-            effects = [n for (n,) in inbox.execute("SELECT n FROM effects ORDER BY at")]
+            effects = inbox.execute("SELECT n, place FROM effects ORDER BY at").fetchall()
             deliveries = inbox.execute("SELECT count(*) FROM deliveries").fetchone()[0]
             inbox.close()
             if waiting == 0 and len(effects) >= len(kept):
@@ -294,19 +324,25 @@ stores:
         # What would come twice comes now.
         time.sleep(2)
         inbox = sqlite3.connect(folder + "/inbox.db", timeout=60)
-        effects = [n for (n,) in inbox.execute("SELECT n FROM effects ORDER BY at")]
+        effects = inbox.execute("SELECT n, place FROM effects ORDER BY at").fetchall()
+        places = {place: sum(1 for _, at in effects if at == place) for place in sorted({at for _, at in effects})}
+        misplaced = sum(1 for n, at in effects if at != PLACES[targets[n % len(targets)][0]])
+        effects = [n for n, _ in effects]
         orders, waiting = database.facts()
         lost = sorted(set(kept) - set(effects))
         double = len(effects) - len(set(effects))
         invented = sorted(set(effects) - set(kept))
         disorder = sum(
-            1 for key in range(7) for a, b in zip(*(lambda l: (l, l[1:]))([n for n in effects if n % 7 == key])) if a > b)
+            1 for key in range(7) for target in range(len(targets)) for a, b in zip(*(lambda l: (l, l[1:]))(
+                [n for n in effects if n % 7 == key and n % len(targets) == target])) if a > b)
         print(json.dumps({
             "database": options.database, "seed": options.seed, "kills": kills, "committed": len(kept),
-            "effects": len(effects), "deliveries": deliveries, "lost": len(lost), "double": double,
+            "effects": len(effects), "places": places, "deliveries": deliveries, "lost": len(lost), "double": double,
             "invented": len(invented), "out of order": disorder, "left in the table": waiting}))
-        if lost or double or invented or disorder or waiting or sorted(orders) != sorted(kept):
-            failed = f"lost {lost[:5]}, invented {invented[:5]}"
+        if sum(kills.values()) != options.kills or len(kills) < min(3, options.kills):
+            failed = f"too few were killed: {kills}"
+        if lost or double or invented or disorder or waiting or misplaced or sorted(orders) != sorted(kept):
+            failed = f"misplaced {misplaced}, lost {lost[:5]}, invented {invented[:5]}"
     except RuntimeError as error:
         failed = str(error)
     finally:

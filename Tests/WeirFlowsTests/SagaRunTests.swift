@@ -393,6 +393,27 @@ struct SagaRunTests {
     #expect(run.nextWake == nil)
   }
 
+  /// A process stands still between the write and the call; meanwhile another has undone the step.
+  @Test("from the end of its lease on nobody is called: it may be another's")
+  func standsStill() {
+    for late in [59_999, 60_000, 70_000] as [Int64] {
+      let world = SagaWorld([[true]], [.takes])
+      var first = SagaRun(
+        world.script, world.settings, leasedUntil: WallTime(milliseconds: world.now.milliseconds + 60_000))
+      var outputs: [SagaRun.Output] = []
+      first.begin(doing: &outputs)
+      first.read([], isLast: true, now: world.now, doing: &outputs)
+      outputs = []
+      let wakes = WallTime(milliseconds: world.now.milliseconds + late)
+      #expect(first.mayCall(now: wakes) == (late < 60_000))
+      first.appended(now: wakes, doing: &outputs)
+      let call = SagaRun.Call(step: 0, isUndo: false, attempt: 1, target: "POST s1/do")
+      #expect(outputs == (late < 60_000 ? [.call(call)] : [.settle(.giveBack)]))
+      #expect(first.isOver == (late >= 60_000))
+      #expect(first.mayCall(now: world.now) == (late < 60_000))
+    }
+  }
+
   @Test("a failed step puts it down until the next attempt is due")
   func postpones() {
     var world = SagaWorld([[true]], [.isAway])

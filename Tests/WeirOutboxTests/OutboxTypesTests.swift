@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import GRDB
+import Synchronization
 import Testing
 import WeirMessaging
 import WeirOutbox
+import WeirWire
 
 /// SQLite holds what is put into it, whatever a column is declared as.
 @Suite struct OutboxTypesTests {
@@ -76,5 +78,57 @@ import WeirOutbox
     let other = try odd.driver(queues)
     defer { other.stop() }
     try eventually("it is told") { other.report.problem?.contains("'id' that is no number") == true }
+  }
+
+  @Test("rows go to topics, streams and sagas with key, type and fields, and what a target has not is told")
+  func targets() throws {
+    let shop = try Shop()
+    let asked = Mutex<[StateRequest]>([])
+    let api = MessagingAPI(
+      logs: LogAPI([LogAPI.Log(.topic, "events"), LogAPI.Log(.stream, "ledger", types: ["Placed"])]))
+    let driver = OutboxDriver(name: "shop-db", api: api) { request in
+      asked.withLock { $0.append(request) }
+      switch request {
+      case .enqueue(_, let messages): return .enqueued(messages.map { Enqueued(id: $0.id, isDuplicate: false) })
+      case .append(_, let entries):
+        return .appended(entries.map { _ in Appended(position: 1, version: 1, isDuplicate: false) })
+      default: return .failed(.broken)
+      }
+    }
+    let path = shop.path
+    let rows = [
+      ("topics/events", "k1", "OrderPlaced", "a"), ("streams/ledger", "order/7", "Placed", "b"),
+      ("sagas/order", "k3", nil, "c"), ("sagas/order", nil, "Placed", "typed saga"),
+      ("streams/ledger", "7", "Unheard", "unknown type"), ("streams/ledger", nil, "Placed", "no key"),
+      ("topics/nobody", nil, nil, "no topic"),
+    ]
+    try shop.database.write { db in
+      for (target, key, type, body) in rows {
+        try db.execute(
+          sql: "INSERT INTO weir_outbox (target, key, type, body) VALUES (?, ?, ?, ?)",
+          arguments: [target, key, type, body])
+      }
+    }
+    try driver.start { SQLiteOutbox(path: path, table: OutboxTable(name: "weir_outbox")) }
+    defer { driver.stop() }
+    try eventually("four are sent: \(driver.report)") { driver.report.sent == 4 && driver.report.aside == 3 }
+    #expect(driver.report.problem?.hasPrefix("row ") == true)
+    var seen: [String] = []
+    for request in asked.withLock({ $0 }) {
+      switch request {
+      case .enqueue(let queue, let messages):
+        seen += messages.map {
+          "\(queue) \(String(decoding: $0.key, as: UTF8.self)) \(String(decoding: $0.body, as: UTF8.self))"
+        }
+      case .append(let log, let entries):
+        seen += entries.map { entry in
+          let words = [entry.key, entry.type, entry.body].map { String(decoding: $0, as: UTF8.self) }
+          return "\(log) \(words.joined(separator: " "))"
+        }
+      default: Issue.record("\(request)")
+      }
+    }
+    #expect(
+      seen == ["events k1 OrderPlaced a", "ledger order/7 Placed b", "ledger ledger Placed no key", "sagas.order k3 c"])
   }
 }

@@ -111,6 +111,30 @@ import WeirProxy
     #expect(!asked.withLock { $0 })
   }
 
+  @Test("name servers that do not answer hold up nobody else: attempts for one name share a look-up")
+  func lookups() async throws {
+    let gate = Gate()
+    defer { gate.open() }
+    let asked = Mutex<[String]>([])
+    let backend = try Self.server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    let client = try WebhookClient(Self.inside) { host in
+      asked.withLock { $0.append(host) }
+      if host == "slow.example.com" { gate.wait() }
+      return ["127.0.0.1"]
+    }
+    let loop = MultiThreadedEventLoopGroup.singleton.next()
+    func send(_ host: String) -> EventLoopFuture<WebhookClient.Outcome> {
+      client.send(
+        WebhookClient.Request(
+          url: "http://\(host):\(backend.port)/", fields: "", body: [], timeout: .seconds(120)), on: loop)
+    }
+    let stuck = (0..<64).map { _ in send("slow.example.com") }
+    #expect(try await send("quick.example.com").get() == .answered(200, retryAfter: nil))
+    gate.open()
+    for one in stuck { #expect(try await one.get() == .answered(200, retryAfter: nil)) }
+    #expect(asked.withLock { $0.sorted() } == ["quick.example.com", "slow.example.com"])
+  }
+
   @Test("who says nothing, or never ends, costs its time and no more")
   func slow() async throws {
     let client = try WebhookClient(Self.inside)

@@ -98,6 +98,17 @@ package struct WebhookSubscription: Sendable, Equatable, Codable {
   /// Of a secret what tells it from another.
   static func masked(_ secret: String) -> String { "whsec_…" + secret.suffix(4) }
 
+  /// An address as everybody may see it: what stands behind the host is often the partner's own secret.
+  package static func shown(_ url: String) -> String {
+    var slashes = 0
+    let end = url.firstIndex { letter in
+      if letter == "/" { slashes += 1 }
+      return slashes == 3 || letter == "?"
+    }
+    guard let end, url[end...] != "/" else { return url }
+    return url[..<end] + "/…"
+  }
+
   package static func word(_ cause: WebhookEndpoint.Cause) -> String {
     switch cause {
     case .gone: "gone"

@@ -317,7 +317,7 @@ struct Resolver {
     let connection = fields.value(StoreKeys.connection)
     if let connection { note(connection) }
     let outbox = fields.value(StoreKeys.outbox)
-    if let engine, !entry.node.isReported { outboxMistakes(engine.value, outbox, connection) }
+    if let engine, !entry.node.isReported { outboxMistakes(entry, engine.value, outbox, connection) }
     let workFields = fields.section(StoreKeys.work, WorkKeys.storeSection)
     let whole = workFields.flatMap { work($0) }
     let read = workFields?.section(WorkKeys.read, WorkKeys.section).flatMap { work($0) }
@@ -333,12 +333,19 @@ struct Resolver {
   }
 
   private mutating func outboxMistakes(
-    _ engine: Store.Engine, _ outbox: Value<String>?, _ connection: Value<Text>?
+    _ entry: Entry, _ engine: Store.Engine, _ outbox: Value<String>?, _ connection: Value<Text>?
   ) {
     if let connection, engine != .postgres {
       mistake("wrong-value", "only a postgres store has a 'connection'; this is \(engine.rawValue)", at: connection)
     }
-    guard let outbox, !outbox.value.isEmpty else { return }
+    guard let outbox, !outbox.value.isEmpty else {
+      if let connection, engine == .postgres, entry.node.entry(StoreKeys.outbox.name) == nil {
+        mistake(
+          "missing-key", "'\(entry.name.path)' has a 'connection' and no 'outbox': Weir itself connects for that alone",
+          at: connection, mend: "outbox: weir_outbox")
+      }
+      return
+    }
     if engine != .sqlite && engine != .postgres {
       mistake(
         "wrong-value", "Weir sends from outboxes of sqlite and postgres stores; this is \(engine.rawValue)", at: outbox)
@@ -347,6 +354,12 @@ struct Resolver {
       mistake(
         "wrong-value", "'\(outbox.value)' is not \(name): letters, digits and underscores", at: outbox,
         mend: "outbox: weir_outbox")
+    } else if engine == .postgres, entry.node.entry(StoreKeys.connection.name) == nil,
+      entry.node.entry(StoreKeys.at.name) == nil
+    {
+      mistake(
+        "missing-key", "'\(entry.name.path)' has an outbox and no 'connection': where is its database?", at: outbox,
+        mend: "connection: $(secret:\(entry.name.text))")
     }
   }
 

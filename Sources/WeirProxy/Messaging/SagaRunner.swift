@@ -66,6 +66,8 @@ package struct SagaTally: Sendable, Equatable {
 final class SagaRunner {
   /// Instances in hand, on one loop: each has one question open at the state process (`StateLink.asksMax`).
   static let slotsMax = 7000
+  /// Bytes of their inputs, beyond which no more are taken: each input may have a MiB.
+  static let bytesMax = 256 << 20
   /// How long an ask waits for instances.
   static let wait: Int64 = 20_000
   /// Bytes of a participant's answer that are read.
@@ -86,6 +88,7 @@ final class SagaRunner {
     }
 
     var id: [UInt8] { leased.message.id }
+    var bytes: Int { leased.message.body.count + leased.message.fields.count }
   }
 
   /// Calls of one edge: those under way are bounded, the others stand in line.
@@ -112,6 +115,7 @@ final class SagaRunner {
   private var delivery: QueueDelivery
   private var random: SeededRandom
   private var held: [Int64: Held] = [:]
+  private var bytes = 0
   /// By edge.
   private var lines: [Int: Line] = [:]
   private var settlements: [(held: Held, settlement: Settlement)] = []
@@ -154,7 +158,7 @@ final class SagaRunner {
   // MARK: - Instances
 
   private func ask(now: Instant) {
-    guard let state = loop.state else { return }
+    guard bytes < SagaRunner.bytesMax, let state = loop.state else { return }
     let count = delivery.ask(now: now)
     if count == 0 { return }
     let request = StateRequest.lease(
@@ -175,7 +179,11 @@ final class SagaRunner {
         continue
       }
       // What it was leased for before is over by the lease's own time: its next word is refused.
-      if held.updateValue(new, forKey: message.sequence) != nil { delivery.declined() }
+      if let old = held.updateValue(new, forKey: message.sequence) {
+        delivery.declined()
+        bytes -= old.bytes
+      }
+      bytes += new.bytes
       var outputs: [SagaRun.Output] = []
       new.run.begin(doing: &outputs)
       carryOut(outputs, new)
@@ -229,6 +237,7 @@ final class SagaRunner {
   private func leave(_ held: Held, _ ending: SagaRun.Ending) {
     guard self.held[held.leased.sequence] === held else { return }
     self.held[held.leased.sequence] = nil
+    bytes -= held.bytes
     delivery.declined()
     let wall = SystemClock.wall()
     switch ending {
@@ -317,7 +326,7 @@ final class SagaRunner {
     lines[edge, default: Line()].inFlight -= 1
     while let (held, call) = lines[edge, default: Line()].take() {
       guard self.held[held.leased.sequence] === held, !held.run.isOver else { continue }
-      guard !delivery.isStopped, let to = work.calls[call.target] else {
+      guard !delivery.isStopped, held.run.mayCall(now: SystemClock.wall()), let to = work.calls[call.target] else {
         leave(held, .giveBack)
         continue
       }
@@ -327,6 +336,11 @@ final class SagaRunner {
   }
 
   private func make(_ held: Held, _ call: SagaRun.Call, _ to: SagaWork.Call, since: Instant) {
+    // It has waited, or this process has stood still: what may be another's is not called for.
+    guard held.run.mayCall(now: SystemClock.wall()), !delivery.isStopped else {
+      leave(held, .giveBack)
+      return proceed(to.edge)
+    }
     let message = held.leased.message
     var request = ByteBuffer()
     // HTTP/1.0: the answer comes without chunks and ends with its connection.

@@ -2,6 +2,7 @@
 package import NIOCore
 import NIOPosix
 import NIOSSL
+import Synchronization
 package import WeirMessaging
 import WeirPlatform
 import WeirWire
@@ -38,7 +39,8 @@ package final class WebhookClient: Sendable {
   static let headBytesMax = 16 << 10
 
   fileprivate let judge: OutgoingGuard
-  fileprivate let resolver: @Sendable (String) throws -> [String]
+  private let resolver: @Sendable (String) throws -> [String]
+  private let lookups = Mutex<[String: EventLoopFuture<[String]>]>([:])
   fileprivate let tls: NIOSSLContext
 
   /// Sends where `settings` allow.
@@ -59,6 +61,23 @@ package final class WebhookClient: Sendable {
       configuration.trustRoots = .certificates(try NIOSSLCertificate.fromPEMBytes(Array(roots.utf8)))
     }
     tls = try NIOSSLContext(configuration: configuration)
+  }
+
+  /// Threads of their own: a partner's name servers that never answer must not hold up what else runs beside the loops.
+  private static let pool: NIOThreadPool = {
+    let pool = NIOThreadPool(numberOfThreads: 16)
+    pool.start()
+    return pool
+  }()
+
+  /// Attempts that want to know a name at the same time share a look-up: so a name holds at most one thread.
+  fileprivate func addresses(of host: String, on eventLoop: any EventLoop) -> EventLoopFuture<[String]> {
+    if let known = lookups.withLock({ $0[host] }) { return known.hop(to: eventLoop) }
+    let resolver = resolver
+    let lookup = WebhookClient.pool.runIfActive(eventLoop: eventLoop) { try resolver(host) }
+    lookups.withLock { $0[host] = lookup }
+    lookup.whenComplete { [self] _ in lookups.withLock { $0[host] = nil } }
+    return lookup
   }
 
   /// One attempt.
@@ -103,8 +122,8 @@ private final class WebhookAttempt {
     }
     self.target = target
     if target.address != nil { return choose([]) }
-    let (host, resolver) = (target.host, client.resolver)
-    NIOThreadPool.singleton.runIfActive(eventLoop: eventLoop) { try resolver(host) }.whenComplete { result in
+    let host = target.host
+    client.addresses(of: host, on: eventLoop).whenComplete { result in
       switch result {
       case .success(let addresses): bound.value.choose(addresses)
       case .failure: bound.value.end(.failed("\(host) is not found"))

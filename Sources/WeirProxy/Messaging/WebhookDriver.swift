@@ -12,6 +12,7 @@ import WeirWire
 package struct WebhookReading: Sendable, Equatable {
   package var webhook: String
   package var endpoint: String
+  /// Without what stands behind the host.
   package var url: String
   /// Nil while it is enabled.
   package var disabled: String?
@@ -26,6 +27,14 @@ package struct WebhookReading: Sendable, Equatable {
   package var oldest: Int64?
 }
 
+/// What attempts hold in memory, of all endpoints together.
+private final class WebhookLoad {
+  /// An event has at most a MiB: 64 of the largest, 16 of them at one endpoint.
+  static let bytesMax = 64 << 20
+  var bytes = 0
+  var isFull: Bool { bytes >= WebhookLoad.bytesMax }
+}
+
 /// Delivers the events of topics to the endpoints of partners.
 ///
 /// Confined to the first loop, which alone has one. What is done when is decided by ``WebhookDelivery``; which endpoints there
@@ -37,11 +46,17 @@ final class WebhookDriver {
   private var readAt = Int64.min
   /// Logs whose groups have not been looked at since this plan is in force.
   private var unchecked: [String] = []
+  private var logs: [String] = []
+  /// When they are looked at once more; nil: they have been.
+  private var onceMoreAt: Int64?
+  /// By then a plane that this one has replaced is gone: with its own plan it may have joined again what was left here.
+  private static let onceMoreAfter: Int64 = 120_000_000_000
   /// Of the plan: what is heard of an older one counts for nothing.
   private var generation = 0
   private var isChecking = false
   private var checkAt = Int64.min
   private var isStopped = false
+  private let load = WebhookLoad()
 
   init(loop: ProxyLoop) { self.loop = loop }
 
@@ -51,6 +66,8 @@ final class WebhookDriver {
     generation += 1
     isChecking = false
     unchecked = logs
+    self.logs = logs
+    onceMoreAt = loop.now().nanoseconds + WebhookDriver.onceMoreAfter
     for (name, office) in offices where !webhooks.contains(where: { $0.name == name }) {
       office.stop()
       offices[name] = nil
@@ -59,13 +76,17 @@ final class WebhookDriver {
       if let office = offices[settings.name], office.moved(to: settings) { continue }
       offices[settings.name]?.stop()
       // Fails only where no context for TLS can be made: then nothing goes out by TLS anywhere.
-      offices[settings.name] = try? WebhookOffice(settings, loop: loop)
+      offices[settings.name] = try? WebhookOffice(settings, load, loop: loop)
     }
   }
 
   /// Ten times a second.
   func tick(now: Instant) {
     if isStopped { return }
+    if let at = onceMoreAt, now.nanoseconds >= at {
+      onceMoreAt = nil
+      unchecked = logs
+    }
     check(now: now)
     for office in offices.values {
       // A queue of its name that another topic feeds ends first.
@@ -149,6 +170,7 @@ final class WebhookOffice {
   fileprivate unowned let loop: ProxyLoop
   fileprivate private(set) var settings: WebhookSettings
   fileprivate let client: WebhookClient
+  fileprivate let load: WebhookLoad
   fileprivate var random: SeededRandom
   private var senders: [String: WebhookSender] = [:]
   private var isLooking = false
@@ -160,8 +182,9 @@ final class WebhookOffice {
   fileprivate private(set) var isStopped = false
   private var wall: Int64 = 0
 
-  init(_ settings: WebhookSettings, loop: ProxyLoop) throws {
+  fileprivate init(_ settings: WebhookSettings, _ load: WebhookLoad, loop: ProxyLoop) throws {
     self.settings = settings
+    self.load = load
     self.loop = loop
     client = try WebhookClient(settings.outgoing)
     random = SeededRandom(seed: loop.random.next(), stream: "webhook \(settings.name)")
@@ -299,7 +322,7 @@ final class WebhookSender {
     loop = office.loop
     delivery = WebhookDelivery(
       WebhookSender.settings(office.settings, subscription), record: subscription.record)
-    reading = WebhookReading(webhook: office.settings.name, endpoint: id, url: subscription.url)
+    reading = WebhookReading(webhook: office.settings.name, endpoint: id, url: "")
     read()
   }
 
@@ -315,7 +338,7 @@ final class WebhookSender {
   private var queue: String { office.settings.queue(id) }
 
   private func read() {
-    reading.url = subscription.url
+    reading.url = WebhookSubscription.shown(subscription.url)
     reading.disabled = delivery.record.disabled.map(WebhookSubscription.word)
     reading.inFlight = delivery.inFlight
   }
@@ -409,7 +432,7 @@ final class WebhookSender {
   }
 
   private func ask(now: Instant) {
-    guard let state = loop.state else { return }
+    guard !office.load.isFull, let state = loop.state else { return }
     let count = delivery.ask(now: now)
     if count == 0 { return }
     let request = StateRequest.lease(
@@ -424,11 +447,25 @@ final class WebhookSender {
       return delivery.unanswered(now: now)
     }
     delivery.leased(messages.count)
+    let wall = SystemClock.wall().milliseconds
+    var isFull = false
     for message in messages {
+      // The process has stood still since: it is another's by now, who may be far beyond it.
+      if message.until <= wall {
+        delivery.skipped()
+        continue
+      }
       let type = String(decoding: message.entry?.type ?? [], as: UTF8.self)
       if !subscription.wants(type) {
         delivery.skipped()
         settle(message, .ack(result: []))
+        continue
+      }
+      // Answers to many asks have come at once.
+      if office.load.isFull {
+        isFull = true
+        delivery.skipped()
+        settle(message, .giveBack)
         continue
       }
       switch delivery.admit(now: now, using: &office.random) {
@@ -437,6 +474,8 @@ final class WebhookSender {
       }
     }
     read()
+    // It rests a moment, as when nobody answers.
+    if isFull { delivery.unanswered(now: now) }
     if isJoined && delivery.record.disabled == nil { ask(now: now) }
   }
 
@@ -459,6 +498,7 @@ final class WebhookSender {
     let request = WebhookClient.Request(
       url: subscription.url, fields: fields, body: message.message.body, timeout: .milliseconds(settings.timeout))
     let startedAt = loop.now()
+    office.load.bytes += request.body.count
     let bound = NIOLoopBound((self, message), eventLoop: loop.eventLoop)
     office.client.send(request, on: loop.eventLoop).whenSuccess { outcome in
       let (sender, message) = bound.value
@@ -480,6 +520,7 @@ final class WebhookSender {
     _ message: LeasedMessage, _ ticket: CircuitBreaker.Ticket, _ outcome: WebhookClient.Outcome, startedAt: Instant
   ) {
     let now = office.now()
+    office.load.bytes -= message.message.body.count
     let before = delivery.record
     let told: WebhookEndpoint.Outcome
     var error: String

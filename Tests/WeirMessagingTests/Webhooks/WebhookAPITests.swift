@@ -11,6 +11,17 @@ struct WebhookAPITests {
   private static let now = WallTime(milliseconds: 1_760_000_000_000)
   private static let settings = WebhookSettings(name: "partners", topic: "order-events")
 
+  @Test(
+    "of an address everybody sees the host: what stands behind it may be a secret",
+    arguments: [
+      ("https://a.example", "https://a.example"), ("https://a.example/", "https://a.example/"),
+      ("https://a.example/hooks/T0/s3cret", "https://a.example/…"), ("https://a.example?t=1", "https://a.example/…"),
+      ("http://10.0.0.1:8080/x", "http://10.0.0.1:8080/…"), ("https://a.example/?t=1", "https://a.example/…"),
+    ])
+  func shown(_ url: String, _ shown: String) {
+    #expect(WebhookSubscription.shown(url) == shown)
+  }
+
   /// A state process with nothing but documents.
   private final class State {
     var documents: [String: LogDocument] = [:]
