@@ -21,7 +21,8 @@ package struct RouteJSON: Sendable, Equatable {
 
 /// `json:` of a route.
 enum RouteJSONKeys {
-  /// Bodies are changed on the loop that has read them: 256 KiB are about a millisecond of it.
+  /// Bodies are changed on the loop that has read them: measured beside builds on two cores, 64 KiB of small items take 2 to 4 ms
+  /// of it, 256 KiB 6 to 7.
   static let bodyMax = 256 << 10
 
   private static let path = Shape.Names(
