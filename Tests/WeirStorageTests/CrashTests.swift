@@ -154,6 +154,70 @@ import WeirWire
     }
   }
 
+  /// A group whose events are sorted: one is early, one comes twice, one closes the gap; each is worked on.
+  @Test(
+    "a sorted group: each event once, in the order of the numbers, whichever change it dies at", arguments: 1...10,
+    ["inside", "after"])
+  func sorted(number: Int, point: String) throws {
+    let scratch = try Scratch()
+    let kept = try Kept(scratch.path, dyingAt: number, point)
+    defer { kept.end() }
+    var peer = try StatePeer(scratch.path)
+    var deaths = 0
+    var group = quick { $0.name = "t.g" }
+    group.order = GroupOrder(
+      sequence: .init(by: "n", wait: 3_600_000), dedup: .init(by: "event", within: 3_600_000))
+    var log = LogDeclaration(name: "t")
+    log.groups = [LogGroup(queue: "t.g")]
+    func again() throws {
+      try kept.start(kills: false)
+      peer = try StatePeer(scratch.path)
+    }
+    func ask(_ request: StateRequest) throws -> StateReply {
+      while true {
+        do { return try peer.ask(request) } catch {
+          deaths += 1
+          #expect(deaths == 1, "it dies once")
+          if deaths > 1 { throw error }
+          try again()
+        }
+      }
+    }
+    #expect(try ask(.declare([group])) == .declared)
+    #expect(try ask(.declareLogs([log])) == .declared)
+    for (id, n) in [("a", 3), ("b", 2), ("b-again", 2), ("c", 1)] {
+      let entry = NewEntry(id: bytes(id), key: bytes("k"), body: bytes("{\"n\":\(n),\"event\":\"\(n)\"}"))
+      guard case .appended = try ask(.append(log: "t", [entry])) else {
+        Issue.record("\(id) is not appended")
+        return
+      }
+    }
+    var acked: [Int64] = []
+    while acked.count < 3 {
+      let reply = try ask(.lease(queue: "t.g", max: 9, visibility: 500, wait: 30_000))
+      guard case .leased(let leased) = reply, let message = leased.first, leased.count == 1 else {
+        Issue.record("acked were \(acked): \(reply)")
+        return
+      }
+      var facts = EventFacts(fields: message.message.fields, body: message.message.body)
+      let number = facts.number("n")
+      let n = try #require(number)
+      #expect(n == Int64(acked.count + 1), "acked were \(acked)")
+      let settlement = Settlement(
+        sequence: message.sequence, attempt: message.attempt, verdict: .ack(result: []))
+      if try ask(.settle(queue: "t.g", [settlement])) == .settled([.done]) { acked.append(n) }
+    }
+    #expect(deaths == 1)
+    try kept.start(kills: true)
+    peer = try StatePeer(scratch.path)
+    #expect(try ask(.lease(queue: "t.g", max: 9, visibility: nil, wait: 0)) == .leased([]))
+    guard case .counts(let counts) = try ask(.look(queue: "t.g", .counts)) else {
+      Issue.record("no counts")
+      return
+    }
+    #expect(counts.order?.copies == 1 && counts.order?.kept == 2 && counts.order?.keeping == 0 && counts.dead == 0)
+  }
+
   /// MQ-7, a few seconds of it: `script/crash --of logs --seconds 600` goes on for ten minutes.
   @Test("64 writers, readers and groups of a log, killed at any moment: nothing skipped, repeated or lost")
   func logDrill() throws {
