@@ -5,8 +5,8 @@ public import WeirPatterns
 /// One saga in the hands of one runner: its journal is read, it goes on from there, and is put down when it is over or waits.
 ///
 /// What to do next is decided by ``Saga``; this sees to it that nothing is ordered before it is written down, and that of two
-/// runners who both take it for theirs one gives up. Whoever drives it (`WeirProxy`, the simulator) leases it from a queue,
-/// keeps the journal, makes the calls.
+/// runners who both take it for theirs one gives up. Whoever drives it (`WeirProxy`) leases it from a queue, keeps
+/// the journal, makes the calls. The simulator drives ``Saga`` itself, without a journal and with the same ``outcome(status:reason:attempts:)``.
 ///
 ///     begin ─▶ read … ─▶ append ─appended─▶ call ─ended─▶ append …  ─▶ settle
 ///                          └──conflict: another has it──▶ settle(giveBack)

@@ -119,9 +119,6 @@ struct Replay<Of: LogKind>: ParsableCommand {
       throw ValidationError("say one of --from POSITION, --since TIME and --all")
     }
     let order = Status.ReplayOrder(from: all ? 1 : from, time: since, to: to)
-    let outcome = try options.ask { try $0.replay(Of.kind, name, group, order) }
-    if outcome.isDone { return Output.result(outcome.text) }
-    Output.note("weir: \(outcome.text)")
-    throw ExitCode.findings
+    try options.order { try $0.replay(Of.kind, name, group, order) }
   }
 }

@@ -136,9 +136,6 @@ extension RunningSystem {
   fileprivate func order(
     _ word: Status.QueueOrder.Word, _ queue: String, _ order: Status.QueueOrder = .init()
   ) throws {
-    let outcome = try ask { try $0.order(word, queue: queue, order) }
-    if outcome.isDone { return Output.result(outcome.text) }
-    Output.note("weir: \(outcome.text)")
-    throw ExitCode.findings
+    try self.order { try $0.order(word, queue: queue, order) }
   }
 }

@@ -14,4 +14,12 @@ struct RunningSystem: ParsableArguments {
       throw ExitCode.findings
     }
   }
+
+  /// Gives an order, and prints what it came to; exit code 1: it was refused.
+  func order(_ body: (StatusClient) throws -> Status.QueueOutcome) throws {
+    let outcome = try ask(body)
+    if outcome.isDone { return Output.result(outcome.text) }
+    Output.note("weir: \(outcome.text)")
+    throw ExitCode.findings
+  }
 }

@@ -115,9 +115,6 @@ extension RunningSystem {
   fileprivate func order(
     _ word: Status.SagaOrder.Word, _ saga: String, _ id: String, _ order: Status.SagaOrder
   ) throws {
-    let outcome = try ask { try $0.order(word, saga: saga, id: id, order) }
-    if outcome.isDone { return Output.result(outcome.text) }
-    Output.note("weir: \(outcome.text)")
-    throw ExitCode.findings
+    try self.order { try $0.order(word, saga: saga, id: id, order) }
   }
 }

@@ -33,7 +33,7 @@ struct WebhookCommand: ParsableCommand {
     @Argument(help: "The webhook.") var webhook: String
     @Argument(help: "The endpoint's id.") var endpoint: String
     @OptionGroup var options: RunningSystem
-    func run() throws { try options.order { try $0.webhook("GET", webhook, endpoint) } }
+    func run() throws { try options.call { try $0.webhook("GET", webhook, endpoint) } }
   }
 
   struct Add: ParsableCommand {
@@ -53,7 +53,7 @@ struct WebhookCommand: ParsableCommand {
       if !type.isEmpty { body["types"] = type }
       if let rate { body["rate"] = rate }
       let json = String(decoding: try JSONSerialization.data(withJSONObject: body), as: UTF8.self)
-      try options.order { try $0.webhook("POST", webhook, body: json) }
+      try options.call { try $0.webhook("POST", webhook, body: json) }
     }
   }
 
@@ -62,7 +62,7 @@ struct WebhookCommand: ParsableCommand {
     @Argument(help: "The webhook.") var webhook: String
     @Argument(help: "The endpoint's id.") var endpoint: String
     @OptionGroup var options: RunningSystem
-    func run() throws { try options.order { try $0.webhook("DELETE", webhook, endpoint) } }
+    func run() throws { try options.call { try $0.webhook("DELETE", webhook, endpoint) } }
   }
 
   struct Enable: ParsableCommand {
@@ -71,7 +71,7 @@ struct WebhookCommand: ParsableCommand {
     @Argument(help: "The webhook.") var webhook: String
     @Argument(help: "The endpoint's id.") var endpoint: String
     @OptionGroup var options: RunningSystem
-    func run() throws { try options.order { try $0.webhook("POST", webhook, endpoint, "enable") } }
+    func run() throws { try options.call { try $0.webhook("POST", webhook, endpoint, "enable") } }
   }
 
   struct Disable: ParsableCommand {
@@ -80,7 +80,7 @@ struct WebhookCommand: ParsableCommand {
     @Argument(help: "The webhook.") var webhook: String
     @Argument(help: "The endpoint's id.") var endpoint: String
     @OptionGroup var options: RunningSystem
-    func run() throws { try options.order { try $0.webhook("POST", webhook, endpoint, "disable") } }
+    func run() throws { try options.call { try $0.webhook("POST", webhook, endpoint, "disable") } }
   }
 
   struct Rotate: ParsableCommand {
@@ -89,7 +89,7 @@ struct WebhookCommand: ParsableCommand {
     @Argument(help: "The webhook.") var webhook: String
     @Argument(help: "The endpoint's id.") var endpoint: String
     @OptionGroup var options: RunningSystem
-    func run() throws { try options.order { try $0.webhook("POST", webhook, endpoint, "rotate") } }
+    func run() throws { try options.call { try $0.webhook("POST", webhook, endpoint, "rotate") } }
   }
 
   struct Replay: ParsableCommand {
@@ -102,14 +102,14 @@ struct WebhookCommand: ParsableCommand {
 
     func run() throws {
       let json = String(decoding: try JSONSerialization.data(withJSONObject: ["from": from]), as: UTF8.self)
-      try options.order { try $0.webhook("POST", webhook, endpoint, "replay", body: json) }
+      try options.call { try $0.webhook("POST", webhook, endpoint, "replay", body: json) }
     }
   }
 }
 
 extension RunningSystem {
   /// Prints the answer's JSON, or says why it was refused.
-  fileprivate func order(_ body: (StatusClient) throws -> (isDone: Bool, json: String)) throws {
+  fileprivate func call(_ body: (StatusClient) throws -> (isDone: Bool, json: String)) throws {
     let answer = try ask(body)
     let read = try? JSONSerialization.jsonObject(with: Data(answer.json.utf8))
     if answer.isDone {

@@ -49,16 +49,23 @@ import WeirSimulation
     #expect(abs(observation.edges[1].count - 1000) <= 2, "\(observation.edges[1].count)")
   }
 
-  /// Half as much as it can do comes in requests of as many as came meanwhile: five in the mean.
-  @Test("below that a request has what has come meanwhile")
-  func some() throws {
-    let scene = Self.scene(rate: 50, batch: 10, work: 100_000_000) { $0.atOnce = 10 }
-    let seen = Replication.run(scene, seed: 1, warmUp: Self.second, length: 100 * Self.second)
+  /// M/M^[1,b]/1 (Gross and Harris, *Fundamentals of Queueing Theory*, §3.2): one server that takes all who wait, b at most.
+  ///
+  /// Of n that wait while it works the chance is C·rⁿ, where μ·r^(b+1) − (λ + μ)·r + λ = 0; with b = 20 that is r = λ / (λ + μ) but
+  /// for a millionth. It works for 1 / (1 − r) / (1 / (1 − r) + μ / λ) of the time, and so makes μ times that requests a second.
+  @Test("below that a request has what has come meanwhile", arguments: [1, 3])
+  func bulk(_ loops: Int) throws {
+    let (lambda, mu) = (40.0, 1 / 0.03)
+    var scene = Self.scene(rate: lambda, batch: 20, work: 30_000_000, loops: loops) { $0.atOnce = 20 }
+    scene.components[1].operations[0].work = .exponential(mean: 3e7)
+    let seen = Replication.run(scene, seed: 1, warmUp: 10 * Self.second, length: 1000 * Self.second)
     #expect(seen.violation == nil)
     let observation = try #require(seen.observations.first)
-    // A worker that is always busy makes 10 requests a second; it is, but for the moments when nobody waits.
-    #expect(observation.edges[1].count > 850 && observation.edges[1].count <= 1001, "\(observation.edges[1].count)")
-    #expect(abs(observation.messages[0].done - observation.messages[0].accepted) < 20)
+    let busy = 1 / (1 - lambda / (lambda + mu))
+    let requests = 1000 * mu * busy / (busy + mu / lambda)
+    // 24 176 requests of 1.65 messages each.
+    #expect(abs(observation.edges[1].count / requests - 1) < 0.03, "\(observation.edges[1].count), not \(requests)")
+    #expect(abs(observation.messages[0].done - observation.messages[0].accepted) < 50)
   }
 
   /// A request is refused for any of its messages; none is a dead letter for what another is.
@@ -135,5 +142,29 @@ import WeirSimulation
     #expect(world.violation() == nil)
     // About 200 sagas wait for a retry at a time, and each has a timer.
     #expect(most < 2000, "\(most)")
+  }
+
+  /// One place, and whoever has it at 10 s has it for 8 s. Calls wait 100 ms for it at the service, and find none.
+  ///
+  /// That is no attempt of a saga: of five there would be one left, after waits of 1, 2 and 4 s.
+  @Test("a service that is full for a while uses up no attempt of a saga", arguments: [1, 3])
+  func noPlace(_ loops: Int) throws {
+    var scene = MessageTruthTests.scene(rate: 20, places: 1, work: .constant(1e7))
+    scene.loops = loops
+    scene.plan.edges[1].call.queue.wait = .milliseconds(100)
+    scene.components[0].operations[0].sends = [SendItem(to: .saga(0))]
+    let call = SagaModel.Call(edge: 1, operation: 0, slots: 4)
+    scene.sagas = [SagaModel(name: "s", steps: [.init(act: call, undo: nil)])]
+    scene.faults = [
+      FaultModel(.slow(by: 8 * Self.second, share: 1), component: 1, when: 10 * Self.second, length: Self.second)
+    ]
+    let seen = Replication.run(scene, seed: 1, warmUp: 0, length: 60 * Self.second)
+    #expect(seen.violation == nil)
+    let sagas = try #require(seen.observations.first?.sagas.first)
+    #expect(sagas.begun > 1000 && sagas.begun - sagas.finished <= 2, "\(sagas)")
+    #expect(
+      abs(sagas.calls - sagas.finished) <= 2 && sagas.stuck == 0, "\(sagas.calls) calls, \(sagas.finished) finished")
+    // Who came at 10 s has waited 8 s.
+    #expect(sagas.times.maximum > 7 * Self.second)
   }
 }

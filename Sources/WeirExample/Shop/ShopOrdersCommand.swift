@@ -9,8 +9,10 @@ import NIOCore
 
 /// `weir-example shop orders`: carts, the checkout, and the list of orders.
 ///
-/// Nothing here writes to two places in one request. The checkout only begins a saga; its steps here only append to the
-/// stream `order-log`; and what else there is to an order is made of that stream, by `/project` and `/announce`.
+/// Nothing here writes to two places in one request and could leave one of them out. The checkout only begins a saga; its
+/// steps here only append to the stream `order-log`; and what else there is to an order is made of that stream, by `/project`
+/// and `/announce`. `/announce` sends twice, to the topic and to the queue: if it dies between the two the stream's group
+/// brings it the event again, and by its id what was sent already is known there.
 struct ShopOrdersCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "orders",

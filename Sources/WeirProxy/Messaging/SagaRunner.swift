@@ -72,8 +72,6 @@ final class SagaRunner {
   static let wait: Int64 = 20_000
   /// Bytes of a participant's answer that are read.
   static let answerBytesMax = 64 << 10
-  /// How long a call waits in line for a place at a service that is full of others' requests, before that is an answer.
-  static let patience: Int64 = 30_000_000_000
   private static let journalTime: Int64 = 30_000_000_000
 
   /// An instance in hand.
@@ -91,24 +89,7 @@ final class SagaRunner {
     var bytes: Int { leased.message.body.count + leased.message.fields.count }
   }
 
-  /// Calls of one edge: those under way are bounded, the others stand in line.
-  private struct Line {
-    var inFlight = 0
-    var waiting: [(held: Held, call: SagaRun.Call)] = []
-    var next = 0
-
-    mutating func take() -> (held: Held, call: SagaRun.Call)? {
-      guard next < waiting.count else { return nil }
-      defer {
-        next += 1
-        if next > 64 && next * 2 > waiting.count {
-          waiting.removeFirst(next)
-          next = 0
-        }
-      }
-      return waiting[next]
-    }
-  }
+  private typealias Line = SagaCalls<(held: Held, call: SagaRun.Call)>
 
   private unowned let loop: ProxyLoop
   private var work: SagaWork
@@ -313,25 +294,23 @@ final class SagaRunner {
 
   private func begin(_ held: Held, _ call: SagaRun.Call) {
     guard let to = work.calls[call.target] else { return }
-    if lines[to.edge, default: Line()].inFlight >= max(1, to.slots) {
-      lines[to.edge, default: Line()].waiting.append((held, call))
-    } else {
-      lines[to.edge, default: Line()].inFlight += 1
+    if lines[to.edge, default: Line()].begin((held, call), slots: to.slots) {
       make(held, call, to, since: loop.now())
     }
   }
 
   /// A place has become free.
-  private func proceed(_ edge: Int) {
-    lines[edge, default: Line()].inFlight -= 1
-    while let (held, call) = lines[edge, default: Line()].take() {
-      guard self.held[held.leased.sequence] === held, !held.run.isOver else { continue }
-      guard !delivery.isStopped, held.run.mayCall(now: SystemClock.wall()), let to = work.calls[call.target] else {
+  private func proceed(_ edge: Int, slots: Int) {
+    lines[edge, default: Line()].leave()
+    while let (held, call) = lines[edge, default: Line()].next(slots: slots) {
+      if self.held[held.leased.sequence] === held, !held.run.isOver {
+        if !delivery.isStopped, let to = work.calls[call.target] {
+          make(held, call, to, since: loop.now())
+          continue
+        }
         leave(held, .giveBack)
-        continue
       }
-      lines[edge, default: Line()].inFlight += 1
-      return make(held, call, to, since: loop.now())
+      lines[edge, default: Line()].leave()
     }
   }
 
@@ -339,7 +318,7 @@ final class SagaRunner {
     // It has waited, or this process has stood still: what may be another's is not called for.
     guard held.run.mayCall(now: SystemClock.wall()), !delivery.isStopped else {
       leave(held, .giveBack)
-      return proceed(to.edge)
+      return proceed(to.edge, slots: to.slots)
     }
     let message = held.leased.message
     var request = ByteBuffer()
@@ -363,12 +342,12 @@ final class SagaRunner {
 
   private func ended(_ inner: InnerCall, _ held: Held, _ call: SagaRun.Call, _ to: SagaWork.Call, _ since: Instant) {
     let now = loop.now()
-    // Nobody was asked, for there was no place: that is no answer, the line moves on when there is one.
-    if inner.attempts == 0, [.queueFull, .queueTimeout, .overloaded, .shed, .throttled].contains(inner.reason),
-      now.since(since) < SagaRunner.patience, !held.run.isOver, !delivery.isStopped
+    if !held.run.isOver, !delivery.isStopped,
+      let pause = Line.again(
+        after: inner.reason, attempts: inner.attempts, waited: now.since(since), using: &random)
     {
       let bound = NIOLoopBound((self, held), eventLoop: loop.eventLoop)
-      loop.eventLoop.scheduleTask(in: .nanoseconds(200_000_000 + random.nanoseconds(upTo: 200_000_000))) {
+      loop.eventLoop.scheduleTask(in: .nanoseconds(pause)) {
         let (runner, held) = bound.value
         runner.make(held, call, runner.work.calls[call.target] ?? to, since: since)
       }
@@ -385,7 +364,7 @@ final class SagaRunner {
     held.run.ended(
       call, outcome, SagaAnswer(at: wall, status: status, text: text), now: wall, using: &random, doing: &outputs)
     carryOut(outputs, held)
-    proceed(to.edge)
+    proceed(to.edge, slots: to.slots)
   }
 
   private static func body(_ inner: InnerCall, _ head: ResponseHead?) -> [UInt8] {

@@ -8,10 +8,13 @@ package struct SagaModel: Sendable, Equatable {
     package var edge: Int
     /// Index into the callee's operations.
     package var operation: Int
+    /// Calls along the edge at the same time, of one event loop; more stand in line.
+    package var slots: Int
 
-    package init(edge: Int, operation: Int) {
+    package init(edge: Int, operation: Int, slots: Int = 1024) {
       self.edge = edge
       self.operation = operation
+      self.slots = slots
     }
   }
 

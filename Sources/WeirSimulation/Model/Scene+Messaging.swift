@@ -23,7 +23,7 @@ extension Scene {
     }
     routeQueues = plan.design.gateways.flatMap { $0.routes.map { $0.edge.queue?.value } }
     jobs = plan.jobs.map { JobModel(schedule: $0.schedule, queue: $0.queue) }
-    sagas = zip(plan.sagas, plan.design.sagas).map { Scene.model(of: $0, $1) }
+    sagas = zip(plan.sagas, plan.design.sagas).map { Scene.model(of: $0, $1, plan) }
   }
 
   /// The queue gives out what it has, in any order; the order is made behind it.
@@ -37,12 +37,13 @@ extension Scene {
   }
 
   /// Along the edges of a run.
-  private static func model(of saga: Plan.Saga, _ written: WeirModel.Saga) -> SagaModel {
+  private static func model(of saga: Plan.Saga, _ written: WeirModel.Saga, _ plan: Plan) -> SagaModel {
     func call(_ target: String, _ to: Errand) -> SagaModel.Call {
       guard let call = saga.calls.first(where: { $0.target == target }) else {
         preconditionFailure("the saga '\(saga.name)' has no edge for '\(target)'")
       }
-      return SagaModel.Call(edge: call.edge, operation: (to.operation ?? -1) + 1)
+      return SagaModel.Call(
+        edge: call.edge, operation: (to.operation ?? -1) + 1, slots: plan.placesForSagas(call.service))
     }
     let steps = zip(saga.script.steps, written.steps).map { script, step in
       SagaModel.Step(

@@ -22,6 +22,7 @@ enum EventKind {
   static let job: UInt8 = 14
   static let late: UInt8 = 15
   static let saga: UInt8 = 16
+  static let sagaAgain: UInt8 = 17
 }
 
 /// A place and its tenant, of at most 2⁴⁰ generations and 2²⁴ places: what fits into an event.
@@ -118,6 +119,8 @@ struct CallContext: Sendable, BitwiseCopyable {
   /// The saga that makes it; −1: none.
   var saga: Int32 = -1
   var sagaAttempt: UInt16 = 0
+  /// When its step's call was made for the first time.
+  var sagaSince: Int64 = 0
   /// How often an instance was tried.
   var tries: UInt8 = 0
   var poison: UInt16 = 0

@@ -5,7 +5,8 @@ import WeirPatterns
 
 /// Sagas: what a runner does in a run, in virtual time.
 ///
-/// Decided is by `Saga`, and by `SagaRun` what an answer means; its journal is written in no time, and nobody who runs it dies.
+/// Decided is by `Saga`, by `SagaRun` what an answer means, and by `SagaCalls` which calls are made now; the journal is written in
+/// no time, and nobody who runs it dies.
 extension World {
   /// A call that a saga has ordered; made when the event of the moment is over, so that no call leads into itself.
   struct DueStep {
@@ -15,13 +16,21 @@ extension World {
     var step: Int
     var isUndo: Bool
     var attempt: Int
+    /// Its chance: each attempt has luck of its own.
+    var key: UInt64
+    var loop = 0
+    /// When it was made for the first time.
+    var since: Int64 = 0
+    /// It does not stand in line any more.
+    var hasPlace = false
   }
 
   static func resolved(
     _ call: SagaModel.Call, _ plan: FlowPlan, _ components: borrowing Bank<Component>
   ) -> SagaState.Call {
     SagaState.Call(
-      edge: call.edge, operation: components[plan.edges[call.edge].service].firstOperation + Int32(call.operation))
+      edge: call.edge, operation: components[plan.edges[call.edge].service].firstOperation + Int32(call.operation),
+      slots: call.slots)
   }
 
   var wall: WallTime { WallTime(milliseconds: clock &+ now.nanoseconds / 1_000_000) }
@@ -57,7 +66,7 @@ extension World {
     let actions = sagas[s].goOn(i, input)
     for action in actions {
       var due = DueStep(
-        saga: s, instance: i, generation: sagas[s].instances[i].generation, step: 0, isUndo: false, attempt: 0)
+        saga: s, instance: i, generation: sagas[s].instances[i].generation, step: 0, isUndo: false, attempt: 0, key: 0)
       switch action {
       case .call(let step, let attempt): (due.step, due.attempt) = (step, attempt)
       case .undo(let step, let attempt): (due.step, due.isUndo, due.attempt) = (step, true, attempt)
@@ -66,6 +75,9 @@ extension World {
         continue
       case .finished, .compensated: continue
       }
+      let place = UInt64(due.step) << 32 | UInt64(due.isUndo ? 1 : 0) << 31 | UInt64(due.attempt)
+      due.key = Draws.mixed(sagas[s].instances[i].key ^ place &* 0x9fb2_1c65_1e98_df25)
+      if loops.count > 1 { due.loop = Int(due.key % UInt64(loops.count)) }
       dueSteps.append(due)
     }
     if sagas[s].instances[i].saga.hasEnded { return sagas[s].end(i, now: now.nanoseconds) }
@@ -78,47 +90,103 @@ extension World {
     agenda.schedule(EventKind.saga, at: at, payload: UInt64(s) << 32 | UInt64(i))
   }
 
-  /// Makes the calls that were ordered.
+  // MARK: - Calls
+
+  /// Makes the calls that were ordered, or puts them in line.
   mutating func callSteps() {
     var at = 0
     while at < dueSteps.count {
-      let due = dueSteps[at]
+      var due = dueSteps[at]
       at += 1
-      let instance = sagas[due.saga].instances[due.instance]
-      guard instance.generation == due.generation, !instance.isFree else { continue }
-      let step = sagas[due.saga].steps[due.step]
-      guard let call = due.isUndo ? step.undo : step.act else { continue }
-      // Each attempt has luck of its own.
-      let place = UInt64(due.step) << 32 | UInt64(due.isUndo ? 1 : 0) << 31 | UInt64(due.attempt)
-      let key = Draws.mixed(instance.key ^ place &* 0x9fb2_1c65_1e98_df25)
-      var facts = RequestFacts(client: instance.client, method: .keyed, body: .replayable)
-      facts.affinity = instance.client | 1
-      var context = CallContext(key: key, operation: call.operation, edge: Int32(call.edge), method: .keyed)
-      context.client = instance.client
-      context.saga = Int32(due.saga)
-      context.message = Int64(due.generation) << 32 | Int64(due.instance)
-      context.lease = UInt16(due.step) << 1 | (due.isUndo ? 1 : 0)
-      context.sagaAttempt = UInt16(clamping: due.attempt)
-      begin(loops.count == 1 ? 0 : Int(key % UInt64(loops.count)), call: call.edge, facts, context)
+      guard let call = call(of: due) else {
+        if due.hasPlace { leaveLine(due) }
+        continue
+      }
+      if !due.hasPlace {
+        guard sagaCalls[due.loop][call.edge].begin(due, slots: call.slots) else { continue }
+        due.since = now.nanoseconds
+      }
+      make(due, call)
     }
     dueSteps.removeAll(keepingCapacity: true)
+  }
+
+  /// Whom a step is to call; nil: the saga has ended meanwhile.
+  private func call(of due: DueStep) -> SagaState.Call? {
+    let instance = sagas[due.saga].instances[due.instance]
+    guard instance.generation == due.generation, !instance.isFree else { return nil }
+    let step = sagas[due.saga].steps[due.step]
+    return due.isUndo ? step.undo : step.act
+  }
+
+  private mutating func make(_ due: DueStep, _ call: SagaState.Call) {
+    let instance = sagas[due.saga].instances[due.instance]
+    var facts = RequestFacts(client: instance.client, method: .keyed, body: .replayable)
+    facts.affinity = instance.client | 1
+    var context = CallContext(key: due.key, operation: call.operation, edge: Int32(call.edge), method: .keyed)
+    context.client = instance.client
+    context.saga = Int32(due.saga)
+    context.message = Int64(due.generation) << 32 | Int64(due.instance)
+    context.lease = UInt16(due.step) << 1 | (due.isUndo ? 1 : 0)
+    context.sagaAttempt = UInt16(clamping: due.attempt)
+    context.sagaSince = due.since
+    begin(due.loop, call: call.edge, facts, context)
   }
 
   /// The call of a saga's step is over.
   mutating func stepIsOver(_ l: Int, _ context: CallContext, _ ending: RequestEnding) {
     let s = Int(context.saga)
     let i = Int(context.message & 0xffff_ffff)
-    guard Int64(sagas[s].instances[i].generation) == context.message >> 32 else { return }
     let step = Int(context.lease >> 1)
     let isUndo = context.lease & 1 == 1
-    let attempt = Int(context.sagaAttempt)
+    let due = DueStep(
+      saga: s, instance: i, generation: UInt32(truncatingIfNeeded: context.message >> 32), step: step, isUndo: isUndo,
+      attempt: Int(context.sagaAttempt), key: context.key, loop: l, since: context.sagaSince, hasPlace: true)
+    guard call(of: due) != nil else { return leaveLine(due, edge: Int(context.edge)) }
+    if let pause = sagas[s].again(
+      after: ending.reason, attempts: context.tries, waited: now.nanoseconds &- context.sagaSince)
+    {
+      return callAgain(due, in: pause)
+    }
+    leaveLine(due, edge: Int(context.edge))
     sagas[s].counts.calls += 1
     let wall = wall
     let outcome = SagaRun.outcome(status: ending.status, reason: ending.reason, attempts: context.tries)
     goOn(s, i) { saga, random, entries, actions in
       saga.ended(
-        step, isUndo: isUndo, attempt: attempt, outcome, now: wall, using: &random, writing: &entries, doing: &actions)
+        step, isUndo: isUndo, attempt: due.attempt, outcome, now: wall, using: &random, writing: &entries,
+        doing: &actions)
     }
+  }
+
+  /// A call has no place any more: it is the next one's.
+  private mutating func leaveLine(_ due: DueStep, edge: Int? = nil) {
+    let step = sagas[due.saga].steps[due.step]
+    guard let call = due.isUndo ? step.undo : step.act else { return }
+    let edge = edge ?? call.edge
+    sagaCalls[due.loop][edge].leave()
+    guard var next = sagaCalls[due.loop][edge].next(slots: call.slots) else { return }
+    next.hasPlace = true
+    next.since = now.nanoseconds
+    dueSteps.append(next)
+  }
+
+  private mutating func callAgain(_ due: DueStep, in pause: Int64) {
+    let place: Int
+    if let free = freeLaterSteps.popLast() {
+      place = free
+      laterSteps[place] = due
+    } else {
+      place = laterSteps.count
+      laterSteps.append(due)
+    }
+    agenda.schedule(EventKind.sagaAgain, at: now.nanoseconds &+ pause, payload: UInt64(place))
+  }
+
+  /// A call that found no place is made again.
+  mutating func stepAgain(_ place: Int) {
+    freeLaterSteps.append(place)
+    dueSteps.append(laterSteps[place])
   }
 }
 
@@ -128,6 +196,7 @@ struct SagaState {
     var edge: Int
     /// In the world's flat array.
     var operation: Int32
+    var slots: Int
   }
 
   struct Step {
@@ -191,6 +260,11 @@ struct SagaState {
     var actions: [Saga.Action] = []
     input(&instances[i].saga, &random, &entries, &actions)
     return actions
+  }
+
+  /// In how long a call that found no place is made again; nil: that is an answer.
+  mutating func again(after reason: Reason, attempts: UInt8, waited: Int64) -> Int64? {
+    SagaCalls<World.DueStep>.again(after: reason, attempts: attempts, waited: waited, using: &random)
   }
 
   /// A human has to look at it; several of its steps may wait for that.

@@ -55,6 +55,11 @@ package struct World: ~Copyable {
   var sagas: [SagaState] = []
   /// Calls that sagas have ordered in this moment.
   var dueSteps: [DueStep] = []
+  /// By loop, then by edge: which of them are made, and which stand in line.
+  var sagaCalls: [[SagaCalls<DueStep>]] = []
+  /// Those that are made again because there was no place; the places are used again.
+  var laterSteps: [DueStep] = []
+  var freeLaterSteps: [Int] = []
   /// The wall's milliseconds at the world's beginning.
   let clock: Int64
   /// Queues that something has happened to in this moment.
@@ -241,6 +246,10 @@ package struct World: ~Copyable {
       }
       sagas.append(SagaState(model, steps: steps, seed: seed, index: i))
     }
+    if !sagas.isEmpty {
+      let lines = [SagaCalls<DueStep>](repeating: SagaCalls(), count: plan.edges.count)
+      sagaCalls = Array(repeating: lines, count: loops.count)
+    }
 
     for i in streams.indices { scheduleArrival(i) }
     for i in clockJobs.indices { scheduleJob(i) }
@@ -313,6 +322,7 @@ package struct World: ~Copyable {
     case EventKind.job: jobIsDue(Int(event.payload))
     case EventKind.late: lateComes(Int(event.payload))
     case EventKind.saga: sagaWakes(event.payload)
+    case EventKind.sagaAgain: stepAgain(Int(event.payload))
     default: losePatience(event.payload)
     }
   }
@@ -386,6 +396,9 @@ package struct World: ~Copyable {
     }
     for q in queues.indices {
       if let wrong = queues[q].violation(at: at) { return "queue \(q): \(wrong)" }
+    }
+    for line in sagaCalls.joined() {
+      if let wrong = line.violation() { return "a line of sagas: \(wrong)" }
     }
     for saga in sagas {
       if let wrong = saga.violation() { return "saga \(saga.name): \(wrong)" }

@@ -144,6 +144,8 @@ struct OfferedLoad {
         queues[index] += rate
         guard let push = subject.plan.queues[index].push else { continue }
         let most = subject.plan.queues[index].settings.rate?.perSecond ?? .infinity
+        // Full requests: as few as they can be, and as few as they become before a service is over its capacity. While less
+        // comes they are smaller, and more, up to one a message; that takes places that are free, and needs none.
         rates[push.service][push.operation.map { $0 + 1 } ?? 0] += min(rate, most) / Double(max(1, push.batch))
       }
       for step in sent.steps { rates[step.to.service][step.to.operation.map { $0 + 1 } ?? 0] += step.rate }

@@ -28,9 +28,6 @@ struct Consumer {
   var rate: Value<Rate>?
   /// Messages in one request.
   var batch = 1
-  /// What has come before is not delivered, and what comes late is put where it belongs.
-  var dedup: EventDedup?
-  var sequence: EventSequence?
   /// What is delivered more than once is worked on more than once, but for what `idempotent` says.
   var isIdempotent: Bool
   /// `POST mailer/send`.
@@ -60,8 +57,7 @@ struct Consumer {
             deadLetters: subscriber.deadLetters, isKeyed: isKeyed, queue: group.queue,
             isQueue: false,
             length: subject.plan.queues[group.queue].settings.length, batch: subscriber.batch.value,
-            dedup: subscriber.dedup, sequence: subscriber.sequence, isIdempotent: isIdempotent(to.value, design),
-            target: target(to.value, design)))
+            isIdempotent: isIdempotent(to.value, design), target: target(to.value, design)))
       }
     }
     return found

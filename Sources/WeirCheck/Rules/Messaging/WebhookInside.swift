@@ -20,8 +20,8 @@ enum WebhookInside: Rule {
       guard let first = webhook.allow.first else { return nil }
       let count = webhook.allow.count
       return info.finding(
-        "\(webhook.name.text) may be sent to \(first.value)\(count > 1 ? " and \(count - 1) more" : ""), which is not the "
-          + "internet",
+        "\(webhook.name.text) may be sent into \(first.value)\(count > 1 ? " and \(count - 1) more" : ""), by http and at any "
+          + "port",
         at: first.place ?? webhook.name.place, spot: first.place?.entry, caret: "inside",
         why: "who registers an endpoint has this system talk to whatever listens there",
         mend: "leave `allow` out, or accept this for development", acceptAt: webhook.name.place,
