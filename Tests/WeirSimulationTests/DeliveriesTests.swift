@@ -144,7 +144,7 @@ import WeirSimulation
     #expect(most < 2000, "\(most)")
   }
 
-  /// One place, and whoever has it at 10 s has it for 8 s. Calls wait 100 ms for it at the service, and find none.
+  /// One place, and whoever has it at 10 s has it for 8 s; calls wait 100 ms for it at the service, and find none.
   ///
   /// That is no attempt of a saga: of five there would be one left, after waits of 1, 2 and 4 s.
   @Test("a service that is full for a while uses up no attempt of a saga", arguments: [1, 3])

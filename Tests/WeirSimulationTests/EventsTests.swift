@@ -60,8 +60,10 @@ import WeirSimulation
     #expect(forecast.outcome == .met)
   }
 
-  /// Twenty in a request, twenty at once: one request at a time. One by one it would do 33 a second of the 40 that come; 1200
-  /// wait when the bank is back, and are gone in 60 requests of 30 ms. Then there are 1.65 in each, by DeliveriesTests' formula.
+  /// Twenty in a request, twenty at once: one request at a time.
+  ///
+  /// One by one it would do 33 a second of the 40 that come; 1200 wait when the bank is back, and are gone in 60 requests of
+  /// 30 ms. Then there are 1.65 in each, by the formula of `DeliveriesTests`.
   @Test("several events go in one request when they wait")
   func batches() async throws {
     let forecast = try await Self.forecast(

@@ -295,7 +295,7 @@ final class SagaRunner {
   private func begin(_ held: Held, _ call: SagaRun.Call) {
     guard let to = work.calls[call.target] else { return }
     if lines[to.edge, default: Line()].begin((held, call), slots: to.slots) {
-      make(held, call, to, since: loop.now())
+      make(held, call, to, line: to.edge, since: loop.now())
     }
   }
 
@@ -304,8 +304,8 @@ final class SagaRunner {
     lines[edge, default: Line()].leave()
     while let (held, call) = lines[edge, default: Line()].next(slots: slots) {
       if self.held[held.leased.sequence] === held, !held.run.isOver {
-        if !delivery.isStopped, let to = work.calls[call.target] {
-          make(held, call, to, since: loop.now())
+        if !delivery.isStopped, held.run.mayCall(now: SystemClock.wall()), let to = work.calls[call.target] {
+          make(held, call, to, line: edge, since: loop.now())
           continue
         }
         leave(held, .giveBack)
@@ -314,11 +314,12 @@ final class SagaRunner {
     }
   }
 
-  private func make(_ held: Held, _ call: SagaRun.Call, _ to: SagaWork.Call, since: Instant) {
+  /// `line` is the edge along which it has its place: another plan's edges have other numbers.
+  private func make(_ held: Held, _ call: SagaRun.Call, _ to: SagaWork.Call, line: Int, since: Instant) {
     // It has waited, or this process has stood still: what may be another's is not called for.
     guard held.run.mayCall(now: SystemClock.wall()), !delivery.isStopped else {
       leave(held, .giveBack)
-      return proceed(to.edge, slots: to.slots)
+      return proceed(line, slots: to.slots)
     }
     let message = held.leased.message
     var request = ByteBuffer()
@@ -335,12 +336,14 @@ final class SagaRunner {
     lines += message.id
     lines += Array("\r\nWeir-Step: \(call.step + 1)\r\nWeir-Attempt: \(call.attempt)\r\n".utf8)
     let inner = InnerCall(edge: to.edge, bytesMax: SagaRunner.answerBytesMax, lines: lines) { [self] inner in
-      ended(inner, held, call, to, since)
+      ended(inner, held, call, to, line, since)
     }
     inner.begin(request, by: loop.epoch, on: loop, listener: -1, peer: PeerAddress())
   }
 
-  private func ended(_ inner: InnerCall, _ held: Held, _ call: SagaRun.Call, _ to: SagaWork.Call, _ since: Instant) {
+  private func ended(
+    _ inner: InnerCall, _ held: Held, _ call: SagaRun.Call, _ to: SagaWork.Call, _ line: Int, _ since: Instant
+  ) {
     let now = loop.now()
     if !held.run.isOver, !delivery.isStopped,
       let pause = Line.again(
@@ -349,7 +352,7 @@ final class SagaRunner {
       let bound = NIOLoopBound((self, held), eventLoop: loop.eventLoop)
       loop.eventLoop.scheduleTask(in: .nanoseconds(pause)) {
         let (runner, held) = bound.value
-        runner.make(held, call, runner.work.calls[call.target] ?? to, since: since)
+        runner.make(held, call, runner.work.calls[call.target] ?? to, line: line, since: since)
       }
       return
     }
@@ -364,7 +367,7 @@ final class SagaRunner {
     held.run.ended(
       call, outcome, SagaAnswer(at: wall, status: status, text: text), now: wall, using: &random, doing: &outputs)
     carryOut(outputs, held)
-    proceed(to.edge, slots: to.slots)
+    proceed(line, slots: to.slots)
   }
 
   private static func body(_ inner: InnerCall, _ head: ResponseHead?) -> [UInt8] {
