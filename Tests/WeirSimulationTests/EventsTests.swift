@@ -60,7 +60,7 @@ import WeirSimulation
     #expect(forecast.outcome == .met)
   }
 
-  /// Twenty in a request, twenty at once: one request at a time.
+  /// Twenty in a request, one request at a time.
   ///
   /// One by one it would do 33 a second of the 40 that come; 1200 wait when the bank is back, and are gone in 60 requests of
   /// 30 ms. Then there are 1.65 in each, by the formula of `DeliveriesTests`.
@@ -68,7 +68,7 @@ import WeirSimulation
   func batches() async throws {
     let forecast = try await Self.forecast(
       Self.file(
-        Self.topic.replacing("batch: 20", with: "batch: 20, at-once: 20"), sends: "order-events",
+        Self.topic.replacing("batch: 20", with: "batch: 20, at-once: 1"), sends: "order-events",
         faults: "{ when: 10s, kill: bank, count: 2, for: 30s }"))
     let edge = try #require(forecast.edges.first { $0.name == "order-events.bank→bank" })
     let bank = forecast.queues[1]
