@@ -119,6 +119,6 @@ struct Replay<Of: LogKind>: ParsableCommand {
       throw ValidationError("say one of --from POSITION, --since TIME and --all")
     }
     let order = Status.ReplayOrder(from: all ? 1 : from, time: since, to: to)
-    try options.order { try $0.replay(Of.kind, name, group, order) }
+    try options.give { try $0.replay(Of.kind, name, group, order) }
   }
 }

@@ -136,6 +136,6 @@ extension RunningSystem {
   fileprivate func order(
     _ word: Status.QueueOrder.Word, _ queue: String, _ order: Status.QueueOrder = .init()
   ) throws {
-    try self.order { try $0.order(word, queue: queue, order) }
+    try give { try $0.order(word, queue: queue, order) }
   }
 }

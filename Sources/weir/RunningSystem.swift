@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import ArgumentParser
 import WeirRuntime
+import WeirTelemetry
 
 /// Which running system a verb talks to.
 struct RunningSystem: ParsableArguments {
@@ -16,7 +17,7 @@ struct RunningSystem: ParsableArguments {
   }
 
   /// Gives an order, and prints what it came to; exit code 1: it was refused.
-  func order(_ body: (StatusClient) throws -> Status.QueueOutcome) throws {
+  func give(_ body: (StatusClient) throws -> Status.QueueOutcome) throws {
     let outcome = try ask(body)
     if outcome.isDone { return Output.result(outcome.text) }
     Output.note("weir: \(outcome.text)")

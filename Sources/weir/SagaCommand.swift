@@ -115,6 +115,6 @@ extension RunningSystem {
   fileprivate func order(
     _ word: Status.SagaOrder.Word, _ saga: String, _ id: String, _ order: Status.SagaOrder
   ) throws {
-    try self.order { try $0.order(word, saga: saga, id: id, order) }
+    try give { try $0.order(word, saga: saga, id: id, order) }
   }
 }
