@@ -73,6 +73,7 @@ extension Plan {
   package struct Job: Sendable, Equatable {
     package var name: String
     package var schedule: CronSchedule
+    package var zone: CronSchedule.Zone
     package var settings: CronSchedule.Settings
     /// Index in `queues`: each run is a message of it, and all runs have one key.
     package var queue: Int
@@ -92,7 +93,9 @@ extension Plan {
       var settings = CronSchedule.Settings()
       settings.missed = job.missed.value.pattern
       jobs.append(
-        Job(name: job.name.text, schedule: job.every.value.schedule, settings: settings, queue: queues.count))
+        Job(
+          name: job.name.text, schedule: job.every.value.schedule, zone: job.zone.value.zone, settings: settings,
+          queue: queues.count))
       queues.append(Queue(name: name, settings: job.settings, push: push(job.to.value, job.call, from: name)))
     }
     compileLogs()

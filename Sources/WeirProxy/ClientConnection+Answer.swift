@@ -415,6 +415,8 @@ extension ClientConnection {
       inner.reason = reason
       inner.isFallback = isFallback
       inner.attempts = attempts
+      inner.instance = instance
+      inner.trace = trace
     }
     if let watch { given(watch, status: status, now: now) }
     var ending = RequestEnding(

@@ -204,19 +204,9 @@ extension ClientConnection {
     } else {
       writeTrustedForwarding(bytes)
     }
-    if let given = TraceContext.parse(bytes, head.traceparent) {
-      trace = TraceContext(
-        traceHigh: given.traceHigh, traceLow: given.traceLow, span: loop.random.next(), flags: given.flags)
-      loop.scratch.appendTraceparent(trace)
-      if head.tracestate.count > 0 { loop.scratch.appendTracestate(bytes, head.tracestate) }
-    } else {
-      let high = loop.random.next()
-      let low = loop.random.next()
-      trace = TraceContext(
-        traceHigh: high, traceLow: low, span: loop.random.next(),
-        flags: loop.random.chance(epoch.configuration.traceSample) ? 1 : 0)
-      loop.scratch.appendTraceparent(trace)
-    }
+    let isGiven = takeTrace(bytes)
+    loop.scratch.appendTraceparent(trace)
+    if isGiven && head.tracestate.count > 0 { loop.scratch.appendTracestate(bytes, head.tracestate) }
     if tunnel != nil { loop.scratch.appendUpgrade() }
     if let inner { loop.scratch.append(inner.lines) }
     if let rule = epoch.requestID, !isCalls { appendRequestID(rule) }
@@ -224,8 +214,25 @@ extension ClientConnection {
     request.clear()
     loop.scratch.write(to: &request)
     tailStart = request.writerIndex
+  }
+
+  /// The trace that the request came with, or a new one, with a span of ours; true for one that was given.
+  @inline(__always)
+  func takeTrace(_ bytes: borrowing Span<UInt8>) -> Bool {
+    let given = TraceContext.parse(bytes, head.traceparent)
+    if let given {
+      trace = TraceContext(
+        traceHigh: given.traceHigh, traceLow: given.traceLow, span: loop.random.next(), flags: given.flags)
+    } else {
+      let high = loop.random.next()
+      let low = loop.random.next()
+      trace = TraceContext(
+        traceHigh: high, traceLow: low, span: loop.random.next(),
+        flags: loop.random.chance(epoch.configuration.traceSample) ? 1 : 0)
+    }
     logged?.traceHigh = trace.traceHigh
     logged?.traceLow = trace.traceLow
+    return given != nil
   }
 
   private func writeForwarded(_ bytes: borrowing Span<UInt8>) {

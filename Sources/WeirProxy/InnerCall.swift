@@ -24,6 +24,12 @@ final class InnerCall {
   var isFallback = false
   /// How often the callee was tried.
   var attempts: UInt8 = 0
+  /// The instance that was asked last.
+  var instance = CallStep.nobody
+  /// What the callee was told of the trace; of a call that was not made the trace's own.
+  var trace: TraceContext?
+  /// By which plan it is made.
+  private(set) var epoch = 0
   private(set) var isOver = false
   private var client: ClientConnection?
   private var ended: ((InnerCall) -> Void)?
@@ -43,6 +49,7 @@ final class InnerCall {
   func begin(_ request: ByteBuffer, by epoch: Epoch, on loop: ProxyLoop, listener: Int, peer: PeerAddress) {
     let client = ClientConnection(loop: loop, kind: .calls, listener: listener, peer: peer, way: .memory)
     client.take(epoch)
+    self.epoch = epoch.number
     self.client = client
     client.begin(self, request)
   }

@@ -80,6 +80,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   private let accessMax: Int
   private(set) var access: [AccessEntry] = []
   private(set) var accessLost: UInt64 = 0
+  private var attempts: [AttemptEntry] = []
   private var tag: UInt64 = 0
   var prober: HealthProber?
   let http2 = HTTP2Loop()
@@ -486,6 +487,15 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
 
   func keep(_ entry: AccessEntry) {
     if access.count < accessMax { access.append(entry) } else { accessLost &+= 1 }
+  }
+
+  func keep(_ entry: AttemptEntry) {
+    if attempts.count < accessMax { attempts.append(entry) } else { accessLost &+= 1 }
+  }
+
+  func takeAttempts() -> [AttemptEntry] {
+    defer { attempts.removeAll(keepingCapacity: true) }
+    return attempts
   }
 
   func takeAccess() -> ([AccessEntry], UInt64) {

@@ -395,6 +395,8 @@ package final class ProxyServer: Sendable {
     package var recordsLost: UInt64
     package var access: [AccessEntry]
     package var accessLost: UInt64
+    /// Attempts to have messages worked on.
+    package var attempts: [AttemptEntry] = []
     package var clients: Int
     package var handshakes: HandshakeTally
     /// By route: how its mirror's answers differ; since the beginning.
@@ -426,12 +428,14 @@ package final class ProxyServer: Sendable {
         let (events, eventsLost) = loop.epoch.flows.takeEvents()
         let (records, recordsLost) = loop.epoch.flows.takeRecords()
         let (access, accessLost) = loop.takeAccess()
+        let attempts = loop.takeAttempts()
         let old = loop.takeOldReports()
         return LoopReport(
           epoch: loop.epoch.number, ledger: loop.ledger, events: events + old.flatMap(\.events),
           eventsLost: eventsLost + old.reduce(0) { $0 + $1.eventsLost }, records: records,
           oldRecords: old.filter { !$0.records.isEmpty }.map { (epoch: $0.epoch, records: $0.records) },
           recordsLost: recordsLost + old.reduce(0) { $0 + $1.recordsLost }, access: access, accessLost: accessLost,
+          attempts: attempts,
           clients: loop.clientCount, handshakes: loop.handshakes, mirrors: loop.epoch.mirrors,
           tcp: loop.tcpCounters.mapValues(\.count),
           isDraining: loop.isDraining,

@@ -45,7 +45,9 @@ final class JobClock: Sendable {
       shared.server = server
       shared.generation += 1
       shared.jobs = plan.jobs.map { job in
-        let known = before.first { $0.job.name == job.name && $0.job.schedule == job.schedule }
+        let known = before.first {
+          $0.job.name == job.name && $0.job.schedule == job.schedule && $0.job.zone == job.zone
+        }
         return Ticking(job: job, queue: plan.queues[job.queue].name, last: known?.last)
       }
     }
@@ -81,7 +83,7 @@ final class JobClock: Sendable {
     if ticking.last == nil { ticking.last = await lastRun(of: ticking, now, server) }
     guard let last = ticking.last else { return }
     let job = ticking.job
-    switch job.schedule.decide(after: last, now: now, job.settings) {
+    switch job.schedule.decide(after: last, now: now, in: job.zone, job.settings) {
     case .never: ticking.until = WallTime(milliseconds: .max)
     case .wait(let until): ticking.until = until
     case .skip(let through):
@@ -111,7 +113,8 @@ final class JobClock: Sendable {
       case .counts(let counts) = await server.ask(.look(queue: ticking.queue, .counts), within: JobClock.patience)
     else { return nil }
     let declared = WallTime(milliseconds: counts.declaredAt)
-    guard case .run(let due, _) = ticking.job.schedule.decide(after: declared, now: now) else { return declared }
+    let job = ticking.job
+    guard case .run(let due, _) = job.schedule.decide(after: declared, now: now, in: job.zone) else { return declared }
     let known = await server.ask(.look(queue: ticking.queue, .message(id: id(ticking, due))), within: JobClock.patience)
     guard case .message(let view) = known else { return nil }
     return view == nil ? declared : due
@@ -125,7 +128,7 @@ final class JobClock: Sendable {
   }
 
   /// For how long a job's queue knows a run: until the next one is due, and an hour.
-  static func memory(of schedule: CronSchedule, now: WallTime) -> Duration {
-    .milliseconds((schedule.longestWait(from: now) ?? 0) + 3_600_000)
+  static func memory(of job: Plan.Job, now: WallTime) -> Duration {
+    .milliseconds((job.schedule.longestWait(from: now, in: job.zone) ?? 0) + 3_600_000)
   }
 }

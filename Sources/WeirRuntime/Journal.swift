@@ -103,7 +103,37 @@ final class Journal: Sendable {
         }
       }
     }
+    for entry in report.attempts {
+      guard let log = log(of: entry.way?.epoch ?? report.epoch) else { continue }
+      let at = WallTime(milliseconds: wall.milliseconds - now.since(entry.startedAt) / 1_000_000)
+      lines += log.line(Journal.facts(entry), at: at)
+      if lines.count > 65_536 {
+        write(lines)
+        lines.removeAll(keepingCapacity: true)
+      }
+    }
     if !lines.isEmpty { write(lines) }
+  }
+
+  private static func facts(_ entry: AttemptEntry) -> AttemptFacts {
+    let work: AttemptFacts.Work =
+      switch entry.work {
+      case .queue(let name): .queue(name)
+      case .group(let log, let isStream, let group):
+        isStream ? .stream(log, projection: group) : .topic(log, group: group)
+      case .saga(let name, let step, let isUndo): .saga(name, step: step, isUndo: isUndo)
+      case .webhook(let topic, let webhook, let endpoint): .webhook(webhook, topic: topic, endpoint: endpoint)
+      }
+    var facts = AttemptFacts(
+      work: work, message: String(decoding: entry.id, as: UTF8.self), key: String(decoding: entry.key, as: UTF8.self),
+      attempt: entry.attempt, count: entry.count, outcome: entry.outcome.rawValue, status: Int(entry.status),
+      reason: entry.reason, error: entry.error, duration: entry.duration)
+    if let trace = entry.trace {
+      facts.traceId = hex(trace.high) + hex(trace.low)
+      facts.spanId = hex(trace.span)
+    }
+    facts.way = entry.way.map { .init(edge: $0.edge, instance: $0.instance, tries: $0.tries) }
+    return facts
   }
 
   private func write(_ lines: [UInt8]) {

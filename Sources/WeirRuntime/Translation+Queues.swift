@@ -33,7 +33,7 @@ extension Translation {
     }
     // So that a job's queue knows its last run when the next one is due.
     for job in plan.jobs {
-      let memory = milliseconds(JobClock.memory(of: job.schedule, now: SystemClock.wall()))
+      let memory = milliseconds(JobClock.memory(of: job, now: SystemClock.wall()))
       configuration.queues[job.queue].dedup = max(configuration.queues[job.queue].dedup, memory)
     }
     configuration.webhooks = webhooks(plan)

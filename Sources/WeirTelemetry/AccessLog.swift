@@ -76,6 +76,17 @@ package struct AccessLog: Sendable {
     return line.finished()
   }
 
+  /// Who was called, and how often it was tried.
+  func place(_ way: AttemptFacts.Way, _ line: inout JSONLine) {
+    guard way.edge >= 0, way.edge < names.edges.count else { return }
+    let edge = names.edges[way.edge]
+    line.field("service", edge.callee)
+    if way.instance != CallStep.nobody {
+      line.field("instance", names.instance(Int(way.instance), of: edge.service))
+    }
+    line.field("tries", way.tries)
+  }
+
   /// The line of one event, with its line feed.
   package func line(_ event: Event, at: WallTime) -> [UInt8] {
     var line = JSONLine()

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import Foundation
 import Testing
 import WeirBase
 import WeirModel
@@ -166,6 +167,18 @@ import WeirSimulation
     #expect(jobs.map(\.name) == ["jobs.night", "jobs.sweep"])
     #expect(abs(jobs[0].done.value - 1.0 / 300) < 1e-9, "\(jobs[0].done)")
     #expect(abs(jobs[1].done.value - 20.0 / 300) < 1.5 / 300, "\(jobs[1].done)")
+  }
+
+  /// 8:30 in Kolkata, which has no summer time, is 3:00 UTC.
+  @Test(
+    "a job's times are those of its zone",
+    .enabled(if: FileManager.default.fileExists(atPath: "/usr/share/zoneinfo/Asia/Kolkata")))
+  func zones() async throws {
+    let text = Self.file(
+      "jobs: { night: { every: \"30 8 * * *\", zone: Asia/Kolkata, do: POST stock/night } }\n"
+        + "queues: { emails: { to: POST bank/mail } }", sends: "emails", clock: "\"02:58\"")
+    let night = try #require(try await Self.forecast(text).queues.first { $0.name == "jobs.night" })
+    #expect(abs(night.done.value - 1.0 / 300) < 1e-9, "\(night.done)")
   }
 
   static let saga =

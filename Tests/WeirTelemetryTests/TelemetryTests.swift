@@ -113,6 +113,34 @@ struct Sample {
     #expect(object["attempts"] as? Int == 2)
   }
 
+  /// An attempt says what it was of, by whom, and in which trace.
+  @Test func attempt() throws {
+    let log = AccessLog(names: Sample().names)
+    var facts = AttemptFacts(
+      work: .saga("order", step: 2, isUndo: true), message: "o-1", key: "order/o-1/2/undo", attempt: 3, count: 1,
+      outcome: "unknown", status: 0, reason: .attemptTimeout, error: "", duration: 1_234_567)
+    facts.traceId = "ab"
+    facts.spanId = "cd"
+    facts.way = .init(edge: 0, instance: 1, tries: 1)
+    func object() throws -> [String: Any] {
+      let bytes = log.line(facts, at: WallTime(milliseconds: 0))
+      #expect(bytes.last == 0x0a && bytes.count { $0 == 0x0a } == 1)
+      return try #require(try JSONSerialization.jsonObject(with: Data(bytes)) as? [String: Any])
+    }
+    let saga = try object()
+    #expect(saga["type"] as? String == "attempt" && saga["saga"] as? String == "order" && saga["step"] as? Int == 2)
+    #expect(saga["undo"] as? Bool == true && saga["key"] as? String == "order/o-1/2/undo")
+    #expect(saga["attempt"] as? Int == 3 && saga["tries"] as? Int == 1 && saga["instance"] as? String == "api-2")
+    #expect(saga["reason"] as? String == "attempt-timeout" && saga["status"] == nil && saga["ms"] as? Double == 1.234)
+    #expect(saga["trace"] as? String == "ab" && saga["span"] as? String == "cd")
+    facts.work = .webhook("partners", topic: "events", endpoint: "e1")
+    facts.way = nil
+    facts.count = 3
+    let webhook = try object()
+    #expect(webhook["webhook"] as? String == "partners" && webhook["endpoint"] as? String == "e1")
+    #expect(webhook["service"] == nil && webhook["messages"] as? Int == 3)
+  }
+
   @Test func event() throws {
     let sample = Sample()
     let event = Event(

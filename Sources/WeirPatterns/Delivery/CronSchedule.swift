@@ -14,8 +14,8 @@ public import WeirBase
 ///   `*/1`) names nothing: `*/2` does, as in POSIX and in Kubernetes; Vixie cron takes it for a star.
 /// - `every 15m` is a length, not a time of day: the multiples of it since 1970-01-01T00:00Z. So it needs no memory, is the
 ///   same on every node and after each restart, and no zone nor change of clocks moves it.
-/// - A layer without files knows no zone by name. A ``Zone`` is therefore a list of changes of the offset, which who reads the
-///   zone database gives in. A fixed offset would be wrong for half of the year; the simulator gets the same list.
+/// - A layer without files knows no zone by name. A ``Zone`` is therefore a list of changes of the offset, made of a file of the
+///   zone database that is given in. A fixed offset would be wrong for half of the year; the simulator gets the same list.
 ///
 /// ## Invariants
 /// 1. `next(after: t)` is later than `t`, and there is no run between the two.
@@ -56,6 +56,9 @@ public struct CronSchedule: Sendable, Hashable {
   }
 
   let rule: Rule
+
+  /// It has no time of day: no zone moves it.
+  public var isLength: Bool { if case .every = rule { true } else { false } }
 
   // MARK: Asking
 
@@ -109,14 +112,14 @@ public struct CronSchedule: Sendable, Hashable {
   /// For those who keep what ran last: it must be kept so long. A bound, up to a day above the longest wait: a run is the first
   /// after some midnight, or on the same day as the one before it. A day's length and 400 looks at the calendar; nil when
   /// there is no run after it.
-  public func longestWait(from now: WallTime) -> Int64? {
+  public func longestWait(from now: WallTime, in zone: Zone = .utc) -> Int64? {
     if case .every(let length) = rule { return length }
     let day: Int64 = 86_400_000
-    let midnight = now.milliseconds.floored(by: day)
+    let midnight = now.milliseconds.floored(by: day) * day
     var longest: Int64?
     for i in 0..<400 as Range<Int64> {
-      let start = midnight + i * day
-      guard let run = next(after: WallTime(milliseconds: start - 1)) else { break }
+      let start = midnight.saturating(plus: i * day)
+      guard let run = next(after: WallTime(milliseconds: start.saturating(plus: -1)), in: zone) else { break }
       longest = max(longest ?? 0, run.milliseconds - start + day)
     }
     return longest

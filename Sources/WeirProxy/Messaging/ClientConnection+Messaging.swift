@@ -104,6 +104,15 @@ extension ClientConnection {
       while let field = all.next(bytes) {
         fields.append(MessagingField(text(field.name.range), text(field.value.range)))
       }
+      if route != nil {
+        // The message's attempts are in the request's trace, below our span.
+        let isGiven = takeTrace(bytes)
+        fields.removeAll { field in
+          let name = field.name.lowercased()
+          return name == "traceparent" || name == "tracestate" && !isGiven
+        }
+        fields.append(MessagingField("traceparent", trace.text))
+      }
       exchange = MessagingExchange(
         MessagingRequest(
           method: text(head.methodRun.range), path: text(start..<Int(head.path.end)),

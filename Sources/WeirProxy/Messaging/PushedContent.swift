@@ -11,8 +11,11 @@ struct PushedContent {
   /// Whole header lines that are ours to say.
   var lines: [UInt8]
   var body: [UInt8]
+  /// By which the service knows it again; empty where it cannot.
+  var key: [UInt8] = []
 
-  init(_ messages: [LeasedMessage], _ push: QueuePush) {
+  /// `sample`: the share of traces that are recorded, of those that begin here.
+  init(_ messages: [LeasedMessage], _ push: QueuePush, sample: Double) {
     let message = messages[0]
     if let source = push.source {
       let (log, isStream, group) = (source.log, source.isStream, source.group)
@@ -22,11 +25,20 @@ struct PushedContent {
         ? GroupDelivery(batch: messages, log: log, isStream: isStream, group: group)
         : GroupDelivery(message, log: log, isStream: isStream, group: group)
       (fields, lines, body) = (delivery.fields, delivery.lines, delivery.body)
-      if let key = delivery.idempotencyKey { fields += PushedContent.line("Idempotency-Key", key) }
+      if let key = delivery.idempotencyKey {
+        fields += PushedContent.line("Idempotency-Key", key)
+        self.key = key
+      }
+      // Several may be of several traces: their request begins one of its own.
+      if push.settings.batch == 1 {
+        fields = MessageTrace(message, of: log, sample: sample).written(into: fields)
+      }
       return
     }
     // The message's id is its key at the service: what is delivered again is known again.
-    fields = message.message.fields + PushedContent.line("Idempotency-Key", message.message.id)
+    key = message.message.id
+    fields = MessageTrace(message, of: push.name, sample: sample).written(into: message.message.fields)
+    fields += PushedContent.line("Idempotency-Key", key)
     body = message.message.body
     lines = PushedContent.line("Weir-Queue", Array(push.name.utf8))
     lines += PushedContent.line("Weir-Id", message.message.id)

@@ -112,7 +112,7 @@ final class QueuePusher {
   // MARK: - The call
 
   private func begin(_ messages: [LeasedMessage], now: Instant) {
-    let content = PushedContent(messages, push)
+    let content = PushedContent(messages, push, sample: loop.epoch.configuration.traceSample)
     var request = ByteBuffer()
     // HTTP/1.0: the answer comes without chunks and ends with its connection.
     request.writeString("\(push.method) \(push.path) HTTP/1.0\r\nHost: \(push.service)\r\n")
@@ -120,12 +120,12 @@ final class QueuePusher {
     request.writeString("Content-Length: \(content.body.count)\r\n\r\n")
     request.writeBytes(content.body)
     let call = InnerCall(edge: push.edge, bytesMax: QueuePusher.answerBytesMax, lines: content.lines) { [self] call in
-      ended(call, messages, startedAt: now)
+      ended(call, messages, key: content.key, startedAt: now)
     }
     call.begin(request, by: loop.epoch, on: loop, listener: -1, peer: PeerAddress())
   }
 
-  private func ended(_ call: InnerCall, _ messages: [LeasedMessage], startedAt: Instant) {
+  private func ended(_ call: InnerCall, _ messages: [LeasedMessage], key: [UInt8], startedAt: Instant) {
     let now = loop.now()
     let head = call.headOfAnswer(loop)
     let status = head?.status ?? 0
@@ -150,7 +150,22 @@ final class QueuePusher {
         retryAfter: wait, isFinal: verdict == .refused)
     }
     for message in messages { settle(message, said) }
+    if loop.keepsAccess { note(call, messages, key, startedAt, status, AttemptEntry.Outcome(verdict), now) }
     ask(now: now)
+  }
+
+  private func note(
+    _ call: InnerCall, _ messages: [LeasedMessage], _ key: [UInt8], _ startedAt: Instant, _ status: UInt16,
+    _ outcome: AttemptEntry.Outcome, _ now: Instant
+  ) {
+    let work =
+      push.source.map { AttemptEntry.Work.group(log: $0.log, isStream: $0.isStream, group: $0.group) }
+      ?? .queue(push.name)
+    loop.keep(
+      AttemptEntry(
+        call, of: work, id: messages[0].entry?.id ?? messages[0].message.id, key: key,
+        attempt: Int(messages.map(\.attempt).max() ?? 1), count: messages.count, startedAt: startedAt,
+        duration: now.since(startedAt), outcome: outcome, status: status))
   }
 
   /// What the service has said of a message that it has done, where that is short: for who asks what became of it.

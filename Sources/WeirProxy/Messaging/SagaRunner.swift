@@ -325,24 +325,42 @@ final class SagaRunner {
     var request = ByteBuffer()
     // HTTP/1.0: the answer comes without chunks and ends with its connection.
     request.writeString("\(to.method) \(to.path) HTTP/1.0\r\nHost: \(to.service)\r\n")
-    request.writeBytes(message.fields)
-    // The same over all attempts: what is asked again is known again.
-    request.writeString("Idempotency-Key: \(work.name)/")
-    request.writeBytes(message.id)
-    request.writeString(
-      "/\(call.step + 1)\(call.isUndo ? "/undo" : "")\r\nContent-Length: \(message.body.count)\r\n\r\n")
+    // All steps of a saga, and what undoes them, are in one trace.
+    let trace = MessageTrace(held.leased, of: work.log, sample: loop.epoch.configuration.traceSample)
+    request.writeBytes(trace.written(into: message.fields))
+    request.writeString("Idempotency-Key: ")
+    request.writeBytes(key(of: call, held))
+    request.writeString("\r\nContent-Length: \(message.body.count)\r\n\r\n")
     request.writeBytes(message.body)
     var lines = Array("Weir-Saga: \(work.name)\r\nWeir-Id: ".utf8)
     lines += message.id
     lines += Array("\r\nWeir-Step: \(call.step + 1)\r\nWeir-Attempt: \(call.attempt)\r\n".utf8)
+    let startedAt = loop.now()
     let inner = InnerCall(edge: to.edge, bytesMax: SagaRunner.answerBytesMax, lines: lines) { [self] inner in
-      ended(inner, held, call, to, line, since)
+      ended(inner, held, call, to, line, since, startedAt)
     }
     inner.begin(request, by: loop.epoch, on: loop, listener: -1, peer: PeerAddress())
   }
 
+  /// The same over all attempts: what is asked again is known again.
+  private func key(of call: SagaRun.Call, _ held: Held) -> [UInt8] {
+    Array("\(work.name)/".utf8) + held.id + Array("/\(call.step + 1)\(call.isUndo ? "/undo" : "")".utf8)
+  }
+
+  private func note(
+    _ inner: InnerCall, _ held: Held, _ call: SagaRun.Call, _ startedAt: Instant, _ status: UInt16,
+    _ outcome: AttemptEntry.Outcome
+  ) {
+    loop.keep(
+      AttemptEntry(
+        inner, of: .saga(work.name, step: call.step + 1, isUndo: call.isUndo), id: held.id, key: key(of: call, held),
+        attempt: Int(call.attempt), startedAt: startedAt, duration: loop.now().since(startedAt), outcome: outcome,
+        status: status))
+  }
+
   private func ended(
-    _ inner: InnerCall, _ held: Held, _ call: SagaRun.Call, _ to: SagaWork.Call, _ line: Int, _ since: Instant
+    _ inner: InnerCall, _ held: Held, _ call: SagaRun.Call, _ to: SagaWork.Call, _ line: Int, _ since: Instant,
+    _ startedAt: Instant
   ) {
     let now = loop.now()
     if !held.run.isOver, !delivery.isStopped,
@@ -362,6 +380,7 @@ final class SagaRunner {
     let status = reason == .none ? head?.status ?? 0 : 0
     let text = reason == .none ? SagaRunner.body(inner, head) : Array("\(reason.name)".utf8)
     let outcome = SagaRun.outcome(status: status, reason: reason, attempts: inner.attempts)
+    if loop.keepsAccess { note(inner, held, call, startedAt, status, AttemptEntry.Outcome(outcome, inner.attempts)) }
     let wall = SystemClock.wall()
     var outputs: [SagaRun.Output] = []
     held.run.ended(

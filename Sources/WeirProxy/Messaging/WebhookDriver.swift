@@ -487,7 +487,12 @@ final class WebhookSender {
     // The same for all attempts of one event, and for all endpoints.
     let position = message.entry.map { "\($0.position)" } ?? String(decoding: message.message.id, as: UTF8.self)
     let webhookID = "msg_\(settings.topic)_\(position)"
+    // In the event's trace, below a span that is the attempt's own.
+    let sender = MessageTrace(message, of: settings.topic, sample: loop.epoch.configuration.traceSample).sender
+    let trace = TraceContext(
+      traceHigh: sender.traceHigh, traceLow: sender.traceLow, span: loop.random.next(), flags: sender.flags)
     var fields = WebhookSender.passed(message.message.fields)
+    fields += String(decoding: trace.line, as: UTF8.self)
     fields += "\(WebhookSignature.idField): \(webhookID)\r\n"
     fields += "\(WebhookSignature.timestampField): \(at.milliseconds / 1000)\r\n"
     if settings.signs {
@@ -502,7 +507,7 @@ final class WebhookSender {
     let bound = NIOLoopBound((self, message), eventLoop: loop.eventLoop)
     office.client.send(request, on: loop.eventLoop).whenSuccess { outcome in
       let (sender, message) = bound.value
-      sender.ended(message, ticket, outcome, startedAt: startedAt)
+      sender.ended(message, ticket, outcome, startedAt: startedAt, as: webhookID, in: trace)
     }
   }
 
@@ -517,7 +522,8 @@ final class WebhookSender {
   }
 
   private func ended(
-    _ message: LeasedMessage, _ ticket: CircuitBreaker.Ticket, _ outcome: WebhookClient.Outcome, startedAt: Instant
+    _ message: LeasedMessage, _ ticket: CircuitBreaker.Ticket, _ outcome: WebhookClient.Outcome, startedAt: Instant,
+    as webhookID: String, in trace: TraceContext
   ) {
     let now = office.now()
     office.load.bytes -= message.message.body.count
@@ -560,6 +566,16 @@ final class WebhookSender {
     }
     keep(before)
     read()
+    if loop.keepsAccess {
+      let work = AttemptEntry.Work.webhook(
+        topic: office.settings.topic, webhook: office.settings.name, endpoint: id)
+      loop.keep(
+        AttemptEntry(
+          work: work, id: message.entry?.id ?? message.message.id, key: Array(webhookID.utf8),
+          attempt: Int(message.attempt), startedAt: startedAt, duration: loop.now().since(startedAt),
+          outcome: AttemptEntry.Outcome(verdict), status: status, error: status == 0 ? error : "",
+          trace: AttemptEntry.Trace(trace)))
+    }
     if isJoined && delivery.record.disabled == nil { ask(now: now) }
   }
 

@@ -54,11 +54,13 @@ package struct LogModel: Sendable, Equatable {
 /// What runs by the clock: a message for each run.
 package struct JobModel: Sendable, Equatable {
   package var schedule: CronSchedule
+  package var zone: CronSchedule.Zone
   /// Index into the scene's queues.
   package var queue: Int
 
-  package init(schedule: CronSchedule, queue: Int) {
+  package init(schedule: CronSchedule, in zone: CronSchedule.Zone = .utc, queue: Int) {
     self.schedule = schedule
+    self.zone = zone
     self.queue = queue
   }
 }

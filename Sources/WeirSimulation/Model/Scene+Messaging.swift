@@ -22,7 +22,7 @@ extension Scene {
       }
     }
     routeQueues = plan.design.gateways.flatMap { $0.routes.map { $0.edge.queue?.value } }
-    jobs = plan.jobs.map { JobModel(schedule: $0.schedule, queue: $0.queue) }
+    jobs = plan.jobs.map { JobModel(schedule: $0.schedule, in: $0.zone, queue: $0.queue) }
     sagas = zip(plan.sagas, plan.design.sagas).map { Scene.model(of: $0, $1, plan) }
   }
 

@@ -133,7 +133,7 @@ extension World {
   // MARK: - Jobs
 
   mutating func scheduleJob(_ i: Int) {
-    guard let next = clockJobs[i].schedule.next(after: wall) else { return }
+    guard let next = clockJobs[i].schedule.next(after: wall, in: clockJobs[i].zone) else { return }
     agenda.schedule(EventKind.job, at: (next.milliseconds &- clock) &* 1_000_000, payload: UInt64(i))
   }
 

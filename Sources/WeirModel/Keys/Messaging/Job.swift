@@ -7,6 +7,7 @@ package struct Job: Sendable, Equatable {
   package var name: Name
   package var owner: Value<String>?
   package var every: Value<JobTime>
+  package var zone = JobKeys.zone.initial
   package var to: Value<Errand>
   /// How a run is begun, and waited for.
   package var call: Call
@@ -31,7 +32,7 @@ package struct Job: Sendable, Equatable {
   }
 }
 
-/// When a job runs, in UTC.
+/// When a job runs.
 package struct JobTime: Sendable, Equatable {
   /// As written.
   package var text: String
@@ -49,8 +50,12 @@ package enum JobMissed: String, Sendable, CaseIterable {
 enum JobKeys {
   static let every = ScalarKey(
     "every", .jobTime, required: true,
-    "When it runs, in UTC: so often, or at the times of five cron fields (minute, hour, day, month, day of the week).",
+    "When it runs: so often, or at the times of five cron fields (minute, hour, day, month, day of the week).",
     alias: ["schedule", "cron", "at"])
+  static let zone = ScalarKey(
+    "zone", .zone, default: JobZone.utc, rule: "job.zone (the same everywhere, and no hour is missing or comes twice)",
+    "Where the times of cron fields are meant; the machine's database of zones says when its clocks change.",
+    alias: ["timezone", "time-zone", "tz"])
   static let missed = ScalarKey(
     "missed", ScalarType<JobMissed>.word,
     default: CronSchedule.Settings().missed == .once ? JobMissed.once : JobMissed.none,
@@ -86,6 +91,7 @@ enum JobKeys {
     [
       .optional(MessageQueueKeys.owner, \.owner),
       .value(every, \.every),
+      .value(zone, \.zone),
       .custom(`do`.key, explain: { job, design in [.leaf(JobKeys.do, job.to.map { $0.target(design) })] }),
       .value(missed, \.missed),
       .value(timeout, \.timeout),
@@ -108,8 +114,21 @@ extension Resolver {
     guard var job = JobKeys.part.read(layers, &self) else { return nil }
     job.owner = self.owner(job.owner, of: owner)
     checkWaits(of: job.retry)
+    checkZone(of: job)
     job.call = delivery(of: job.to, timeout: job.timeout, place: entry.name.place)
     return job
+  }
+}
+
+extension Resolver {
+  /// A zone says when it is three o'clock, and nothing of a length.
+  private mutating func checkZone(of job: Job) {
+    guard job.zone.value != .utc, job.every.value.schedule.isLength else { return }
+    let text = job.every.value.text
+    mistake(
+      "conflict",
+      "'zone' says nothing of 'every: \(text)': a length has no time of day, its runs are the same in every zone",
+      at: job.zone, mend: "leave out 'zone', or say at which times:   every: \"0 3 * * *\"")
   }
 }
 
