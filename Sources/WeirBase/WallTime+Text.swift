@@ -12,6 +12,30 @@ extension WallTime {
       + WallTime.pad(within % 1000, 3) + "Z"
   }
 
+  /// For names of files, which then lie in their order: `20261121T094741Z`.
+  public var stamp: String { String(rfc3339.filter { $0 != "-" && $0 != ":" }.prefix(15)) + "Z" }
+
+  /// What ``stamp`` has written, to the second; nil for anything else.
+  public init?(stamp: some StringProtocol) {
+    let bytes = Array(stamp.utf8)
+    guard bytes.count == 16 else { return nil }
+    func number(_ places: Range<Int>) -> Int { places.reduce(0) { $0 * 10 + Int(bytes[$1]) - 48 } }
+    let days = WallTime.days(year: number(0..<4), month: number(4..<6), day: number(6..<8))
+    let seconds = number(9..<11) * 3600 + number(11..<13) * 60 + number(13..<15)
+    self.init(milliseconds: Int64(days * 86_400 + seconds) * 1000)
+    // Letters, or a 31st of February, would be written otherwise.
+    if self.stamp != stamp { return nil }
+  }
+
+  /// Days from 1970-01-01 to a civil date from the year 0 on (Hinnant, `days_from_civil`).
+  private static func days(year: Int, month: Int, day: Int) -> Int {
+    let shifted = month > 2 ? year : year - 1
+    let era = (shifted >= 0 ? shifted : shifted - 399) / 400
+    let yearOfEra = shifted - era * 400
+    let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
+    return era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
+  }
+
   /// The civil date of a number of days since 1970-01-01 (Hinnant, *chrono-Compatible Low-Level Date Algorithms*).
   static func civil(_ days: Int) -> (year: Int, month: Int, day: Int) {
     let z = days + 719_468

@@ -25,6 +25,7 @@ package struct Design: Sendable, Equatable {
   package var scenarios: [Scenario]
   package var acceptances: [Acceptance]
   package var tenants: Tenants?
+  package var state: StateKeeping?
   /// Texts of the file that may carry a secret, with their places: what the rule `literal-secret` reads.
   package var texts: [Value<Text>]
   /// Keys that are understood but that some verb cannot honour yet: see ``unsupported(for:)``.

@@ -42,6 +42,7 @@ extension Design {
     if let tenants { all.append(.map(RootKeys.tenants, TenantKeys.part.explain(tenants, self))) }
     if !stores.isEmpty { all.append(.map(RootKeys.stores, stores.map { .named($0.name, effective($0)) })) }
     all += effectiveMessaging
+    if let state { all.append(.map(RootKeys.state, StateKeys.part.explain(state, self))) }
     if !traffic.isEmpty {
       all.append(.map(RootKeys.traffic, traffic.map { .named($0.name, effective($0)) }))
     }

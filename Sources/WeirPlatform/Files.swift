@@ -41,6 +41,11 @@ public enum Files {
     if renameFile(path, other) < 0 { throw .last("rename \(path)") }
   }
 
+  /// Gives a file another name besides, on the same file system.
+  public static func share(_ path: String, as other: String) throws(SystemError) {
+    if linkFile(path, other) < 0 { throw .last("link \(path)") }
+  }
+
   /// Removes a file; a missing one is fine.
   public static func remove(_ path: String) throws(SystemError) {
     if unlink(path) < 0, errno != ENOENT { throw .last("remove \(path)") }
@@ -141,3 +146,4 @@ public enum Files {
 
 // Inside the enum the name `rename` is its method.
 private func renameFile(_ path: String, _ other: String) -> Int32 { rename(path, other) }
+private func linkFile(_ path: String, _ other: String) -> Int32 { link(path, other) }

@@ -55,6 +55,8 @@ package struct ProxyConfiguration: Sendable {
   package var queues: [QueueDeclaration] = []
   /// The logs that the state process keeps; their groups are among `queues`.
   package var logs: [LogDeclaration] = []
+  /// How the state process copies its state; nil: it does not.
+  package var backup: BackupDeclaration?
   /// Reads what programs send to queues, topics and streams.
   package var messaging = MessagingAPI()
   /// What becomes of messages on their way here, while a scenario is played; nil: nothing.

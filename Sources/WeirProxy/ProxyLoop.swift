@@ -140,7 +140,9 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
 
   private func linkState(_ configuration: ProxyConfiguration) {
     if state == nil, let path = configuration.statePath { state = StateLink(path: path, eventLoop: eventLoop) }
-    state?.declare(StateLink.Declared(queues: configuration.queues, logs: configuration.logs), now: now())
+    state?.declare(
+      StateLink.Declared(queues: configuration.queues, logs: configuration.logs, backup: configuration.backup),
+      now: now())
     bringQueues(configuration)
     bringWebhooks(configuration)
     bringSagas(configuration)

@@ -34,6 +34,7 @@ extension Plane {
       queues.count()
       sagas.count()
       logs.count()
+      backups.count()
       await know()
     }
   }
@@ -119,7 +120,7 @@ extension Plane {
     snapshot.deprecated = (plan.gateway?.treatments ?? []).map { $0?.retirement != nil }
     snapshot.families =
       securityFamilies(reports) + tunnelFamilies(reports) + tcpFamilies(reports) + identityFamilies()
-      + stateFamilies(reports) + Plane.queueFamilies(queues.last ?? [])
+      + stateFamilies(reports) + backupFamilies(backups.last) + Plane.queueFamilies(queues.last ?? [])
       + Plane.logFamilies(logs.last ?? []) + Plane.webhookFamilies(webhooks.last ?? [])
       + Plane.sagaFamilies(sagas.last ?? [])
       + Plane.outboxFamilies(outboxes.look() ?? []) + memoryFamilies()

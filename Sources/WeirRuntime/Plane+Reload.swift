@@ -222,6 +222,7 @@ extension Plane {
     queues.enter(new, server)
     sagas.enter(new, server)
     logs.enter(new, server)
+    backups.enter(new, server)
     webhooks.enter(new, server)
     jobs.enter(new, server)
     outboxes.enter(new, server, folder: Files.parent(of: new.design.file))

@@ -245,6 +245,6 @@ extension Plane {
     status.state = Status.State(
       up: stateRuns.startedAt != nil,
       uptime: stateRuns.startedAt.map { Double(SystemClock.now().nanoseconds - $0) / 1e9 },
-      restarts: max(0, stateRuns.starts - 1))
+      restarts: max(0, stateRuns.starts - 1), backup: backups.last?.status(now: SystemClock.wall()))
   }
 }

@@ -46,6 +46,7 @@ package actor Plane {
   let queues = QueueOffice()
   let sagas = SagaOffice()
   let logs = LogOffice()
+  let backups = BackupOffice()
   let webhooks = WebhookDesk()
   let jobs: JobClock
   let outboxes: OutboxOffice
@@ -272,6 +273,7 @@ package actor Plane {
     queues.enter(plan, server)
     sagas.enter(plan, server)
     logs.enter(plan, server)
+    backups.enter(plan, server)
     webhooks.enter(plan, server)
     jobs.enter(plan, server)
     let programs = Programs(plan: plan, state: settings.state, callsPort: Int(calls.port))

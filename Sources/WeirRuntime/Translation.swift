@@ -74,7 +74,10 @@ package enum Translation {
     configuration.keyed = (plan.gateway?.keyHeaders ?? []).enumerated().map { index, header in
       header.map { KeyedRoute(name: plan.routes[index], header: $0) }
     }
-    if plan.needsState { configuration.statePath = StateProgram.socketPath(settings) }
+    if plan.needsState {
+      configuration.statePath = StateProgram.socketPath(settings)
+      configuration.backup = backup(plan, settings)
+    }
     try queues(&configuration, plan)
     sagas(&configuration, plan)
     configuration.serviceNames = plan.services.map(\.name)

@@ -63,7 +63,7 @@ package struct IdempotencyDesk {
     // The desks of queues and of logs answer these.
     case .declare, .enqueue, .lease, .settle, .look, .steer, .declareLogs, .append, .read, .seek, .lookLog, .join,
       .leave,
-      .replay, .saveDocument, .document, .documents:
+      .replay, .saveDocument, .document, .documents, .planBackup, .lookBackup:
       return .reply(.unknownQueue)
     case .claim(let claim):
       var record = try table.record(claim.key)

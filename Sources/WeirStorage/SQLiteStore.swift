@@ -67,7 +67,7 @@ package final class SQLiteStore: StateStore {
     }
   }
 
-  private static var migrations: DatabaseMigrator {
+  static var migrations: DatabaseMigrator {
     var migrator = DatabaseMigrator()
     SQLiteStore.addIdempotency(to: &migrator)
     SQLiteStore.addQueues(to: &migrator)
@@ -122,75 +122,6 @@ package final class SQLiteStore: StateStore {
       // Each step of this statement frees a page.
       _ = try Row.fetchAll(db, sql: "PRAGMA incremental_vacuum(256)")
     }
-  }
-
-  /// A whole copy at `path`, while this goes on: what is committed now, in a file of its own, synced.
-  ///
-  /// Written beside it first, so that a copy that stands under the name is whole. Nothing else is done meanwhile: SQLite
-  /// copies some 500 MB/s.
-  package func backup(to path: String) throws {
-    let fresh = path + ".new"
-    do {
-      try SQLiteStore.removeAll(fresh)
-      _ = try Descriptor.open(fresh, .readWrite, permissions: 0o600)
-      let copy = try DatabaseQueue(path: fresh)
-      try database.backup(to: copy)
-      // The copy is in WAL as this is; without it the file is whole by itself.
-      try copy.writeWithoutTransaction { try $0.execute(sql: "PRAGMA journal_mode = DELETE") }
-      try copy.close()
-      try SQLiteStore.put(fresh, at: path)
-    } catch let error as DatabaseError {
-      try? SQLiteStore.removeAll(fresh)
-      if error.resultCode == .SQLITE_FULL || !Files.hasRoom(at: Files.parent(of: path)) { throw StateStoreError.full }
-      throw StateStoreError.broken("the copy \(path): \(error.message ?? "\(error.resultCode)")")
-    } catch let error as SystemError {
-      throw StateStoreError.broken(error.reason)
-    }
-  }
-
-  /// Puts a copy in the place of the database at `path`, which nobody may have open.
-  ///
-  /// The copy is read through first; one that is damaged, no state of ours, or of a newer Weir is refused, and all is as it
-  /// was. What was there before is kept beside it, as `path` with `.before`.
-  package static func restore(_ path: String, from copy: String) throws {
-    guard Files.exists(copy) else { throw StateStoreError.cannotOpen(copy, "there is no such file") }
-    let fresh = path + ".new"
-    do {
-      try removeAll(fresh)
-      try Files.replace(fresh, with: try Files.bytes(copy))
-      // Opens, checks and migrates it; what it has written is put into the file when it is closed.
-      try SQLiteStore(path: fresh).close()
-      if Files.exists(path) {
-        try removeAll(path + ".before")
-        for end in ["", "-wal"] where Files.exists(path + end) {
-          try Files.rename(path + end, to: path + ".before" + end)
-        }
-      }
-      try put(fresh, at: path)
-    } catch let error as StateStoreError {
-      try? removeAll(fresh)
-      switch error {
-      case .damaged(_, let why): throw StateStoreError.damaged(copy, why)
-      case .newer: throw StateStoreError.newer(copy)
-      case .cannotOpen(_, let why): throw StateStoreError.cannotOpen(copy, why)
-      default: throw error
-      }
-    } catch let error as SystemError {
-      throw StateStoreError.broken(error.reason)
-    }
-  }
-
-  /// Syncs a file and gives it its name; what belonged to the one before goes.
-  private static func put(_ fresh: String, at path: String) throws(SystemError) {
-    try Descriptor.open(fresh, .readWrite).sync()
-    for end in ["-wal", "-shm", "-journal"] { try Files.remove(path + end) }
-    try Files.rename(fresh, to: path)
-    try Descriptor.open(Files.parent(of: path), .read).sync()
-    for end in ["-wal", "-shm", "-journal"] { try Files.remove(fresh + end) }
-  }
-
-  private static func removeAll(_ path: String) throws(SystemError) {
-    for end in ["", "-wal", "-shm", "-journal"] { try Files.remove(path + end) }
   }
 
   package func close() throws { try database.close() }

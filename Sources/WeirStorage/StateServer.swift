@@ -64,6 +64,7 @@ package final class StateServer {
   private let listener: Descriptor
   private let store: any StateStore
   private let settings: Settings
+  private let backups: StateBackups?
   private let complain: (String) -> Void
   private var connections: [Connection] = []
   private var connectionNumber = 0
@@ -80,12 +81,13 @@ package final class StateServer {
 
   /// `complain` gets sentences for the log.
   package init(
-    listener: Descriptor, store: any StateStore, _ settings: Settings = Settings(),
+    listener: Descriptor, store: any StateStore, _ settings: Settings = Settings(), backups: StateBackups? = nil,
     complain: @escaping (String) -> Void
   ) throws {
     self.listener = listener
     self.store = store
     self.settings = settings
+    self.backups = backups
     queues = QueueDesk(settings.queues, seed: .random(in: 0 ... .max))
     logs = LogDesk(settings.logs)
     self.complain = complain
@@ -239,6 +241,8 @@ package final class StateServer {
             send(
               connection.isGreeted ? .welcome(version: StateFrames.version) : .failed(.version),
               to: StateAsker(connection: connection.number, id: id))
+          } else if connection.isGreeted, let reply = backup(request) {
+            send(reply, to: StateAsker(connection: connection.number, id: id))
           } else if connection.isGreeted {
             asks.append((StateAsker(connection: connection.number, id: id), request, nil))
           } else {
@@ -251,6 +255,17 @@ package final class StateServer {
       }
     }
     return asks
+  }
+
+  /// What is asked about copies, which nothing of the store is needed for.
+  private func backup(_ request: StateRequest) -> StateReply? {
+    switch request {
+    case .planBackup(let declaration):
+      backups?.plan(declaration)
+      return .declared
+    case .lookBackup: return .backup(backups?.counts ?? BackupCounts())
+    default: return nil
+    }
   }
 
   /// One transaction for all of them; the keys of which there is news.
@@ -280,6 +295,7 @@ package final class StateServer {
               .queue(
                 try logs.decide(
                   ask.request, by: ask.asker, in: table, queues: &queues, isLowOnSpace: isLow, now: now, wall: wall)))
+          case .planBackup, .lookBackup: outcomes.append(.queue(backup(ask.request)))
           case .declare, .enqueue, .lease, .settle, .look, .steer:
             outcomes.append(
               .queue(
@@ -327,6 +343,7 @@ package final class StateServer {
   private func housekeep(now: Instant) throws {
     guard now >= forgetAt else { return }
     forgetAt = now + settings.forgetEvery
+    backups?.advance(now: SystemClock.wall())
     do {
       let wall = SystemClock.wall()
       let (count, messages) = try store.transact { table in

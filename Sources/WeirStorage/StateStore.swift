@@ -38,6 +38,8 @@ package enum StateStoreError: Error, Equatable, CustomStringConvertible {
   case cannotOpen(String, String)
   case damaged(String, String)
   case newer(String)
+  /// The state of this folder is in use; by which process, when it is known.
+  case served(String, by: Int32?)
   /// No room: nothing of the transaction was kept.
   case full
   /// The disk or the database failed: nothing of the transaction was kept.
@@ -49,6 +51,8 @@ package enum StateStoreError: Error, Equatable, CustomStringConvertible {
     case .damaged(let path, let why):
       "the database \(path) is damaged (\(why)): put a copy in its place, or move it away, after which nothing is known "
         + "of what was done before"
+    case .served(let folder, let pid):
+      "the state in \(folder) is in use\(pid.map { " by process \($0)" } ?? ""): end that first"
     case .newer(let path): "the database \(path) was written by a newer weir"
     case .full: "there is no room on the disk"
     case .broken(let why): "the database failed: \(why)"

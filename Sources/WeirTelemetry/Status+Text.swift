@@ -93,7 +93,11 @@ extension Status {
     }
     if let state {
       let time = state.up ? "up \(Status.length(state.uptime ?? 0))" : paint.red("down")
-      parts.append("state \(time), \(state.restarts) restart\(state.restarts == 1 ? "" : "s")")
+      var text = "state \(time), \(state.restarts) restart\(state.restarts == 1 ? "" : "s")"
+      if let backup = state.backup {
+        text += ", " + (backup.trouble == nil ? backup.text : paint.red(backup.text))
+      }
+      parts.append(text)
     }
     return parts.map { "  \($0)\n" }.joined()
   }

@@ -111,11 +111,51 @@ package struct Status: Sendable, Codable, Equatable {
     package var up: Bool
     package var uptime: Double?
     package var restarts: Int
+    /// Nil where none are made, or nobody can say.
+    package var backup: Backup?
 
-    package init(up: Bool, uptime: Double?, restarts: Int) {
+    package init(up: Bool, uptime: Double?, restarts: Int, backup: Backup? = nil) {
       self.up = up
       self.uptime = uptime
       self.restarts = restarts
+      self.backup = backup
+    }
+  }
+
+  /// Copies of the state.
+  package struct Backup: Sendable, Codable, Equatable {
+    /// When the newest was begun; nil: there is none.
+    package var last: String?
+    /// In seconds.
+    package var age: Double?
+    package var bytes: Int
+    package var copies: Int
+    /// Since the state process has started.
+    package var made: Int
+    package var failures: Int
+    /// One is under way.
+    package var copying: Bool
+    /// Why the last one was not made; nil: it was.
+    package var trouble: String?
+
+    package init(
+      last: String?, age: Double?, bytes: Int, copies: Int, made: Int, failures: Int, copying: Bool, trouble: String?
+    ) {
+      self.last = last
+      self.age = age
+      self.bytes = bytes
+      self.copies = copies
+      self.made = made
+      self.failures = failures
+      self.copying = copying
+      self.trouble = trouble
+    }
+
+    /// `copied 12 min ago`, `no copy: there is no room on the disk`.
+    package var text: String {
+      let ago = age.map { "copied \(Status.length($0)) ago" }
+      guard let trouble else { return ago ?? (copying ? "the first copy is made" : "not copied yet") }
+      return "\(ago.map { "\($0), and not since" } ?? "no copy"): \(trouble)"
     }
   }
 

@@ -30,7 +30,7 @@ import Testing
     "WeirProxy": Target(
       layer: 4, outside: nio.union(["Crypto", "Synchronization", "NIOSSL", "NIOTLS", "NIOHTTP2", "NIOHPACK"]),
       arrows: ["WeirIdentity", "WeirMessaging"]),
-    "WeirStorage": Target(layer: 4, outside: ["GRDB", "Foundation", "FoundationEssentials"]),
+    "WeirStorage": Target(layer: 4, outside: ["GRDB", "Foundation", "FoundationEssentials", "Synchronization"]),
     "WeirOutbox": Target(
       layer: 4, outside: ["GRDB", "CWeirPostgres", "Foundation", "Synchronization"], arrows: ["WeirMessaging"]),
     "WeirMessaging": Target(layer: 4, outside: ["Crypto", "Foundation"]),

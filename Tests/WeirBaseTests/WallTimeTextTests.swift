@@ -15,4 +15,19 @@ import WeirBase
   func known(milliseconds: Int64, text: String) {
     #expect(WallTime(milliseconds: milliseconds).rfc3339 == text)
   }
+
+  @Test("a stamp is read as it was written, to the second; nothing else is one")
+  func stamps() {
+    #expect(WallTime(milliseconds: 1_795_254_461_123).stamp == "20261121T094741Z")
+    for milliseconds: Int64 in [0, 951_782_399_000, 951_782_400_000, 1_709_251_199_000, 4_107_542_400_000] {
+      let time = WallTime(milliseconds: milliseconds)
+      #expect(WallTime(stamp: time.stamp) == time)
+    }
+    for text in [
+      "", "20261121T094741", "20261121T094741Y", "20260231T000000Z", "2026112xT094741Z", "20261121T246041Z",
+      "20261321T094741Z", "-0261121T094741Z", "2026-11-21T09:47Z",
+    ] {
+      #expect(WallTime(stamp: text) == nil, "\(text)")
+    }
+  }
 }

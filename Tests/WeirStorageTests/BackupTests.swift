@@ -34,7 +34,7 @@ import WeirWire
     let copy = scratch.path + "/copy.sqlite"
     let store = try SQLiteStore(path: path)
     for id in 1...20 as ClosedRange<UInt8> { try enqueue(store, id) }
-    try store.backup(to: copy)
+    try SQLiteStore.copy(path, to: copy)
     for id in 21...30 as ClosedRange<UInt8> { try enqueue(store, id) }
     #expect(try ids(store) == Array(1...30))
     let attributes = try FileManager.default.attributesOfItem(atPath: copy)
@@ -42,7 +42,7 @@ import WeirWire
     // One file by itself: nothing of it lies in a log.
     #expect(try Files.names(in: scratch.path).filter { $0.hasPrefix("copy") } == ["copy.sqlite"])
     // Over the copy before.
-    try store.backup(to: copy)
+    try SQLiteStore.copy(path, to: copy)
     try enqueue(store, 31)
     try store.close()
 
@@ -64,7 +64,7 @@ import WeirWire
     let copy = scratch.path + "/copy.sqlite"
     let store = try SQLiteStore(path: path)
     for id in 1...20 as ClosedRange<UInt8> { try enqueue(store, id) }
-    try store.backup(to: copy)
+    try SQLiteStore.copy(path, to: copy)
     try store.close()
     var bytes = try Files.bytes(copy)
     for i in bytes.count / 4..<bytes.count / 2 { bytes[i] ^= 0x5a }
@@ -84,9 +84,10 @@ import WeirWire
   @Test("a copy that cannot be written is told, and the database goes on")
   func impossible() throws {
     let scratch = try Scratch()
-    let store = try SQLiteStore(path: scratch.path + "/state.sqlite")
+    let path = scratch.path + "/state.sqlite"
+    let store = try SQLiteStore(path: path)
     try enqueue(store, 1)
-    #expect(throws: StateStoreError.self) { try store.backup(to: scratch.path + "/no/folder/copy.sqlite") }
+    #expect(throws: StateStoreError.self) { try SQLiteStore.copy(path, to: scratch.path + "/no/folder/copy.sqlite") }
     try enqueue(store, 2)
     #expect(try ids(store) == [1, 2])
   }

@@ -96,7 +96,7 @@ final class RunningState: Sendable {
 
   init(
     _ store: @escaping @Sendable () throws -> any StateStore, _ folder: String,
-    _ settings: StateServer.Settings = StateServer.Settings()
+    _ settings: StateServer.Settings = StateServer.Settings(), backups: StateBackups? = nil
   ) throws {
     // As the process does: a peer that is gone is an error of the write.
     Signal.brokenPipe.ignore()
@@ -106,7 +106,7 @@ final class RunningState: Sendable {
     let listener = try Listening.unix(path: StateProcess.socketPath(folder))
     try SystemThread.start { [self] in
       do {
-        let server = try StateServer(listener: listener, store: try store(), settings) { _ in }
+        let server = try StateServer(listener: listener, store: try store(), settings, backups: backups) { _ in }
         try server.serve(until: read.number)
       } catch { Issue.record("\(error)") }
       ended.withLock { $0 = true }

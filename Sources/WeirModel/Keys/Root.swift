@@ -38,6 +38,8 @@ enum RootKeys {
     "Transactions over several services, with what undoes each step.")
   static let webhooks = Key(
     "webhooks", .named(.plain("a webhook"), .section(WebhookKeys.part.section)), "Events delivered to others.")
+  static let state = Key(
+    "state", .section(StateKeys.section), "What Weir itself must not forget, and how it is saved from a broken disk.")
   static let tenants = Key(
     "tenants", .section(TenantKeys.section), "Customers who share the system, and their plans.")
   static let traffic = Key(
@@ -53,7 +55,7 @@ enum RootKeys {
     name: "file", doc: "A Weir file describes one system.",
     keys: [
       weir.key, system.key, owner.key, include, defaults, requirements, gateway, services, stores, jobs, queues, topics,
-      streams, sagas, webhooks, tenants, traffic, scenarios, accept,
+      streams, sagas, webhooks, state, tenants, traffic, scenarios, accept,
       .later("environments", "Values that change by environment."),
       .later("regions", "Regions, their zones and the distances between them."),
       .later("machines", "Kinds of machines, with CPU, memory and price."),
@@ -66,7 +68,6 @@ enum RootKeys {
       .later("alerts", "What somebody is woken for."),
       .later("security", "Certificates between services, secrets, audit."),
       .later("nodes", "The machines that Weir runs on."),
-      .later("state", "Where Weir keeps its own state."),
       .later("decisions", "Choices that were made, and why."),
     ])
 

@@ -102,6 +102,7 @@ struct Resolver {
     refuseForRun(resolvedStores)
     refuseForSimulate(resolvedQueues)
     refuseForSimulate(resolvedTopics.flatMap(\.subscribers) + resolvedStreams.flatMap(\.projections))
+    let state = single(RootKeys.state).flatMap { self.state($0) }
     let tenants = single(RootKeys.tenants).flatMap { self.tenants($0) }
     let gateways = single(RootKeys.gateway).flatMap { gateway($0) }.map { [$0] } ?? []
     if gateways.isEmpty, let first = roots[0].entries.first, single(RootKeys.gateway, alsoReported: true) == nil {
@@ -120,7 +121,7 @@ struct Resolver {
       gateways: gateways, services: resolvedServices, stores: resolvedStores, queues: resolvedQueues, jobs: jobs,
       topics: resolvedTopics, streams: resolvedStreams, sagas: resolvedSagas, webhooks: webhooks,
       traffic: resolvedTraffic.compactMap { $0 }, scenarios: scenarios, acceptances: acceptances, tenants: tenants,
-      texts: texts,
+      state: state, texts: texts,
       refusals: refusals)
   }
 

@@ -60,6 +60,13 @@ public struct CronSchedule: Sendable, Hashable {
   /// It has no time of day: no zone moves it.
   public var isLength: Bool { if case .every = rule { true } else { false } }
 
+  init(rule: Rule) { self.rule = rule }
+
+  /// Each multiple of a length, which is at least `everyMin`.
+  public init(every length: Duration) {
+    rule = .every(max(length, Settings.everyMin).inNanoseconds / 1_000_000)
+  }
+
   // MARK: Asking
 
   /// The first run after `time`, or nil when it would be after the year 9999.

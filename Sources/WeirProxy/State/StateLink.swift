@@ -44,10 +44,12 @@ final class StateLink {
     var queues: [QueueDeclaration] = []
     /// Behind the queues, for those are their groups.
     var logs: [LogDeclaration] = []
+    var backup: BackupDeclaration?
 
     /// As many at a time as a frame may have.
     var requests: [StateRequest] {
       StateLink.pieces(queues).map(StateRequest.declare) + StateLink.pieces(logs).map(StateRequest.declareLogs)
+        + [.planBackup(backup)]
     }
   }
 

@@ -24,7 +24,11 @@ public enum StateFrames {
   public static func append(_ request: StateRequest, id: UInt64, to out: inout [UInt8]) {
     var writer = StateWriter(continuing: &out)
     defer { writer.end(into: &out) }
-    if writer.idempotency(request, id) || writer.queues(request, id) || writer.logs(request, id) { return }
+    if writer.idempotency(request, id) || writer.queues(request, id) || writer.logs(request, id)
+      || writer.backup(request, id)
+    {
+      return
+    }
     guard case .hello(let version) = request else { preconditionFailure("a request that no topic writes: \(request)") }
     writer.begin(1, id)
     writer.u16(version)
@@ -33,7 +37,11 @@ public enum StateFrames {
   public static func append(_ reply: StateReply, id: UInt64, to out: inout [UInt8]) {
     var writer = StateWriter(continuing: &out)
     defer { writer.end(into: &out) }
-    if writer.idempotency(reply, id) || writer.queues(reply, id) || writer.logs(reply, id) { return }
+    if writer.idempotency(reply, id) || writer.queues(reply, id) || writer.logs(reply, id)
+      || writer.backup(reply, id)
+    {
+      return
+    }
     switch reply {
     case .welcome(let version):
       writer.begin(128, id)
@@ -59,6 +67,8 @@ public enum StateFrames {
       request = read
     } else if let read = try reader.logRequest(kind, content) {
       request = read
+    } else if let read = try reader.backupRequest(kind, content) {
+      request = read
     } else {
       throw .unknownKind(kind)
     }
@@ -82,6 +92,8 @@ public enum StateFrames {
     } else if let read = try reader.queueReply(kind, content) {
       reply = read
     } else if let read = try reader.logReply(kind, content) {
+      reply = read
+    } else if let read = try reader.backupReply(kind, content) {
       reply = read
     } else {
       throw .unknownKind(kind)

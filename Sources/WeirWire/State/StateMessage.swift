@@ -68,6 +68,9 @@ public enum StateRequest: Sendable, Equatable {
   case document(log: String, key: [UInt8])
   /// In the order of their keys, those behind one.
   case documents(log: String, after: [UInt8], limit: UInt16)
+  /// When copies of the state are made, and where; nil: none are.
+  case planBackup(BackupDeclaration?)
+  case lookBackup
 
   public struct Owner: Sendable, Hashable, BitwiseCopyable {
     public var high: UInt64
@@ -158,6 +161,7 @@ public enum StateReply: Sendable, Equatable {
   case saved(version: Int64)
   case document(LogDocument?)
   case documentList([LogDocument])
+  case backup(BackupCounts)
   case failed(Failure)
 
   public enum Failure: UInt8, Sendable, CaseIterable {
