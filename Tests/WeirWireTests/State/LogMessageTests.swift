@@ -207,7 +207,7 @@ struct LogMessageTests {
       .settle(queue: "q", [Settlement(sequence: 1, attempt: 1, verdict: .postpone(by: by))])
     }
     takes(postpone(0), postpone(-1))
-    #expect(throws: StateFrameError.unknownKind(22)) { try StateFrames.request([22, 0, 0, 0, 0, 0, 0, 0, 0].span) }
-    #expect(throws: StateFrameError.unknownKind(158)) { try StateFrames.reply([158, 0, 0, 0, 0, 0, 0, 0, 0].span) }
+    #expect(throws: StateFrameError.unknownKind(99)) { try StateFrames.request([99, 0, 0, 0, 0, 0, 0, 0, 0].span) }
+    #expect(throws: StateFrameError.unknownKind(255)) { try StateFrames.reply([255, 0, 0, 0, 0, 0, 0, 0, 0].span) }
   }
 }
