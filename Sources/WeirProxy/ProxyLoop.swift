@@ -100,6 +100,8 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
   var pushers: [String: QueuePusher] = [:]
   /// By the name of a saga.
   var sagaRunners: [String: SagaRunner] = [:]
+  /// Messages, webhooks and sagas in hand, and what is still to be said of how they went: who drains waits for them.
+  var deliveries = 0
 
   /// The limits' times in nanoseconds.
   struct Times {
@@ -465,8 +467,14 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     if clientCount == 0 { hasDrained() }
   }
 
+  /// One of ``deliveries`` is over.
+  func delivered() {
+    deliveries -= 1
+    if deliveries == 0 { hasDrained() }
+  }
+
   private func hasDrained() {
-    guard clientCount == 0, http2.isEmpty, let drained else { return }
+    guard clientCount == 0, http2.isEmpty, deliveries == 0, let drained else { return }
     self.drained = nil
     drained.succeed(())
   }
@@ -510,7 +518,8 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
 
   // MARK: - The end
 
-  /// Idle connections are closed, others after their answer; the promise is kept when none is left.
+  /// Idle connections are closed, others after their answer; the promise is kept when none is left, and nothing is being
+  /// delivered.
   ///
   /// What is still under way at `ends` is cut: the flows take no request that might last longer.
   func drain(_ promise: EventLoopPromise<Void>, until ends: Instant) {
@@ -522,7 +531,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     epoch.flows.drain(until: ends, now: now())
     drainEnds = ends.nanoseconds
     prober?.stop()
-    if clientCount == 0 && http2.isEmpty {
+    if clientCount == 0 && http2.isEmpty && deliveries == 0 {
       promise.succeed(())
       return
     }
@@ -553,7 +562,7 @@ final class ProxyLoop: NIOScheduledCallbackHandler {
     http2.drain()
   }
 
-  /// After ``leave(until:grace:)``: the promise is kept when no connection is left.
+  /// After ``leave(until:grace:)``: the promise is kept when no connection is left, and nothing is being delivered.
   func whenDrained(_ promise: EventLoopPromise<Void>) {
     drained?.succeed(())
     drained = promise

@@ -265,7 +265,8 @@ extension ClientConnection {
         web.trailers.append(contentsOf: "grpc-status: \(status.rawValue)\r\n".utf8)
       }
       web.packed.removeAll(keepingCapacity: true)
-      GRPCWebTrailers.appendFrame(web.trailers.span, to: &web.packed)
+      let trailers = web.trailers
+      GRPCWebTrailers.appendFrame(trailers.span, to: &web.packed)
       edge.plain.writeBytes(web.packed)
     }
     if web.answersText && edge.plain.readableBytes > 0 {

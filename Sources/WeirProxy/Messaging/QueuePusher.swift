@@ -63,14 +63,14 @@ final class QueuePusher {
   private var push: QueuePush
   private var delivery: QueueDelivery
   private var random: SeededRandom
-  private var settlements: [Settlement] = []
-  private var willSettle = false
+  private let settler: Settler
 
   init(_ push: QueuePush, loop: ProxyLoop) {
     self.push = push
     self.loop = loop
     delivery = QueueDelivery(push.settings)
     random = SeededRandom(seed: loop.random.next(), stream: "queue \(push.name)")
+    settler = Settler(loop: loop)
   }
 
   /// The plan has changed; what is under way ends by the old one.
@@ -121,7 +121,9 @@ final class QueuePusher {
     request.writeBytes(content.body)
     let call = InnerCall(edge: push.edge, bytesMax: QueuePusher.answerBytesMax, lines: content.lines) { [self] call in
       ended(call, messages, key: content.key, startedAt: now)
+      loop.delivered()
     }
+    loop.deliveries += 1
     call.begin(request, by: loop.epoch, on: loop, listener: -1, peer: PeerAddress())
   }
 
@@ -175,25 +177,8 @@ final class QueuePusher {
     return body.count <= QueueLimits.resultBytesMax ? Array(body) : []
   }
 
-  // MARK: - How it went
-
-  /// All that ends within one turn of the loop is said at once.
   private func settle(_ message: LeasedMessage, _ verdict: Settlement.Verdict) {
-    settlements.append(Settlement(sequence: message.sequence, attempt: message.attempt, verdict: verdict))
-    if willSettle { return }
-    willSettle = true
-    let bound = NIOLoopBound(self, eventLoop: loop.eventLoop)
-    loop.eventLoop.execute { bound.value.tell() }
-  }
-
-  private func tell() {
-    willSettle = false
-    while !settlements.isEmpty {
-      let some = Array(settlements.prefix(QueueLimits.batchMax))
-      settlements.removeFirst(some.count)
-      // It insists: a message that is done and not said to be is done again.
-      loop.state?.ask(.settle(queue: push.name, some), within: 30_000_000_000, insists: true, now: loop.now()) { _ in }
-    }
+    settler.settle(message, verdict, in: push.name)
   }
 }
 

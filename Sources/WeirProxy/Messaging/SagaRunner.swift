@@ -99,8 +99,7 @@ final class SagaRunner {
   private var bytes = 0
   /// By edge.
   private var lines: [Int: Line] = [:]
-  private var settlements: [(held: Held, settlement: Settlement)] = []
-  private var willSettle = false
+  private let settler: Settler
   private var ticks = 0
 
   init(_ work: SagaWork, loop: ProxyLoop) {
@@ -108,6 +107,7 @@ final class SagaRunner {
     self.loop = loop
     delivery = QueueDelivery(SagaRunner.settings)
     random = SeededRandom(seed: loop.random.next(), stream: "saga \(work.name)")
+    settler = Settler(loop: loop)
   }
 
   private static var settings: QueueDelivery.Settings {
@@ -163,8 +163,10 @@ final class SagaRunner {
       if let old = held.updateValue(new, forKey: message.sequence) {
         delivery.declined()
         bytes -= old.bytes
+        loop.delivered()
       }
       bytes += new.bytes
+      loop.deliveries += 1
       var outputs: [SagaRun.Output] = []
       new.run.begin(doing: &outputs)
       carryOut(outputs, new)
@@ -238,6 +240,7 @@ final class SagaRunner {
     case .giveBack: settle(held, .giveBack)
     case .lost: break
     }
+    loop.delivered()
     ask(now: loop.now())
   }
 
@@ -397,33 +400,9 @@ final class SagaRunner {
 
   // MARK: - How it went
 
-  /// All that ends within one turn of the loop is said at once.
   private func settle(_ held: Held, _ verdict: Settlement.Verdict) {
-    settlements.append(
-      (held, Settlement(sequence: held.leased.sequence, attempt: held.leased.attempt, verdict: verdict)))
-    if willSettle { return }
-    willSettle = true
-    let bound = NIOLoopBound(self, eventLoop: loop.eventLoop)
-    loop.eventLoop.execute { bound.value.tell() }
-  }
-
-  private func tell() {
-    willSettle = false
-    while !settlements.isEmpty {
-      let some = Array(settlements.prefix(QueueLimits.batchMax))
-      settlements.removeFirst(some.count)
-      // It insists: what is not said to be over is taken up again when its lease is.
-      loop.state?.ask(
-        .settle(queue: work.log, some.map(\.settlement)), within: 30_000_000_000, insists: true, now: loop.now()
-      ) { [self] reply in
-        var results: [SettleResult] = []
-        if case .settled(let settled) = reply { results = settled }
-        for (i, (held, settlement)) in some.enumerated() {
-          guard case .extend = settlement.verdict else { continue }
-          extended(held, i < results.count ? results[i] : nil)
-        }
-      }
-    }
+    guard case .extend = verdict else { return settler.settle(held.leased, verdict, in: work.log) }
+    settler.settle(held.leased, verdict, in: work.log) { [self] result in extended(held, result) }
   }
 
   private func extended(_ held: Held, _ result: SettleResult?) {

@@ -310,8 +310,7 @@ final class WebhookSender {
   /// What is kept of the endpoint differs from what stands in its document.
   private var isDirty = false
   private var saveAt = Int64.min
-  private var settlements: [Settlement] = []
-  private var willSettle = false
+  private let settler: Settler
   private(set) var reading: WebhookReading
 
   init(_ id: String, _ subscription: WebhookSubscription, version: Int64, office: WebhookOffice) {
@@ -320,6 +319,7 @@ final class WebhookSender {
     self.subscription = subscription
     self.version = version
     loop = office.loop
+    settler = Settler(loop: office.loop)
     delivery = WebhookDelivery(
       WebhookSender.settings(office.settings, subscription), record: subscription.record)
     reading = WebhookReading(webhook: office.settings.name, endpoint: id, url: "")
@@ -504,10 +504,12 @@ final class WebhookSender {
       url: subscription.url, fields: fields, body: message.message.body, timeout: .milliseconds(settings.timeout))
     let startedAt = loop.now()
     office.load.bytes += request.body.count
+    loop.deliveries += 1
     let bound = NIOLoopBound((self, message), eventLoop: loop.eventLoop)
     office.client.send(request, on: loop.eventLoop).whenSuccess { outcome in
       let (sender, message) = bound.value
       sender.ended(message, ticket, outcome, startedAt: startedAt, as: webhookID, in: trace)
+      sender.loop.delivered()
     }
   }
 
@@ -634,21 +636,7 @@ final class WebhookSender {
   // MARK: How it went
 
   private func settle(_ message: LeasedMessage, _ verdict: Settlement.Verdict) {
-    settlements.append(Settlement(sequence: message.sequence, attempt: message.attempt, verdict: verdict))
-    if willSettle { return }
-    willSettle = true
-    let bound = NIOLoopBound(self, eventLoop: loop.eventLoop)
-    loop.eventLoop.execute { bound.value.tell() }
-  }
-
-  private func tell() {
-    willSettle = false
-    while !settlements.isEmpty {
-      let some = Array(settlements.prefix(QueueLimits.batchMax))
-      settlements.removeFirst(some.count)
-      // It insists: what is delivered and not said to be is delivered again.
-      loop.state?.ask(.settle(queue: queue, some), within: 30_000_000_000, insists: true, now: loop.now()) { _ in }
-    }
+    settler.settle(message, verdict, in: queue)
   }
 }
 
